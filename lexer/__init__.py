@@ -1,0 +1,43 @@
+"""Bytes in, fingerprints and columns out: the only room that looks at the text of a log line."""
+
+from lexer._lexer import (
+    JSON_DEPTH,
+    LOOK_BYTES,
+    MAX_LINE_BYTES,
+    RULES_VERSION,
+    Columns,
+    Lexer,
+    force_portable,
+    has_avx2,
+    key_shard,
+    timestamp,
+)
+
+__all__ = [
+    "JSON_DEPTH",
+    "LOOK_BYTES",
+    "MAX_LINE_BYTES",
+    "RULES_VERSION",
+    "Columns",
+    "Lexer",
+    "fingerprint",
+    "force_portable",
+    "has_avx2",
+    "key_shard",
+    "template",
+    "timestamp",
+]
+
+
+def fingerprint(line: bytes) -> int:
+    """The 64-bit fingerprint of a line: the hash of its template."""
+    lexer = Lexer()
+    lexer.lex(line)
+    return lexer.fingerprint
+
+
+def template(line: bytes) -> bytes:
+    """The line with its variables replaced by `<*>`."""
+    lexer = Lexer()
+    lexer.lex(line)
+    return lexer.template

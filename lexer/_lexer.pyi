@@ -1,0 +1,93 @@
+from collections.abc import Mapping
+from typing import Literal
+
+RULES_VERSION: int
+MAX_LINE_BYTES: int
+LOOK_BYTES: int
+JSON_DEPTH: int
+
+Format = Literal["auto", "text", "json", "logfmt"]
+Buffer = bytes | bytearray | memoryview
+
+def key_shard(key: bytes, shards: int) -> int:
+    """CRC-32 (IEEE) of the key, modulo `shards`."""
+
+def has_avx2() -> bool: ...
+def force_portable(on: bool) -> None:
+    """Classify bytes without SIMD (True) or as the processor can (False). For tests and benchmarks."""
+
+def timestamp(text: bytes, received_ns: int) -> tuple[int, int] | None:
+    """The timestamp that `text` starts with, as (ns since 1970, bytes taken), or None."""
+
+class Lexer:
+    """One line at a time, for tools and tests; blocks of lines go through Columns."""
+
+    def lex(self, line: bytes, received_ns: int = 0) -> None:
+        """Lex one line without its newline; the properties then speak of it."""
+    @property
+    def fingerprint(self) -> int: ...
+    @property
+    def template(self) -> bytes: ...
+    @property
+    def timestamp(self) -> int | None: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def spans(self) -> list[tuple[int, int, str]]: ...
+    @property
+    def pairs(self) -> list[tuple[bytes, bytes]]: ...
+
+class Columns:
+    """The columns of one block, built in ClickHouse's native layout while lines are read.
+
+    Not thread safe; `add` releases the interpreter lock.
+    """
+
+    shards: int
+    max_rows: int
+    max_bytes: int
+
+    def __init__(self, shards: int = 31, max_rows: int = 131072, max_bytes: int = 48 << 20) -> None:
+        """Room for `max_rows` events or about `max_bytes` of lines, whichever is reached first."""
+    def add(
+        self,
+        data: Buffer,
+        *,
+        service: str = "",
+        host: str = "",
+        tags: Mapping[str, str] | None = None,
+        received_ns: int,
+        format: str = "auto",
+        final: bool = False,
+    ) -> int:
+        """Take whole lines from `data` until it or the block's room ends; return the bytes taken.
+
+        `final` takes an unterminated last line too. Blank lines are taken and counted, not stored; a line of
+        more than MAX_LINE_BYTES is stored in pieces. Raises ValueError for an unknown format.
+        """
+    @property
+    def rows(self) -> int: ...
+    @property
+    def full(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def raw_bytes(self) -> int: ...
+    @property
+    def min_timestamp(self) -> int: ...
+    @property
+    def max_timestamp(self) -> int: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    @property
+    def column_types(self) -> list[tuple[str, str]]: ...
+    def templates(self) -> list[tuple[int, bytes]]:
+        """(fingerprint, template) of shapes that this object meets for the first time; at most 4,096 a block."""
+    def chunks(self) -> list[Buffer]:
+        """Pieces whose concatenation is the native columns; views of memory that `reset` and `add` reuse."""
+    def reset(self) -> None:
+        """Empty the block; memory, keys and known templates are kept."""
+    def json_valid(self, text: bytes) -> bool:
+        """Whether `text` is one JSON text after RFC 8259, nested at most JSON_DEPTH deep."""
+    def fields(self, line: bytes, format: str = "json") -> list[tuple[bytes, bytes]] | None:
+        """What a structured line is taken apart into; None if it is none."""

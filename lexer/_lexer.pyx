@@ -1,0 +1,382 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+"""The binding of the C lexer and column builders; see the stub beside it for the contract."""
+
+from cpython.buffer cimport PyBUF_READ
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset, strlen
+
+cdef extern from "hash.h" nogil:
+    uint32_t nv_crc32(const uint8_t *p, size_t n)
+
+cdef extern from "classes.h" nogil:
+    int nv_classify_has_avx2()
+    void nv_classify_force_portable(int on)
+    enum:
+        NV_LOOK
+        NV_PADDING
+
+cdef extern from "token.h" nogil:
+    const char *NV_KIND_NAMES[]
+    const char *NV_LEVEL_NAMES[]
+
+cdef extern from "timestamp.h" nogil:
+    int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
+
+cdef extern from "template.h" nogil:
+    enum:
+        NV_RULES_VERSION
+        NV_WANT_ALL
+    int64_t NV_NO_TIME
+    ctypedef struct nv_span:
+        uint32_t start, end, kind
+    ctypedef struct nv_pair:
+        uint32_t key, key_end, value, value_end
+    ctypedef struct nv_line:
+        uint64_t fingerprint
+        int64_t timestamp
+        uint32_t level, spans, pairs, template_length
+        nv_span *span
+        nv_pair *pair
+        uint8_t *template_text
+    void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
+
+cdef extern from "buffer.h" nogil:
+    ctypedef struct nv_buffer:
+        uint8_t *data
+        size_t length
+    int nv_append(nv_buffer *b, const void *p, size_t n)
+    int nv_append_u64(nv_buffer *b, uint64_t v)
+    void nv_buffer_free(nv_buffer *b)
+
+cdef extern from "columns.h" nogil:
+    enum:
+        NV_COUNTS
+    ctypedef struct nv_string:
+        const uint8_t *p
+        size_t n
+    ctypedef struct nv_dictionary:
+        nv_buffer strings
+        uint32_t count
+    ctypedef struct nv_low_cardinality:
+        nv_dictionary dictionary
+        nv_buffer index
+    ctypedef struct nv_shard:
+        nv_buffer offsets, keys, index, values
+        uint32_t dictionary
+    ctypedef struct nv_key:
+        uint8_t *name
+        uint32_t length
+    ctypedef struct nv_field:
+        nv_key *key
+        nv_string value
+    ctypedef struct nv_columns:
+        uint32_t shards, rows, template_count, field_count
+        uint64_t line
+        size_t raw_bytes
+        int64_t min_time, max_time
+        int failed
+        uint64_t *counts
+        nv_buffer time, fingerprint, message, trace, span, templates
+        nv_low_cardinality level, service, host
+        nv_shard *shard
+        nv_field *fields
+    nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
+    void nv_columns_free(nv_columns *c)
+    void nv_columns_reset(nv_columns *c)
+    nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
+    size_t nv_columns_bytes(const nv_columns *c)
+    void nv_columns_close(nv_columns *c)
+    int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const nv_buffer *index)
+
+cdef extern from "structured.h" nogil:
+    enum:
+        NV_JSON_DEPTH
+    int nv_json_object(nv_columns *c, const uint8_t *p, size_t n)
+    int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n)
+    int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
+
+cdef extern from "records.h" nogil:
+    enum:
+        NV_MAX_LINE
+        NV_AUTO
+        NV_TEXT
+        NV_JSON
+        NV_LOGFMT
+    ctypedef struct nv_source:
+        nv_string service, host
+        const nv_field *tags
+        uint32_t tag_count
+        int64_t received
+        int format
+        int final
+    size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
+    int nv_full(const nv_columns *c)
+
+RULES_VERSION = NV_RULES_VERSION
+MAX_LINE_BYTES = NV_MAX_LINE
+LOOK_BYTES = NV_LOOK
+JSON_DEPTH = NV_JSON_DEPTH
+
+_FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
+_COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys")
+_MAX_TAGS = 256
+
+
+def key_shard(bytes key not None, int shards):
+    return nv_crc32(<const uint8_t *><char *>key, len(key)) % shards
+
+
+def has_avx2():
+    return bool(nv_classify_has_avx2())
+
+
+def force_portable(bint on):
+    nv_classify_force_portable(on)
+
+
+cdef class Lexer:
+    """One line at a time, for tools and tests; blocks of lines go through Columns."""
+
+    cdef nv_line line
+    cdef bytes padded
+
+    def lex(self, bytes line not None, int64_t received_ns=0):
+        cdef size_t n = len(line)
+        cdef bytes padded = line + b"\0" * NV_PADDING
+        nv_lex(<const uint8_t *><char *>padded, n, received_ns, NV_WANT_ALL, &self.line)
+        self.padded = padded
+
+    @property
+    def fingerprint(self):
+        return self.line.fingerprint
+
+    @property
+    def template(self):
+        return (<char *>self.line.template_text)[:self.line.template_length]
+
+    @property
+    def timestamp(self):
+        return None if self.line.timestamp == NV_NO_TIME else self.line.timestamp
+
+    @property
+    def level(self):
+        return NV_LEVEL_NAMES[self.line.level].decode()
+
+    @property
+    def spans(self):
+        return [
+            (self.line.span[i].start, self.line.span[i].end, NV_KIND_NAMES[self.line.span[i].kind].decode())
+            for i in range(self.line.spans)
+        ]
+
+    @property
+    def pairs(self):
+        cdef nv_pair p
+        found = []
+        for i in range(self.line.pairs):
+            p = self.line.pair[i]
+            found.append((self.padded[p.key:p.key_end], self.padded[p.value:p.value_end]))
+        return found
+
+
+def timestamp(bytes text not None, int64_t received_ns):
+    cdef bytes padded = text + b"\0"
+    cdef int64_t ns = 0
+    cdef int taken = nv_timestamp(<const uint8_t *><char *>padded, received_ns, &ns)
+    return (ns, taken) if taken else None
+
+
+cdef class Columns:
+    cdef nv_columns *c
+    cdef readonly int shards, max_rows
+    cdef readonly size_t max_bytes
+
+    def __cinit__(self, int shards=31, int max_rows=131072, size_t max_bytes=48 << 20):
+        if not 1 <= shards <= 1024 or max_rows < 1:
+            raise ValueError(f"cannot make columns of {shards} shards and {max_rows} rows; take 1 to 1024 and 1 or more")
+        self.c = nv_columns_new(shards, max_rows, max_bytes)
+        if self.c is NULL:
+            raise MemoryError
+        self.shards, self.max_rows, self.max_bytes = shards, max_rows, max_bytes
+
+    def __dealloc__(self):
+        nv_columns_free(self.c)
+
+    def add(self, const uint8_t[::1] data not None, *, service="", host="", tags=None, int64_t received_ns,
+            str format="auto", bint final=False):
+        if format not in _FORMATS:
+            raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_FORMATS)}")
+        cdef nv_field fields[256]
+        cdef nv_source source
+        cdef size_t n = data.shape[0], taken
+        cdef bytes service_bytes = service.encode(), host_bytes = host.encode(), key, value
+        items = [] if not tags else [(k.encode(), v.encode()) for k, v in tags.items()]
+        if len(items) > _MAX_TAGS:
+            raise ValueError(f"cannot add {len(items)} tags to every line; at most {_MAX_TAGS} are possible")
+        for i in range(len(items)):
+            key, value = items[i]
+            fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
+            fields[i].value.p = <const uint8_t *><char *>value
+            fields[i].value.n = len(value)
+        source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes)
+        source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes)
+        source.tags = fields
+        source.tag_count = len(items)
+        source.received = received_ns
+        source.format = _FORMATS[format]
+        source.final = final
+        if n == 0:
+            return 0
+        with nogil:
+            taken = nv_take(self.c, &data[0], n, &source)
+        if self.c.failed:
+            raise MemoryError
+        return taken
+
+    @property
+    def rows(self):
+        return self.c.rows
+
+    @property
+    def full(self):
+        return bool(nv_full(self.c))
+
+    @property
+    def nbytes(self):
+        return nv_columns_bytes(self.c)
+
+    @property
+    def raw_bytes(self):
+        return self.c.raw_bytes
+
+    @property
+    def min_timestamp(self):
+        return self.c.min_time
+
+    @property
+    def max_timestamp(self):
+        return self.c.max_time
+
+    @property
+    def counts(self):
+        return {name: self.c.counts[i] for i, name in enumerate(_COUNTS)}
+
+    @property
+    def column_types(self):
+        tag = "Map(LowCardinality(String), String)"
+        return [
+            ("timestamp", "DateTime64(9, 'UTC')"), ("level", "LowCardinality(String)"),
+            ("service", "LowCardinality(String)"), ("host", "LowCardinality(String)"), ("message", "String"),
+            ("fingerprint", "UInt64"), ("trace_id", "String"), ("span_id", "String"),
+            *((f"tags_{i:02d}", tag) for i in range(self.shards)),
+        ]
+
+    def templates(self):
+        cdef const uint8_t *p = self.c.templates.data
+        cdef const uint8_t *end = p + self.c.templates.length
+        cdef uint64_t fingerprint, n
+        cdef int shift
+        found = []
+        while p < end:
+            fingerprint = (<const uint64_t *>p)[0]
+            p += 8
+            n, shift = 0, 0
+            while p[0] & 128:
+                n |= <uint64_t>(p[0] & 127) << shift
+                shift += 7
+                p += 1
+            n |= <uint64_t>p[0] << shift
+            p += 1
+            found.append((fingerprint, (<const char *>p)[:n]))
+            p += n
+        return found
+
+    def reset(self):
+        nv_columns_reset(self.c)
+
+    def chunks(self):
+        if not self.c.rows:
+            return []
+        with nogil:
+            nv_columns_close(self.c)
+        if self.c.failed:
+            raise MemoryError
+        names = self.column_types
+        pieces = []
+        for name, body in zip(names[:8], [
+            [self._view(&self.c.time)],
+            self._low_cardinality(&self.c.level),
+            self._low_cardinality(&self.c.service),
+            self._low_cardinality(&self.c.host),
+            [self._view(&self.c.message)],
+            [self._view(&self.c.fingerprint)],
+            [self._view(&self.c.trace)],
+            [self._view(&self.c.span)],
+        ]):
+            pieces.append(_header(*name))
+            pieces.extend(body)
+        for i in range(self.shards):
+            pieces.append(_header(*names[8 + i]) + _LC_VERSION)
+            pieces.extend(self._shard(&self.c.shard[i]))
+        return pieces
+
+    cdef list _low_cardinality(self, nv_low_cardinality *l):
+        return [_LC_VERSION + _dictionary_body(l.dictionary.count, &l.dictionary.strings, &l.index)]
+
+    cdef list _shard(self, nv_shard *s):
+        return [self._view(&s.offsets), _dictionary_body(s.dictionary, &s.keys, &s.index), self._view(&s.values)]
+
+    cdef object _view(self, nv_buffer *b):
+        if not b.length:
+            return b""
+        return PyMemoryView_FromMemory(<char *>b.data, b.length, PyBUF_READ)
+
+    # For tools and tests: what a structured line is taken apart into.
+
+    def json_valid(self, bytes text not None):
+        cdef bytes padded = text + b"\0"
+        return bool(nv_json_valid(self.c, <const uint8_t *><char *>padded, len(text)))
+
+    def fields(self, bytes line not None, str format="json"):
+        cdef bytes padded = line + b"\0"
+        cdef const uint8_t *p = <const uint8_t *><char *>padded
+        cdef nv_field f
+        self.c.line += 1
+        self.c.field_count = 0
+        if not (nv_logfmt(self.c, p, len(line)) if format == "logfmt" else nv_json_object(self.c, p, len(line))):
+            return None
+        found = []
+        for i in range(self.c.field_count):
+            f = self.c.fields[i]
+            found.append(((<char *>f.key.name)[:f.key.length], (<const char *>f.value.p)[:f.value.n]))
+        self.c.field_count = 0
+        return found
+
+
+_LC_VERSION = (1).to_bytes(8, "little")  # keys of a shared dictionary, more of them in the block
+
+
+cdef bytes _varint(size_t n):
+    out = bytearray()
+    while n >= 128:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def _header(str name, str type_name):
+    a, b = name.encode(), type_name.encode()
+    return _varint(len(a)) + a + _varint(len(b)) + b + b"\0"
+
+
+cdef bytes _dictionary_body(uint32_t count, nv_buffer *strings, nv_buffer *index):
+    cdef nv_buffer out
+    memset(&out, 0, sizeof(out))
+    try:
+        if not nv_write_low_cardinality(&out, count, strings, index):
+            raise MemoryError
+        return (<char *>out.data)[:out.length] if out.length else b""
+    finally:
+        nv_buffer_free(&out)

@@ -1,0 +1,286 @@
+/* JSON after RFC 8259: the generated automaton finds the tokens, `value` their order. */
+#include "structured.h"
+
+typedef struct {
+    nv_columns *c;
+    const uint8_t *cursor, *end;
+    int store;   /* whether fields are kept: not inside arrays */
+    size_t skip; /* bytes of the path that the field at hand does without */
+} json;
+
+typedef enum { END, BAD, OPEN, CLOSE, OPEN_ARRAY, CLOSE_ARRAY, COLON, COMMA, STRING, SCALAR } token;
+
+/*!re2c
+    re2c:define:YYCTYPE = "uint8_t";
+    re2c:yyfill:enable = 0;
+    re2c:flags:case-ranges = 1;
+
+    space  = [ \t\r];
+    digit  = [0-9];
+    number = "-"? ("0" | [1-9] digit*) ("." digit+)? ([eE] [+-]? digit+)?;
+    hex    = [0-9a-fA-F];
+*/
+
+static token next(json *j, nv_string *text)
+{
+    const uint8_t *YYCURSOR = j->cursor, *YYMARKER, *start;
+    token found;
+    for (;;) {
+        start = YYCURSOR;
+        /*!re2c
+        space+                               { continue; }
+        "{"                                  { found = OPEN; break; }
+        "}"                                  { found = CLOSE; break; }
+        "["                                  { found = OPEN_ARRAY; break; }
+        "]"                                  { found = CLOSE_ARRAY; break; }
+        ":"                                  { found = COLON; break; }
+        ","                                  { found = COMMA; break; }
+        "\""                                 { found = STRING; break; }
+        number | "true" | "false" | "null"   { found = SCALAR; break; }
+        *                                    { found = BAD; break; }
+        */
+    }
+    if (start >= j->end)
+        return END;
+    *text = (nv_string){start, (size_t)(YYCURSOR - start)};
+    j->cursor = YYCURSOR;
+    return found;
+}
+
+static uint8_t *put_utf8(uint8_t *out, uint32_t code)
+{
+    if (code < 0x80) {
+        *out++ = (uint8_t)code;
+    } else if (code < 0x800) {
+        *out++ = (uint8_t)(0xc0 | code >> 6);
+        *out++ = (uint8_t)(0x80 | (code & 0x3f));
+    } else if (code < 0x10000) {
+        *out++ = (uint8_t)(0xe0 | code >> 12);
+        *out++ = (uint8_t)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (uint8_t)(0x80 | (code & 0x3f));
+    } else {
+        *out++ = (uint8_t)(0xf0 | code >> 18);
+        *out++ = (uint8_t)(0x80 | (code >> 12 & 0x3f));
+        *out++ = (uint8_t)(0x80 | (code >> 6 & 0x3f));
+        *out++ = (uint8_t)(0x80 | (code & 0x3f));
+    }
+    return out;
+}
+
+static uint32_t four_hex(const uint8_t *p)
+{
+    uint32_t v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v << 4 | (uint32_t)(p[i] <= '9' ? p[i] - '0' : (p[i] | 32) - 'a' + 10);
+    return v;
+}
+
+/* A backslash and what follows it: its character goes to *out. NULL if it is no escape. */
+static const uint8_t *escape(const uint8_t *p, uint8_t **out)
+{
+    const uint8_t *YYCURSOR = p, *YYMARKER;
+    uint32_t code;
+    /*!re2c
+    "\\" ["\\/]                              { *(*out)++ = p[1]; return YYCURSOR; }
+    "\\b"                                    { *(*out)++ = '\b'; return YYCURSOR; }
+    "\\f"                                    { *(*out)++ = '\f'; return YYCURSOR; }
+    "\\n"                                    { *(*out)++ = '\n'; return YYCURSOR; }
+    "\\r"                                    { *(*out)++ = '\r'; return YYCURSOR; }
+    "\\t"                                    { *(*out)++ = '\t'; return YYCURSOR; }
+    "\\u" [dD] [89abAB] hex{2} "\\u" [dD] [c-fC-F] hex{2}
+        {
+            code = 0x10000 + ((four_hex(p + 2) - 0xd800) << 10) + (four_hex(p + 8) - 0xdc00);
+            *out = put_utf8(*out, code);
+            return YYCURSOR;
+        }
+    "\\u" hex{4}
+        {
+            code = four_hex(p + 2);
+            *out = put_utf8(*out, code >= 0xd800 && code < 0xe000 ? 0xfffd : code);
+            return YYCURSOR;
+        }
+    *                                        { return NULL; }
+    */
+}
+
+/* The first byte at or after p that is a quote, a backslash or a control character. Words of eight at a time. */
+static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    while (end - p >= 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+        uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - ones * 0x20) & ~v);
+        if (found & tops)
+            break;
+        p += 8;
+    }
+    while (p < end && *p != '"' && *p != '\\' && *p >= 0x20)
+        p++;
+    return p;
+}
+
+/* The string whose opening quote was just taken: in place, or unescaped into the scratch buffer. */
+static int string(json *j, nv_string *out)
+{
+    const uint8_t *start = j->cursor, *p = plain_end(start, j->end);
+    if (p < j->end && *p == '"') {
+        *out = (nv_string){start, (size_t)(p - start)};
+        j->cursor = p + 1;
+        return 1;
+    }
+    nv_buffer *scratch = &j->c->scratch; /* has room: unescaped text is never longer than the line */
+    uint8_t *begin = scratch->data + scratch->length, *to = begin;
+    memcpy(to, start, (size_t)(p - start));
+    to += p - start;
+    while (p < j->end && *p == '\\') {
+        p = escape(p, &to);
+        if (!p || p > j->end)
+            return 0;
+        const uint8_t *stop = plain_end(p, j->end);
+        memcpy(to, p, (size_t)(stop - p));
+        to += stop - p;
+        p = stop;
+    }
+    if (p >= j->end || *p != '"')
+        return 0;
+    *out = (nv_string){begin, (size_t)(to - begin)};
+    scratch->length += (size_t)(to - begin);
+    j->cursor = p + 1;
+    return 1;
+}
+
+static int value(json *j, token first, nv_string text, int depth);
+
+static int keep(json *j, nv_string v)
+{
+    if (!j->store)
+        return 1;
+    nv_buffer *path = &j->c->path;
+    return nv_add_field(j->c, nv_key_of(j->c, path->data + j->skip, path->length - j->skip), v);
+}
+
+/* Put a member's name behind the names of the objects that it is in. */
+static int enter(json *j, nv_string name, int depth)
+{
+    nv_buffer *path = &j->c->path;
+    if (depth > 1 && !nv_append(path, ".", 1))
+        return 0;
+    return nv_append(path, name.p, name.n);
+}
+
+static int is_tags(const json *j, int depth)
+{
+    const nv_buffer *path = &j->c->path;
+    return j->store && depth == 1 && path->length == 4 && !memcmp(path->data, "tags", 4);
+}
+
+/* A member of the top-level `tags` loses that prefix, unless the bare name would mean a column. */
+static size_t tags_prefix(const json *j)
+{
+    const nv_buffer *path = &j->c->path;
+    nv_key *key = path->length > 5 ? nv_key_of(j->c, path->data + 5, path->length - 5) : NULL;
+    return key && key->role == NV_TAG ? 5 : 0;
+}
+
+static int members(json *j, int depth, int in_tags)
+{
+    nv_string text, name;
+    size_t prefix = j->c->path.length;
+    const uint8_t *start = j->cursor - 1;
+    token t = next(j, &text);
+    if (t == CLOSE)
+        return depth == 1 || keep(j, (nv_string){start, (size_t)(j->cursor - start)});
+    for (;; t = next(j, &text)) {
+        if (t != STRING || !string(j, &name) || (j->store && !enter(j, name, depth)))
+            return 0;
+        if (next(j, &text) != COLON)
+            return 0;
+        t = next(j, &text);
+        int tags = is_tags(j, depth) && t == OPEN;
+        j->skip = in_tags && t != OPEN ? tags_prefix(j) : 0;
+        if (t == OPEN ? depth >= NV_JSON_DEPTH || !members(j, depth + 1, tags || in_tags) : !value(j, t, text, depth))
+            return 0;
+        j->c->path.length = prefix;
+        t = next(j, &text);
+        if (t == CLOSE)
+            return 1;
+        if (t != COMMA)
+            return 0;
+    }
+}
+
+static int elements(json *j, int depth)
+{
+    nv_string text;
+    token t = next(j, &text);
+    if (t == CLOSE_ARRAY)
+        return 1;
+    for (;; t = next(j, &text)) {
+        if (!value(j, t, text, depth))
+            return 0;
+        t = next(j, &text);
+        if (t == CLOSE_ARRAY)
+            return 1;
+        if (t != COMMA)
+            return 0;
+    }
+}
+
+static int value(json *j, token first, nv_string text, int depth)
+{
+    nv_string s;
+    int store = j->store, ok;
+    const uint8_t *start = text.p;
+    switch (first) {
+    case STRING:
+        return string(j, &s) && keep(j, s);
+    case SCALAR:
+        return keep(j, text);
+    case OPEN:
+        return depth < NV_JSON_DEPTH && members(j, depth + 1, 0);
+    case OPEN_ARRAY:
+        if (depth >= NV_JSON_DEPTH)
+            return 0;
+        j->store = 0; /* an array is one value: its text */
+        ok = elements(j, depth + 1);
+        j->store = store;
+        return ok && keep(j, (nv_string){start, (size_t)(j->cursor - start)});
+    default:
+        return 0;
+    }
+}
+
+static int begin(json *j, nv_columns *c, const uint8_t *p, size_t n, int store)
+{
+    *j = (json){.c = c, .cursor = p, .end = p + n, .store = store};
+    c->path.length = c->scratch.length = 0;
+    if (!nv_reserve(&c->scratch, n + 16)) {
+        c->failed = 1;
+        return 0;
+    }
+    return 1;
+}
+
+int nv_json_object(nv_columns *c, const uint8_t *p, size_t n)
+{
+    json j;
+    nv_string text;
+    uint64_t doubles = c->counts[NV_COUNT_DUPLICATE_KEYS];
+    if (begin(&j, c, p, n, 1) && next(&j, &text) == OPEN && members(&j, 1, 0) && next(&j, &text) == END)
+        return 1;
+    c->field_count = 0;
+    c->counts[NV_COUNT_DUPLICATE_KEYS] = doubles;
+    return 0;
+}
+
+int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n)
+{
+    json j;
+    nv_string text;
+    if (!begin(&j, c, p, n, 0))
+        return 0;
+    token first = next(&j, &text);
+    return value(&j, first, text, 0) && next(&j, &text) == END;
+}

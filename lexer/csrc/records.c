@@ -1,0 +1,273 @@
+#include "records.h"
+
+#include <stdio.h>
+
+#include "structured.h"
+#include "timestamp.h"
+
+#define EARLIEST (INT64_C(631152000) * NV_SECOND) /* 1990: what claims to be older has a broken clock */
+
+static nv_string literal(const char *s)
+{
+    return (nv_string){(const uint8_t *)s, strlen(s)};
+}
+
+static nv_string level_text(nv_level level)
+{
+    return literal(NV_LEVEL_NAMES[level]);
+}
+
+/* ---- times ---- */
+
+static void add_named(nv_columns *c, const char *name, nv_string v)
+{
+    nv_add_field(c, nv_key_of(c, (const uint8_t *)name, strlen(name)), v);
+}
+
+/* An event's own time if it is plausible, else the time of receipt; a claim that was not believed stays as a tag. */
+static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claimed, char claim[24])
+{
+    if (claimed == NV_NO_TIME) {
+        c->counts[NV_COUNT_NO_TIME]++;
+        return source->received;
+    }
+    if (claimed >= EARLIEST && claimed <= source->received + NV_DAY)
+        return claimed;
+    c->counts[NV_COUNT_IMPLAUSIBLE]++;
+    int n = snprintf(claim, 24, "%lld", (long long)claimed);
+    add_named(c, "claimed_timestamp", (nv_string){(uint8_t *)claim, (size_t)n});
+    return source->received;
+}
+
+/* The time that a field's text gives; the text may be a string in the middle of a line. */
+static int64_t time_of(const nv_source *source, nv_string s)
+{
+    uint8_t text[64] = {0};
+    int64_t ns;
+    if (!s.n || s.n >= sizeof text)
+        return NV_NO_TIME;
+    memcpy(text, s.p, s.n);
+    if ((size_t)nv_unix_time(text, text + s.n, &ns) == s.n)
+        return ns;
+    return (size_t)nv_timestamp(text, source->received, &ns) == s.n ? ns : NV_NO_TIME;
+}
+
+/* ---- levels ---- */
+
+/* A level by name, or by pino's and bunyan's numbers. */
+static nv_level level_of(nv_string s)
+{
+    static const nv_level numbers[7] = {NV_LEVEL_NONE, NV_LEVEL_TRACE, NV_LEVEL_DEBUG, NV_LEVEL_INFO, NV_LEVEL_WARN,
+                                        NV_LEVEL_ERROR, NV_LEVEL_FATAL};
+    uint8_t text[16] = {0};
+    if (!s.n || s.n >= sizeof text)
+        return NV_LEVEL_NONE;
+    if (s.n == 2 && s.p[1] == '0' && s.p[0] >= '1' && s.p[0] <= '6')
+        return numbers[s.p[0] - '0'];
+    memcpy(text, s.p, s.n);
+    return nv_level_word(text, text + s.n);
+}
+
+/* ---- rows ---- */
+
+static void add_source_tags(nv_columns *c, const nv_source *source)
+{
+    for (uint32_t i = 0; i < source->tag_count; i++) {
+        nv_key *key = source->tags[i].key;
+        int there = key->line == c->line && key->field < c->field_count && c->fields[key->field].key == key;
+        if (!there)
+            nv_add_field(c, key, source->tags[i].value);
+    }
+}
+
+/* Lex a text that may lie anywhere: the automata need a byte after it that ends every token. */
+static void lex_anywhere(nv_columns *c, nv_string s, int64_t received, int want)
+{
+    size_t n = s.n < NV_LOOK ? s.n : NV_LOOK;
+    c->padded.length = 0;
+    if (!nv_reserve(&c->padded, n + NV_PADDING)) {
+        c->failed = 1;
+        return;
+    }
+    memcpy(c->padded.data, s.p, n);
+    memset(c->padded.data + n, 0, NV_PADDING);
+    nv_lex(c->padded.data, n, received, want, &c->lexed);
+}
+
+static void note(nv_columns *c)
+{
+    nv_note_template(c, c->lexed.fingerprint, c->lexed.template_text, c->lexed.template_length);
+}
+
+/* The pairs of a text line are tags, but for those that name a column of their own. */
+static void take_pairs(nv_columns *c, const uint8_t *p, nv_event *e)
+{
+    const nv_line *l = &c->lexed;
+    for (uint32_t i = 0; i < l->pairs; i++) {
+        nv_pair pair = l->pair[i];
+        nv_key *key = nv_key_of(c, p + pair.key, pair.key_end - pair.key);
+        nv_string v = {p + pair.value, pair.value_end - pair.value};
+        if (!key)
+            return;
+        if (key->role == NV_KEY_TRACE && !e->trace.n)
+            e->trace = v;
+        else if (key->role == NV_KEY_SPAN && !e->span.n)
+            e->span = v;
+        else if (key->role == NV_KEY_LEVEL && !e->level.n && level_of(v) != NV_LEVEL_NONE)
+            e->level = level_text(level_of(v));
+        else
+            nv_add_field(c, key, v);
+    }
+}
+
+static void add_text(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+{
+    char claim[24];
+    nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
+    e.trace = e.span = literal("");
+    nv_lex(p, n, source->received, NV_WANT_ALL, &c->lexed);
+    note(c);
+    e.level = level_text(c->lexed.level);
+    e.fingerprint = c->lexed.fingerprint;
+    take_pairs(c, p, &e);
+    e.time = settle_time(c, source, c->lexed.timestamp, claim);
+    add_source_tags(c, source);
+    nv_add_row(c, &e);
+}
+
+/* Give the fields that mean a column to it. Each column takes the first that fits; what does not fit stays a tag. */
+static void take_roles(nv_columns *c, const nv_source *source, nv_event *e, int64_t *time)
+{
+    for (uint32_t i = 0; i < c->field_count; i++) {
+        nv_field *f = &c->fields[i];
+        nv_string *column = NULL;
+        switch (f->key->role) {
+        case NV_KEY_TIME:
+            if (*time == NV_NO_TIME && (*time = time_of(source, f->value)) != NV_NO_TIME)
+                f->key = NULL;
+            continue;
+        case NV_KEY_LEVEL:
+            if (!e->level.n && level_of(f->value) != NV_LEVEL_NONE) {
+                e->level = level_text(level_of(f->value));
+                f->key = NULL;
+            }
+            continue;
+        case NV_KEY_MESSAGE: column = &e->message; break;
+        case NV_KEY_SERVICE: column = &e->service; break;
+        case NV_KEY_HOST: column = &e->host; break;
+        case NV_KEY_TRACE: column = &e->trace; break;
+        case NV_KEY_SPAN: column = &e->span; break;
+        default: continue;
+        }
+        if (!column->p && f->value.n) {
+            *column = f->value;
+            f->key = NULL;
+        }
+    }
+}
+
+static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+{
+    char claim[24];
+    nv_event e = {.level = literal("")};
+    int64_t time = NV_NO_TIME;
+    take_roles(c, source, &e, &time);
+    if (!e.message.p)
+        e.message = (nv_string){p, n};
+    if (!e.service.p)
+        e.service = source->service;
+    if (!e.host.p)
+        e.host = source->host;
+    lex_anywhere(c, e.message, source->received, e.level.n ? 0 : NV_WANT_LEVEL);
+    note(c);
+    if (!e.level.n)
+        e.level = level_text(c->lexed.level);
+    e.fingerprint = c->lexed.fingerprint;
+    e.time = settle_time(c, source, time, claim);
+    add_source_tags(c, source);
+    nv_add_row(c, &e);
+}
+
+static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+{
+    c->line++;
+    c->field_count = 0;
+    const uint8_t *first = p;
+    while (first < p + n && (*first == ' ' || *first == '\t'))
+        first++;
+    int braced = first < p + n && *first == '{';
+    if (source->format == NV_JSON || (source->format == NV_AUTO && braced)) {
+        if (nv_json_object(c, p, n)) {
+            add_structured(c, p, n, source);
+            return;
+        }
+        c->counts[NV_COUNT_MALFORMED_JSON]++;
+    } else if (source->format == NV_LOGFMT && nv_logfmt(c, p, n)) {
+        add_structured(c, p, n, source);
+        return;
+    }
+    add_text(c, p, n, source);
+}
+
+int nv_full(const nv_columns *c)
+{
+    return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes ||
+           ((c->rows & 1023) == 1023 && nv_columns_bytes(c) >= c->max_bytes * 2);
+}
+
+static int is_blank(const uint8_t *p, size_t n)
+{
+    return n == 0 || (n == 1 && *p == '\r');
+}
+
+/* A line that ends near the data's end, or has no end, is read from a copy that may be read past. */
+static const uint8_t *padded_copy(nv_columns *c, nv_buffer *copy, const uint8_t *p, size_t n)
+{
+    copy->length = 0;
+    if (!nv_reserve(copy, n + NV_PADDING)) {
+        c->failed = 1;
+        return NULL;
+    }
+    memcpy(copy->data, p, n);
+    memset(copy->data + n, 0, NV_PADDING);
+    return copy->data;
+}
+
+size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
+{
+    const uint8_t *p = data, *end = data + n;
+    nv_buffer copy = {0};
+    while (p < end && !nv_full(c) && !c->failed) {
+        size_t left = (size_t)(end - p), look = left < NV_MAX_LINE + 1 ? left : NV_MAX_LINE + 1;
+        const uint8_t *newline = memchr(p, '\n', look);
+        size_t length, step;
+        if (newline) {
+            length = (size_t)(newline - p);
+            step = length + 1;
+        } else if (left > NV_MAX_LINE) {
+            length = step = NV_MAX_LINE;
+            c->counts[NV_COUNT_SPLIT]++;
+        } else if (source->final) {
+            length = step = left;
+        } else {
+            break;
+        }
+        c->raw_bytes += step;
+        if (is_blank(p, length)) {
+            c->counts[NV_COUNT_EMPTY]++;
+            p += step;
+            continue;
+        }
+        const uint8_t *line = p;
+        if (!newline || (size_t)(end - newline) < NV_PADDING + 1)
+            line = padded_copy(c, &copy, p, length);
+        if (!line)
+            break;
+        if (line[length - 1] == '\r')
+            length--;
+        add_line(c, line, length, source);
+        p += step;
+    }
+    nv_buffer_free(&copy);
+    return (size_t)(p - data);
+}

@@ -1,0 +1,346 @@
+#include "template.h"
+
+#include <string.h>
+
+#include "hash.h"
+#include "timestamp.h"
+
+#define TIME_WITHIN 160   /* a timestamp starts this near to a line's start, or is somebody else's */
+#define EPOCH_WITHIN 96   /* a bare Unix time is believed only here */
+#define TIME_TRIES 8
+#define LEVEL_WITHIN 160
+
+typedef struct {
+    const uint8_t *line, *end; /* what is looked at */
+    int64_t received;
+    uint32_t cursor;           /* all before it is in the template */
+    uint32_t header;           /* where the timestamp ended */
+    int tries, want;
+    nv_line *out;
+    uint8_t *text;
+} walk;
+
+static const uint8_t IS_WORD[256] = {
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,
+    ['A'] = 2, ['B'] = 2, ['C'] = 2, ['D'] = 2, ['E'] = 2, ['F'] = 2, ['G'] = 2, ['H'] = 2, ['I'] = 2, ['J'] = 2,
+    ['K'] = 2, ['L'] = 2, ['M'] = 2, ['N'] = 2, ['O'] = 2, ['P'] = 2, ['Q'] = 2, ['R'] = 2, ['S'] = 2, ['T'] = 2,
+    ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2, ['Z'] = 2, ['_'] = 2, ['a'] = 2, ['b'] = 2, ['c'] = 2,
+    ['d'] = 2, ['e'] = 2, ['f'] = 2, ['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2, ['l'] = 2, ['m'] = 2,
+    ['n'] = 2, ['o'] = 2, ['p'] = 2, ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2, ['w'] = 2,
+    ['x'] = 2, ['y'] = 2, ['z'] = 2,
+};
+
+static inline int is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
+static inline int is_letter(uint8_t c) { return (uint8_t)((c | 32) - 'a') < 26; }
+
+/* ---- writing the template ---- */
+
+static inline void put(walk *w, const uint8_t *p, size_t n)
+{
+    if (n <= 32) { /* room for an over-long copy is kept at both ends */
+        memcpy(w->text, p, 16);
+        memcpy(w->text + 16, p + 16, 16);
+    } else {
+        memcpy(w->text, p, n);
+    }
+    w->text += n;
+}
+
+/* Between two variables that follow one another only these may stand: a list of values is one variable. */
+static inline int joins(const uint8_t *p, size_t n)
+{
+    if (n > 2)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != ' ' && p[i] != ',' && p[i] != ';' && p[i] != '|')
+            return 0;
+    return 1;
+}
+
+static inline void variable(walk *w, uint32_t start, uint32_t end, nv_kind kind)
+{
+    nv_line *out = w->out;
+    uint32_t gap = start - w->cursor;
+    if (!out->spans || w->cursor != out->span[out->spans - 1].end || !joins(w->line + w->cursor, gap)) {
+        put(w, w->line + w->cursor, gap);
+        memcpy(w->text, "<*>", 4);
+        w->text += 3;
+    }
+    out->span[out->spans++] = (nv_span){start, end, kind};
+    w->cursor = end;
+}
+
+/* ---- chunks ---- */
+
+static inline uint32_t chunk_start(const nv_bitmaps *maps, uint32_t at, uint32_t floor)
+{
+    uint32_t b = at >> 6;
+    uint64_t gaps = ~maps->chunk[b] & ((UINT64_C(1) << (at & 63)) - 1);
+    while (!gaps) {
+        if (b == 0)
+            return floor;
+        gaps = ~maps->chunk[--b];
+    }
+    uint32_t start = b * 64 + 64 - (uint32_t)__builtin_clzll(gaps);
+    return start > floor ? start : floor;
+}
+
+static inline uint32_t chunk_end(const nv_bitmaps *maps, uint32_t at)
+{
+    uint32_t b = at >> 6;
+    uint64_t gaps = ~maps->chunk[b] & (~UINT64_C(0) << (at & 63));
+    while (!gaps)
+        gaps = ~maps->chunk[++b]; /* the word past the last is zero */
+    return b * 64 + (uint32_t)__builtin_ctzll(gaps);
+}
+
+/* A colon between digits, as in times and ports, is inside its chunk. */
+static void join_colons(nv_bitmaps *maps, uint32_t blocks)
+{
+    uint64_t before = 0;
+    for (uint32_t b = 0; b < blocks; b++) {
+        uint64_t digit = maps->digit[b], left = digit << 1 | before;
+        uint64_t right = digit >> 1 | maps->digit[b + 1] << 63;
+        maps->chunk[b] |= maps->colon[b] & left & right;
+        before = digit >> 63;
+    }
+}
+
+/* ---- timestamps and levels ---- */
+
+static int try_time(walk *w, uint32_t at)
+{
+    int64_t ns;
+    int taken = nv_timestamp(w->line + at, w->received, &ns);
+    if (!taken && at < EPOCH_WITHIN && (at == 0 || w->line[at - 1] == ' ' || w->line[at - 1] == '\t' || w->line[at - 1] == '[')) {
+        taken = nv_unix_time(w->line + at, w->end, &ns);
+        if (taken && (ns < INT64_C(631152000) * NV_SECOND || ns > w->received + NV_DAY))
+            taken = 0;
+    }
+    if (!taken || w->line + at + taken > w->end)
+        return 0;
+    w->out->timestamp = ns;
+    return taken;
+}
+
+/* A line that starts with the name of a weekday or month has no digit there: the walk would miss its start. */
+static void time_at_start(walk *w)
+{
+    uint32_t at = 0, n = (uint32_t)(w->end - w->line);
+    if (n && w->line[0] == '<') { /* a syslog priority */
+        uint32_t i = 1;
+        while (i < 5 && i < n && is_digit(w->line[i]))
+            i++;
+        if (i > 1 && i < n && w->line[i] == '>')
+            at = i + 1;
+    }
+    while (at < n && at < 8 && (w->line[at] == '[' || w->line[at] == '(' || w->line[at] == ' '))
+        at++;
+    if (at >= n || !is_letter(w->line[at]))
+        return;
+    int taken = try_time(w, at);
+    if (taken) {
+        w->header = at + (uint32_t)taken;
+        variable(w, at, w->header, NV_TIME);
+    }
+}
+
+/* Words that name a level only where their dress says so: INFO anywhere, Info: or [info] where it is set apart. */
+static nv_level level_here(const walk *w, const uint8_t *word, const uint8_t *end)
+{
+    nv_level level = nv_level_word(word, end);
+    if (level == NV_LEVEL_NONE)
+        return level;
+    uint8_t before = word > w->line ? word[-1] : ' ', after = end < w->end ? *end : ' ';
+    int fenced = (before == '[' && after == ']') || (before == '<' && after == '>') || (before == '|' && after == '|') ||
+                 (before == '(' && after == ')');
+    if (end - word == 1) /* the one-letter levels of Android: between the process numbers and the tag */
+        return fenced || (before == ' ' && after == ' ' && word - w->line >= 2 && is_digit(word[-2]) && *word < 'a') ||
+                       (after == '/' && before == ' ' && *word < 'a')
+                   ? level
+                   : NV_LEVEL_NONE;
+    int upper = 1;
+    for (const uint8_t *q = word; q < end; q++)
+        upper &= *q < 'a';
+    if (upper || fenced)
+        return level;
+    int padded = after == ' ' && end + 1 < w->end && end[1] == ' ';
+    return after == ':' || after == ']' || after == '>' || after == '|' || (*word < 'a' && (padded || after == '\t'))
+               ? level
+               : NV_LEVEL_NONE;
+}
+
+static nv_level find_level(const walk *w)
+{
+    static const uint8_t first[256] = {
+        ['a'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['i'] = 1, ['n'] = 1, ['p'] = 1, ['s'] = 1, ['t'] = 1,
+        ['v'] = 1, ['w'] = 1,
+    };
+    const uint8_t *limit = w->line + w->header + LEVEL_WITHIN;
+    if (limit > w->end)
+        limit = w->end;
+    for (const uint8_t *p = w->line + w->header; p < limit;) {
+        if (!IS_WORD[*p]) {
+            p++;
+            continue;
+        }
+        const uint8_t *word = p;
+        while (p < w->end && IS_WORD[*p])
+            p++;
+        if (p - word <= 13 && first[*word | 32]) {
+            nv_level level = level_here(w, word, p);
+            if (level != NV_LEVEL_NONE)
+                return level;
+        }
+    }
+    return NV_LEVEL_NONE;
+}
+
+/* ---- key=value ---- */
+
+static uint32_t value_end(const walk *w, uint32_t at)
+{
+    const uint8_t *p = w->line + at;
+    while (p < w->end && *p > ' ' && *p != ',' && *p != ';' && *p != ')' && *p != ']' && *p != '}' && *p != '>' &&
+           *p != '"' && *p != '\'' && *p != '&' && *p != '|')
+        p++;
+    while (p > w->line + at && (p[-1] == '.' || p[-1] == ':'))
+        p--;
+    return (uint32_t)(p - w->line);
+}
+
+static const uint8_t *closing_quote(const walk *w, uint32_t at)
+{
+    uint8_t quote = w->line[at];
+    for (const uint8_t *p = w->line + at + 1; p < w->end; p++) {
+        if (*p == '\\')
+            p++;
+        else if (*p == quote)
+            return p;
+    }
+    return NULL;
+}
+
+static void keep_pair(walk *w, uint32_t equals, uint32_t value, uint32_t end)
+{
+    uint32_t key = equals;
+    while (key > 0 && equals - key < 128 &&
+           (IS_WORD[w->line[key - 1]] || w->line[key - 1] == '.' || w->line[key - 1] == '-'))
+        key--;
+    while (key < equals && IS_WORD[w->line[key]] != 2)
+        key++;
+    nv_line *out = w->out;
+    if (key < equals && out->pairs < NV_MAX_PAIRS)
+        out->pair[out->pairs++] = (nv_pair){key, equals, value, end};
+}
+
+/* What stands right of `=` is a variable, digits or not. Returns where the walk goes on. */
+static uint32_t take_value(walk *w, uint32_t equals)
+{
+    uint32_t at = equals + 1, n = (uint32_t)(w->end - w->line);
+    if (equals == 0 || at >= n || (!IS_WORD[w->line[equals - 1]] && w->line[equals - 1] != ']' && w->line[equals - 1] != ')'))
+        return at;
+    uint32_t end;
+    if (w->line[at] == '"' || w->line[at] == '\'') {
+        const uint8_t *quote = closing_quote(w, at);
+        if (quote) {
+            at++;
+            end = (uint32_t)(quote - w->line);
+            if (w->want & NV_WANT_PAIRS)
+                keep_pair(w, equals, at, end);
+            if (end > at)
+                variable(w, at, end, NV_VALUE);
+            return end + 1;
+        }
+        return at;
+    }
+    end = value_end(w, at);
+    if (end == at)
+        return at;
+    if (w->want & NV_WANT_PAIRS)
+        keep_pair(w, equals, at, end);
+    variable(w, at, end, NV_VALUE);
+    return end;
+}
+
+/* ---- the walk ---- */
+
+static uint32_t take_chunk(walk *w, uint32_t trigger)
+{
+    nv_bitmaps *maps = &w->out->maps;
+    uint32_t start = chunk_start(maps, trigger, w->cursor), end = chunk_end(maps, trigger);
+    const uint8_t *p = w->line + start;
+    int digits_first = is_digit(*p);
+    if (w->want & NV_WANT_TIME && w->out->timestamp == NV_NO_TIME && digits_first && start < TIME_WITHIN && w->tries < TIME_TRIES) {
+        w->tries++;
+        int taken = try_time(w, start);
+        if (taken) {
+            w->header = start + (uint32_t)taken;
+            end = end > w->header ? end : w->header;
+            variable(w, start, end, NV_TIME);
+            return end;
+        }
+    }
+    nv_kind kind = NV_NUMBER;
+    if (!digits_first || w->line[end] == ':') {
+        const uint8_t *stop;
+        kind = nv_token(p, w->line + end, &stop);
+        if (stop > w->end)
+            stop = w->end;
+        end = (uint32_t)(stop - w->line);
+    }
+    if (kind == NV_WORD)
+        return end;
+    if (kind == NV_URL && start > w->cursor + 1 && w->line[start - 1] == ':') {
+        uint32_t scheme = start - 1;
+        while (scheme > w->cursor && is_letter(w->line[scheme - 1]))
+            scheme--;
+        start = scheme;
+    }
+    if (*p == '\\' && start > w->cursor + 1 && w->line[start - 1] == ':' && is_letter(w->line[start - 2]) &&
+        (start == w->cursor + 2 || !IS_WORD[w->line[start - 3]])) {
+        start -= 2; /* a drive */
+        kind = NV_PATH;
+    }
+    while (end > start + 1 && (w->line[end - 1] == '.' || w->line[end - 1] == '-'))
+        end--;
+    if (is_digit(w->line[end - 1]))
+        end += (uint32_t)nv_unit(w->line + end);
+    if (w->line + end > w->end)
+        end = (uint32_t)(w->end - w->line);
+    variable(w, start, end, kind);
+    return end;
+}
+
+void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
+{
+    size_t looked = n < NV_LOOK ? n : NV_LOOK;
+    walk w = {.line = p, .end = p + looked, .received = received, .want = want, .out = out, .text = out->template_text};
+    out->spans = out->pairs = 0;
+    out->timestamp = NV_NO_TIME;
+    nv_bitmaps *maps = &out->maps;
+    uint32_t blocks = (uint32_t)((looked + 63) / 64);
+    nv_classify(p, looked, maps);
+    join_colons(maps, blocks);
+    if (want & NV_WANT_TIME)
+        time_at_start(&w);
+    uint32_t next = w.cursor;
+    for (uint32_t b = next >> 6; b < blocks;) {
+        uint64_t letters = maps->chunk[b] & ~maps->dot[b];
+        uint64_t inner_dots = maps->dot[b] & letters << 1 & letters >> 1;
+        uint64_t triggers = (maps->digit[b] | maps->mark[b] | inner_dots) & (~UINT64_C(0) << (next & 63));
+        if (!triggers) {
+            next = ++b * 64;
+            continue;
+        }
+        uint32_t at = b * 64 + (uint32_t)__builtin_ctzll(triggers);
+        next = p[at] == '=' ? take_value(&w, at) : take_chunk(&w, at);
+        if (next <= at)
+            next = at + 1;
+        b = next >> 6;
+    }
+    put(&w, p + w.cursor, looked - w.cursor);
+    out->template_length = (uint32_t)(w.text - out->template_text);
+    out->fingerprint = nv_hash(out->template_text, out->template_length);
+    out->level = want & NV_WANT_LEVEL ? find_level(&w) : NV_LEVEL_NONE;
+}

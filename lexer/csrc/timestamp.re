@@ -1,0 +1,258 @@
+/* Timestamps as logs write them: the generated automaton finds the form, `read_fields` its numbers. */
+#include "timestamp.h"
+
+#include <string.h>
+
+typedef struct {
+    int year, month, day, hour, minute, second, nanos, offset; /* offset in seconds east of UTC */
+    int afternoon;                                            /* 0 none, 1 AM, 2 PM */
+} fields;
+
+/* Days since 1970-01-01 in the proleptic Gregorian calendar, years counted from March. */
+static int64_t days_from_civil(int64_t year, int month, int day)
+{
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
+    int64_t of_era = year - era * 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+static int days_in(int year, int month)
+{
+    static const int8_t days[13] = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (month == 2 && (year % 4 || (year % 100 == 0 && year % 400)))
+        return 28;
+    return days[month];
+}
+
+static int month_of(const uint8_t *p)
+{
+    static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
+    char low[3] = {(char)(p[0] | 32), (char)(p[1] | 32), (char)(p[2] | 32)};
+    for (int m = 0; m < 12; m++)
+        if (!memcmp(low, names + 3 * m, 3))
+            return m + 1;
+    return 0;
+}
+
+static int is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static int is_letter(uint8_t c)
+{
+    c |= 32;
+    return c >= 'a' && c <= 'z';
+}
+
+static const uint8_t *number(const uint8_t *p, int width, int *out)
+{
+    int value = 0;
+    for (int i = 0; i < width && is_digit(*p); i++)
+        value = value * 10 + (*p++ - '0');
+    *out = value;
+    return p;
+}
+
+/* A fraction of a second of any length; digits past the ninth are below a nanosecond and left. */
+static const uint8_t *fraction(const uint8_t *p, int *out)
+{
+    int value = 0, digits = 0;
+    for (; is_digit(*p); p++)
+        if (digits < 9) {
+            value = value * 10 + (*p - '0');
+            digits++;
+        }
+    for (; digits < 9; digits++)
+        value *= 10;
+    *out = value;
+    return p;
+}
+
+static const uint8_t *zone(const uint8_t *p, const uint8_t *end, int *out)
+{
+    while (p < end && *p != '+' && *p != '-' && !is_letter(*p))
+        p++;
+    if (p == end || is_letter(*p))
+        return end; /* Z, UTC, GMT */
+    int sign = *p++ == '-' ? -1 : 1, hours, minutes = 0;
+    p = number(p, 2, &hours);
+    if (p < end && *p == ':')
+        p++;
+    p = number(p, 2, &minutes);
+    *out = sign * (hours * 3600 + minutes * 60);
+    return p;
+}
+
+/*
+ * Read the fields that `order` names from the matched text: Y four-digit year, y two-digit year, M month, B month
+ * name, D day, h m s, f fraction (if one is there), z zone (if one is there), a AM or PM (if there).
+ * What stands between fields is passed over.
+ */
+static void read_fields(const uint8_t *p, const uint8_t *end, const char *order, fields *out)
+{
+    for (; *order; order++) {
+        char kind = *order;
+        if (kind == 'f') {
+            if (end - p > 1 && (*p == '.' || *p == ',' || *p == ':') && is_digit(p[1]))
+                p = fraction(p + 1, &out->nanos);
+            continue;
+        }
+        if (kind == 'z') {
+            p = zone(p, end, &out->offset);
+            continue;
+        }
+        if (kind == 'a') {
+            while (p < end && *p == ' ')
+                p++;
+            if (end - p >= 2 && (p[1] | 32) == 'm') {
+                out->afternoon = (*p | 32) == 'p' ? 2 : 1;
+                p += 2;
+            }
+            continue;
+        }
+        if (kind == 'B') {
+            while (p < end && !month_of(p))
+                p++;
+            if (p < end) {
+                out->month = month_of(p);
+                p += 3;
+            }
+            continue;
+        }
+        while (p < end && !is_digit(*p))
+            p++;
+        switch (kind) {
+        case 'Y': p = number(p, 4, &out->year); break;
+        case 'y': p = number(p, 2, &out->year); out->year += out->year < 70 ? 2000 : 1900; break;
+        case 'M': p = number(p, 2, &out->month); break;
+        case 'D': p = number(p, 2, &out->day); break;
+        case 'h': p = number(p, 2, &out->hour); break;
+        case 'm': p = number(p, 2, &out->minute); break;
+        case 's': p = number(p, 2, &out->second); break;
+        }
+    }
+}
+
+static int valid(const fields *f)
+{
+    return f->month >= 1 && f->month <= 12 && f->day >= 1 && f->day <= days_in(f->year ? f->year : 2000, f->month) &&
+           f->hour <= 23 && f->minute <= 59 && f->second <= 60 && f->year <= 2261 && (!f->year || f->year >= 1678);
+}
+
+static int64_t nanoseconds(const fields *f, int year)
+{
+    int64_t seconds = days_from_civil(year, f->month, f->day) * 86400 + f->hour * 3600 + f->minute * 60 + f->second;
+    return (seconds - f->offset) * NV_SECOND + f->nanos;
+}
+
+/* The last year that puts the date at or before a day after receipt; 29 February needs a leap year. */
+static int64_t most_recent(const fields *f, int64_t received)
+{
+    int year = 1970 + (int)(received / (NV_DAY * 365.2425)) + 1;
+    for (int back = 0; back < 10; back++, year--)
+        if (f->day <= days_in(year, f->month)) {
+            int64_t ns = nanoseconds(f, year);
+            if (ns <= received + NV_DAY)
+                return ns;
+        }
+    return nanoseconds(f, year);
+}
+
+static int finish(const uint8_t *start, const uint8_t *end, const char *order, int64_t received, int64_t *ns)
+{
+    fields f = {0};
+    if (is_digit(*end))
+        return 0; /* the number goes on: no time of day */
+    read_fields(start, end, order, &f);
+    if (f.afternoon) {
+        if (f.hour < 1 || f.hour > 12)
+            return 0;
+        f.hour = f.hour % 12 + (f.afternoon == 2 ? 12 : 0);
+    }
+    if (!valid(&f))
+        return 0;
+    *ns = f.year ? nanoseconds(&f, f.year) : most_recent(&f, received);
+    return (int)(end - start);
+}
+
+/* 17/06/09: year first, as log4j writes it, unless only month first makes a date. */
+static int two_digit_date(const uint8_t *start, const uint8_t *end, int64_t received, int64_t *ns)
+{
+    int taken = finish(start, end, "yMDhmsfz", received, ns);
+    return taken ? taken : finish(start, end, "MDyhmsfz", received, ns);
+}
+
+/* 06/09/2017: month first, unless only day first makes a date. */
+static int slashed_date(const uint8_t *start, const uint8_t *end, int64_t received, int64_t *ns)
+{
+    int taken = finish(start, end, "MDYhmsfaz", received, ns);
+    return taken ? taken : finish(start, end, "DMYhmsfaz", received, ns);
+}
+
+int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
+{
+    const uint8_t *YYCURSOR = p, *YYMARKER;
+    /*!re2c
+    re2c:define:YYCTYPE = "uint8_t";
+    re2c:yyfill:enable = 0;
+    re2c:flags:case-ranges = 1;
+
+    d      = [0-9];
+    year   = ("19" | "20") d d;
+    mm     = "0"? [1-9] | "1" [0-2];
+    m2     = "0" [1-9] | "1" [0-2];
+    dd     = "0"? [1-9] | [12] d | "3" [01];
+    d2     = "0" [1-9] | [12] d | "3" [01];
+    h1     = [01]? d | "2" [0-3];
+    h2     = [01] d | "2" [0-3];
+    m      = [0-5] d;
+    s      = [0-5] d | "60";
+    frac   = [.,:] d+;
+    time   = h1 ":" m ":" s frac?;
+    zone   = " "? ("Z" | "UTC" | "GMT" | [+-] d d ":"? d d);
+    month  = 'jan' | 'feb' | 'mar' | 'apr' | 'may' | 'jun' | 'jul' | 'aug' | 'sep' | 'oct' | 'nov' | 'dec';
+    wday   = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
+    sep    = [T _:-] | "  " | ", ";
+
+    *                                                                  { return 0; }
+    year [-/.] mm [-/.] dd sep h1 [:.] m ([:.] s frac?)? zone?          { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
+    year m2 d2 [ T_-] h1 ":" d{1,2} ":" d{1,2} frac? zone?                { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
+    year m2 d2 [T _-]? h2 m s ([.,] d+)? zone?                   { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
+    d d "/" d d "/" d d " " time zone?                                  { return two_digit_date(p, YYCURSOR, received, ns); }
+    d d? "/" d d? "/" year ","? [ :T] " "? time (" "? [AaPp] 'm')? zone? { return slashed_date(p, YYCURSOR, received, ns); }
+    dd [ /-] month [ /-] year [ :T] time zone?                          { return finish(p, YYCURSOR, "DBYhmsfz", received, ns); }
+    dd "." m2 "." year [ ] time zone?                                   { return finish(p, YYCURSOR, "DMYhmsfz", received, ns); }
+    wday "," " " dd " " month " " year " " time zone?                   { return finish(p, YYCURSOR, "DBYhmsfz", received, ns); }
+    (wday " ")? month " "{1,2} dd " " time                              { return finish(p, YYCURSOR, "BDhmsf", received, ns); }
+    (wday " ")? month " "{1,2} dd " " time " " ([A-Z]{3,4} " ")? year / [^0-9A-Za-z:.] { return finish(p, YYCURSOR, "BDhmsfY", received, ns); }
+    (wday " ")? month " "{1,2} dd ","? " " year ","? " " time (" "? [AaPp] 'm')? zone? { return finish(p, YYCURSOR, "BDYhmsfaz", received, ns); }
+    m2 [-.] d2 " " time                                                 { return finish(p, YYCURSOR, "MDhmsf", received, ns); }
+    [IWEF] m2 d2 " " time                                               { return finish(p, YYCURSOR, "MDhmsf", received, ns); }
+    d d m2 d2 " "{1,2} h1 ":" m ":" s                                   { return finish(p, YYCURSOR, "yMDhms", received, ns); }
+    d d m2 d2 " " h2 m s / " "                                          { return finish(p, YYCURSOR, "yMDhms", received, ns); }
+    */
+}
+
+int nv_unix_time(const uint8_t *p, const uint8_t *end, int64_t *ns)
+{
+    const uint8_t *q = p;
+    uint64_t value = 0;
+    while (q < end && is_digit(*q) && q - p < 19)
+        value = value * 10 + (uint64_t)(*q++ - '0');
+    int digits = (int)(q - p);
+    int64_t unit = digits == 10 ? NV_SECOND : digits == 13 ? 1000000 : digits == 16 ? 1000 : digits == 19 ? 1 : 0;
+    if (!unit || value > (uint64_t)INT64_MAX / (uint64_t)unit)
+        return 0;
+    int nanos = 0;
+    if (digits == 10 && end - q > 1 && *q == '.' && is_digit(q[1])) {
+        const uint8_t *stop = fraction(q + 1, &nanos);
+        q = stop < end ? stop : end;
+    }
+    if (q < end && (is_letter(*q) || is_digit(*q) || *q == '_'))
+        return 0;
+    *ns = (int64_t)value * unit + nanos;
+    return (int)(q - p);
+}
