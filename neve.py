@@ -1,0 +1,5 @@
+"""The one program."""
+
+
+def main() -> int:
+    return 0
