@@ -12,6 +12,9 @@ Buffer = bytes | bytearray | memoryview
 def key_shard(key: bytes, shards: int) -> int:
     """CRC-32 (IEEE) of the key, modulo `shards`."""
 
+def hash64(text: bytes) -> int:
+    """The hash that makes a fingerprint out of a template's text."""
+
 def has_avx2() -> bool: ...
 def force_portable(on: bool) -> None:
     """Classify bytes without SIMD (True) or as the processor can (False). For tests and benchmarks."""
@@ -82,7 +85,7 @@ class Columns:
     @property
     def column_types(self) -> list[tuple[str, str]]: ...
     def templates(self) -> list[tuple[int, bytes]]:
-        """(fingerprint, template) of shapes that this object meets for the first time; at most 4,096 a block."""
+        """(fingerprint, template) of shapes that this object meets first; at most 4,096 a block."""
     def chunks(self) -> list[Buffer]:
         """Pieces whose concatenation is the native columns; views of memory that `reset` and `add` reuse."""
     def reset(self) -> None:

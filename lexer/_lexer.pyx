@@ -8,6 +8,7 @@ from libc.string cimport memset, strlen
 
 cdef extern from "hash.h" nogil:
     uint32_t nv_crc32(const uint8_t *p, size_t n)
+    uint64_t nv_hash(const uint8_t *p, size_t n)
 
 cdef extern from "classes.h" nogil:
     int nv_classify_has_avx2()
@@ -125,6 +126,10 @@ _MAX_TAGS = 256
 
 def key_shard(bytes key not None, int shards):
     return nv_crc32(<const uint8_t *><char *>key, len(key)) % shards
+
+
+def hash64(bytes text not None):
+    return nv_hash(<const uint8_t *><char *>text, len(text))
 
 
 def has_avx2():

@@ -1,0 +1,277 @@
+"""`neve serve`: ClickHouse, gateway, search API and front door, each a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import threading
+import tomllib
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+import ingest.app
+import query.app
+from query import front
+from storage.config import ClickHouseConfig
+from storage.embedded import EmbeddedServer
+from storage.errors import ConfigError, NeveError, StorageUnavailable
+from storage.hot import Hot
+from storage.supervise import Child, Supervisor, follow_parent
+
+ROLES = ("gateway", "api", "front")
+TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+CLICKHOUSE_URL = (
+    "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
+)
+SOCKETS = "NEVE_SOCKETS"
+PARENT = "NEVE_PARENT"
+READY_SECONDS = 60.0
+TEND_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """What `--config` may say, under the names of the fields. The command line wins over the file."""
+
+    data: Path = Path("data")
+    listen: str = "127.0.0.1:8780"
+    clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
+    spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
+
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on. Raises ConfigError."""
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ConfigError(f"cannot listen on {self.listen!r}", "give HOST:PORT, as 127.0.0.1:8780")
+        return host.strip("[]"), int(port)
+
+
+def read_config(path: Path) -> ServeConfig:
+    """Read a TOML file. Raises ConfigError for a key or a value that is not known."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
+    known = {field.name: type(field.default) for field in fields(ServeConfig)}
+    for key, value in found.items():
+        if key not in known:
+            raise ConfigError(f"cannot use configuration key {key!r}", f"known keys: {', '.join(known)}")
+        if known[key] is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ConfigError(f"cannot use configuration key {key!r}: {value!r}", "give a whole number")
+        if known[key] is not int and not isinstance(value, str):
+            raise ConfigError(f"cannot use configuration key {key!r}: {value!r}", "give a text in quotes")
+    if "data" in found:
+        found["data"] = Path(found["data"])
+    return ServeConfig(**found)
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `serve`."""
+    parser = commands.add_parser("serve", help="run the server: receivers, search API and storage")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; unknown keys are an error")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where everything is kept (default: ./data)")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="default: 127.0.0.1:8780")
+    parser.add_argument("--role", choices=ROLES, help="run one of the server's processes alone")
+    parser.set_defaults(run=run)
+
+
+def settle(args: argparse.Namespace) -> ServeConfig:
+    """The configuration that file and command line give together."""
+    config = read_config(args.config) if args.config else ServeConfig()
+    given = {name: getattr(args, name) for name in ("data", "listen") if getattr(args, name)}
+    config = replace(config, **given)
+    return replace(config, data=config.data.absolute())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
+    config = settle(args)
+    config.address()
+    if args.role:
+        return run_role(args.role, config)
+    return Server(config).run()
+
+
+# --- the supervisor ---------------------------------------------------------------------------------------
+
+
+class Server:
+    """The supervisor: it starts the processes in order, keeps them running, and stops them in order."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.config = config
+        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
+        self.supervisor = Supervisor(say)
+        self.stopping = threading.Event()
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        url = self._storage_url()
+        with tempfile.TemporaryDirectory(prefix="neve-") as sockets:  # a socket's path must be short
+            try:
+                self._start_roles(url, sockets)
+                if self._wait_ready():
+                    say(f"ready at http://{self.config.listen}, data in {self.config.data}")
+                while not self.stopping.wait(TEND_SECONDS):
+                    self._tend()
+            finally:
+                self.supervisor.stop()
+                if self.embedded is not None:
+                    self.embedded.stop()
+        return 0
+
+    def _stop(self, _number: int, _frame: types.FrameType | None) -> None:
+        self.stopping.set()
+
+    def _storage_url(self) -> str:
+        """Bring storage up, its schema included; how to reach it."""
+        if self.embedded is None:
+            config = ClickHouseConfig.from_url(self.config.clickhouse)
+        else:
+            config = self.embedded.start()
+        hot = Hot(config)
+        try:
+            hot.migrate()
+        finally:
+            hot.close()
+        return config.url()
+
+    def _start_roles(self, url: str, sockets: str) -> None:
+        environment = {**os.environ, CLICKHOUSE_URL: url, SOCKETS: sockets, PARENT: str(os.getpid())}
+        config = self.config
+        for role in ROLES:
+            command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
+            command += ["--listen", config.listen]
+            log = config.data / "logs" / f"{role}.log"
+            self.supervisor.start(Child(role, command, environment, log))
+
+    def _wait_ready(self) -> bool:
+        """Wait until the front door answers for all. Raises StorageUnavailable when it does not."""
+        host, port = self.config.address()
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        waited = 0.0
+        with httpx.Client(trust_env=False, timeout=5.0) as client:
+            while not self.stopping.wait(TEND_SECONDS / 4):
+                if all(answers(client, base + path) for path in ("/readyz", "/gateway/status")):
+                    return True
+                ended = [c for c in self.supervisor.children if c.process and c.process.poll() is not None]
+                waited += TEND_SECONDS / 4
+                if ended:
+                    raise StorageUnavailable(f"cannot start {ended[0].name}: {last_line(ended[0].log)}")
+                if waited > READY_SECONDS:
+                    raise StorageUnavailable(
+                        f"cannot start: no answer at {base}; see {self.config.data}/logs"
+                    )
+        return False
+
+    def _tend(self) -> None:
+        """ClickHouse first: the others wait for it by themselves, and find it at the same address."""
+        if self.embedded is not None and not self.embedded.alive():
+            say("clickhouse ended; starting it again")
+            try:
+                self.embedded.start()
+            except NeveError as error:
+                say(error.message)
+        self.supervisor.tend()
+
+
+def say(line: str) -> None:
+    print(f"neve: {line}", file=sys.stderr, flush=True)
+
+
+def answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"see {log}"
+
+
+# --- the roles --------------------------------------------------------------------------------------------
+
+
+def run_role(role: str, config: ServeConfig) -> int:
+    """Run one process of the server. Under a supervisor it ends with it."""
+    if PARENT in os.environ:
+        follow_parent(int(os.environ[PARENT]))
+    sockets = Path(os.environ.get(SOCKETS, config.data / "run"))
+    sockets.mkdir(parents=True, exist_ok=True)
+    if role == "front":
+        return run_front(config, sockets)
+    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse)
+    if not url:
+        raise ConfigError(f"cannot run {role} alone without storage", "set `clickhouse` in the configuration")
+    clickhouse = ClickHouseConfig.from_url(url)
+    with open_app(role, config, clickhouse) as app:
+        uvicorn.run(
+            app,
+            uds=str(sockets / role),
+            loop="uvloop",
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+        )
+    return 0
+
+
+@contextmanager
+def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> Iterator[object]:
+    """The ASGI app of a role."""
+    if role == "gateway":
+        settings = ingest.app.GatewaySettings(
+            config.data / "gateway", clickhouse, spool_quota_bytes=config.spool_bytes
+        )
+        yield ingest.app.create_app(settings)
+        return
+    hot = Hot(clickhouse)
+    try:
+        yield query.app.create_app(hot)
+    finally:
+        hot.close()
+
+
+def run_front(config: ServeConfig, sockets: Path) -> int:
+    """Listen on the one address and pass requests on by their path."""
+    host, port = config.address()
+    gateway, api = str(sockets / "gateway"), str(sockets / "api")
+
+    def route(path: str) -> str:
+        return gateway if path.startswith(TO_GATEWAY) else api
+
+    async def listen() -> None:
+        task = asyncio.ensure_future(front.serve(host, port, route))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await task
+
+    try:
+        uvicorn_loop().run(listen())
+    except asyncio.CancelledError:
+        return 0
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {config.listen}: {error.strerror}", "choose another --listen"
+        ) from None
+    return 0
+
+
+def uvicorn_loop() -> asyncio.Runner:
+    """A runner on uvloop, as the other roles have it."""
+    import uvloop
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)

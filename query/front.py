@@ -1,0 +1,248 @@
+"""The front door: one address for every process of the server.
+
+Requests are parsed, told apart by their path and passed to the process that answers them, over its Unix
+socket; answers are passed back as they come. Heads are written anew from what was parsed, so a request can't
+mean one thing here and another behind. Nothing is stored: a client that reads slowly slows its own answer
+down, and one that goes away closes the connection behind, which is what cancels its query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httptools
+
+HIGH_WATER = 1 << 20  # bytes that may wait in one direction before the other side is paused
+HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"trailer")
+)
+MAX_HEAD = 64 << 10
+RETRY_AFTER_SECONDS = 1
+
+Route = Callable[[str], str]
+"""From a request's path to the Unix socket of the process that answers it."""
+
+
+@dataclass
+class Head:
+    """What was parsed of a request before its body."""
+
+    url: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    size: int = 0
+    chunked: bool = False
+
+    def encode(self, method: bytes, peer: str) -> bytes:
+        lines = [method + b" " + self.url + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in self.headers if name.lower() not in HOP_BY_HOP]
+        lines.append(b"x-forwarded-for: " + peer.encode())
+        if method == b"HEAD":  # its answer's end can't be told from its head: the connection ends with it
+            lines.append(b"connection: close")
+        if self.chunked:
+            lines.append(b"transfer-encoding: chunked")
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def unavailable() -> bytes:
+    """The answer while the process behind is being started again."""
+    return answer(
+        b"503 Service Unavailable",
+        "unavailable",
+        "cannot answer yet: this part of the server is starting",
+        f"try again in {RETRY_AFTER_SECONDS} s",
+    )
+
+
+def answer(status: bytes, code: str, message: str, hint: str) -> bytes:
+    body = json.dumps({"error": {"code": code, "message": message, "hint": hint, "position": None}}).encode()
+    head = (
+        b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        b"retry-after: %d\r\ncontent-length: %d\r\n\r\n" % (RETRY_AFTER_SECONDS, len(body))
+    )
+    return head + body
+
+
+class Behind(asyncio.Protocol):
+    """A connection to a process behind: what comes is the client's. Answers are parsed only to be counted."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.transport: asyncio.Transport | None = None
+        self.parser = httptools.HttpResponseParser(self)
+        self.pending = 0  # requests without their whole answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        self.client.send(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.client.close()
+
+    def on_message_complete(self) -> None:
+        if self.parser.get_status_code() >= 200:  # not a "100 Continue"
+            self.pending -= 1
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.client.lost(self)
+
+    def pause_writing(self) -> None:
+        self.client.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.client.resume_reading()
+
+
+class Client(asyncio.Protocol):
+    """A client's connection. Requests are handled in turn, each passed on as it comes."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.parser = httptools.HttpRequestParser(self)
+        self.head = Head()
+        self.peer = "unknown"
+        self.transport: asyncio.Transport | None = None
+        self.behind: dict[str, Behind] = {}
+        self.current: Behind | None = None
+        self.waiting: list[bytes] = []  # of the request at hand, until its connection is there
+        self.opening: asyncio.Task[None] | None = None
+
+    # --- the client's side -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if peer else "unknown"
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.refuse(b"400 Bad Request", "bad_request", "cannot read request: it is no HTTP/1.1")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.transport = None
+        if self.opening is not None:
+            self.opening.cancel()
+        for behind in self.behind.values():
+            if behind.transport is not None:
+                behind.transport.abort()
+
+    def pause_writing(self) -> None:
+        for behind in self.behind.values():
+            if behind.transport is not None:
+                behind.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        for behind in self.behind.values():
+            if behind.transport is not None:
+                behind.transport.resume_reading()
+
+    # --- the parser's side -------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.head = Head()
+        self.current = None
+
+    def on_url(self, url: bytes) -> None:
+        self.head.url += url
+        self.count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.head.headers.append((name, value))
+        self.head.chunked |= name.lower() == b"transfer-encoding"
+        self.count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        path = self.head.url.partition(b"?")[0].decode("latin-1")
+        socket = self.route(path)
+        self.current = self.behind.get(socket)
+        if any(other.pending for other in self.behind.values() if other is not self.current):
+            # Two processes would answer at once, in either order.
+            self.refuse(
+                b"400 Bad Request", "pipelined", "cannot take a request before the answer to the one before"
+            )
+            return
+        if self.current is None:
+            self.pause_reading()
+            self.opening = asyncio.ensure_future(self.open(socket))
+        else:
+            self.current.pending += 1
+        self.forward(self.head.encode(self.parser.get_method(), self.peer))
+
+    def on_body(self, body: bytes) -> None:
+        self.forward(b"%x\r\n%s\r\n" % (len(body), body) if self.head.chunked else body)
+
+    def on_message_complete(self) -> None:
+        if self.head.chunked:
+            self.forward(b"0\r\n\r\n")
+
+    # --- between the two ---------------------------------------------------------------------------------
+
+    def count(self, size: int) -> None:
+        self.head.size += size
+        if self.head.size > MAX_HEAD:
+            status = b"431 Request Header Fields Too Large"
+            self.refuse(status, "head_too_large", "cannot read request: its head is too large")
+
+    def forward(self, data: bytes) -> None:
+        if self.current is None or self.current.transport is None:
+            self.waiting.append(data)
+        else:
+            self.current.transport.write(data)
+
+    async def open(self, socket: str) -> None:
+        try:
+            _, behind = await asyncio.get_running_loop().create_unix_connection(lambda: Behind(self), socket)
+        except OSError:
+            self.send(unavailable())
+            self.close()
+            return
+        self.behind[socket] = self.current = behind
+        behind.pending = 1
+        waiting, self.waiting = self.waiting, []
+        for data in waiting:
+            self.forward(data)
+        self.resume_reading()
+
+    def send(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def refuse(self, status: bytes, code: str, message: str) -> None:
+        self.send(answer(status, code, message, "send a request after RFC 9112"))
+        self.close()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def lost(self, behind: Behind) -> None:
+        """The process behind closed: the client's connection is closed too, unless it was idle there."""
+        self.behind = {socket: other for socket, other in self.behind.items() if other is not behind}
+        if self.current is behind:
+            self.close()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+async def serve(host: str, port: int, route: Route) -> None:
+    """Listen until cancelled. Raises OSError where the address can't be had."""
+    server = await asyncio.get_running_loop().create_server(lambda: Client(route), host, port, backlog=1024)
+    async with server:
+        await server.serve_forever()
