@@ -4,6 +4,7 @@ from typing import Literal
 RULES_VERSION: int
 MAX_LINE_BYTES: int
 LOOK_BYTES: int
+PADDING_BYTES: int
 JSON_DEPTH: int
 
 Format = Literal["auto", "text", "json", "logfmt"]
@@ -21,6 +22,15 @@ def force_portable(on: bool) -> None:
 
 def timestamp(text: bytes, received_ns: int) -> tuple[int, int] | None:
     """The timestamp that `text` starts with, as (ns since 1970, bytes taken), or None."""
+
+def lex_all(data: Buffer, received_ns: int = 0) -> tuple[int, int]:
+    """Lex every line of `data`, which ends with PADDING_BYTES that are no part of it: (lines, sum of fingerprints).
+
+    Nothing is kept: this is the cost of the lexer alone, for benchmarks.
+    """
+
+def split_all(data: Buffer) -> tuple[int, int]:
+    """The same without lexing: find every line and hash its bytes. What any reader of lines must pay."""
 
 class Lexer:
     """One line at a time, for tools and tests; blocks of lines go through Columns."""

@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset, strlen
+from libc.string cimport memchr, memset
 
 cdef extern from "hash.h" nogil:
     uint32_t nv_crc32(const uint8_t *p, size_t n)
@@ -117,6 +117,7 @@ cdef extern from "records.h" nogil:
 RULES_VERSION = NV_RULES_VERSION
 MAX_LINE_BYTES = NV_MAX_LINE
 LOOK_BYTES = NV_LOOK
+PADDING_BYTES = NV_PADDING
 JSON_DEPTH = NV_JSON_DEPTH
 
 _FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
@@ -190,6 +191,43 @@ def timestamp(bytes text not None, int64_t received_ns):
     cdef int64_t ns = 0
     cdef int taken = nv_timestamp(<const uint8_t *><char *>padded, received_ns, &ns)
     return (ns, taken) if taken else None
+
+
+def lex_all(const uint8_t[::1] data not None, int64_t received_ns=0):
+    cdef size_t n = data.shape[0] - NV_PADDING, lines = 0
+    cdef uint64_t total = 0
+    cdef const uint8_t *p = &data[0]
+    cdef const uint8_t *end = p + n
+    cdef const uint8_t *newline
+    cdef Lexer lexer = Lexer()
+    cdef nv_line *line = &lexer.line
+    with nogil:
+        while p < end:
+            newline = <const uint8_t *>memchr(p, 10, end - p)
+            if newline is NULL:
+                break
+            nv_lex(p, newline - p, received_ns, NV_WANT_ALL, line)
+            total += line.fingerprint
+            lines += 1
+            p = newline + 1
+    return lines, total
+
+
+def split_all(const uint8_t[::1] data not None):
+    cdef size_t n = data.shape[0] - NV_PADDING, lines = 0
+    cdef uint64_t total = 0
+    cdef const uint8_t *p = &data[0]
+    cdef const uint8_t *end = p + n
+    cdef const uint8_t *newline
+    with nogil:
+        while p < end:
+            newline = <const uint8_t *>memchr(p, 10, end - p)
+            if newline is NULL:
+                break
+            total += nv_hash(p, newline - p)
+            lines += 1
+            p = newline + 1
+    return lines, total
 
 
 cdef class Columns:

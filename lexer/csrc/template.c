@@ -15,7 +15,8 @@ typedef struct {
     int64_t received;
     uint32_t cursor;           /* all before it is in the template */
     uint32_t header;           /* where the timestamp ended */
-    int tries, want;
+    int seek_time;             /* chunks that are still tried as a timestamp */
+    int want;
     nv_line *out;
     uint8_t *text;
 } walk;
@@ -140,6 +141,7 @@ static void time_at_start(walk *w)
         return;
     int taken = try_time(w, at);
     if (taken) {
+        w->seek_time = 0;
         w->header = at + (uint32_t)taken;
         variable(w, at, w->header, NV_TIME);
     }
@@ -170,25 +172,30 @@ static nv_level level_here(const walk *w, const uint8_t *word, const uint8_t *en
                : NV_LEVEL_NONE;
 }
 
+/* The first chunk near the line's start that names a level. */
 static nv_level find_level(const walk *w)
 {
     static const uint8_t first[256] = {
         ['a'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['i'] = 1, ['n'] = 1, ['p'] = 1, ['s'] = 1, ['t'] = 1,
         ['v'] = 1, ['w'] = 1,
     };
-    const uint8_t *limit = w->line + w->header + LEVEL_WITHIN;
-    if (limit > w->end)
-        limit = w->end;
-    for (const uint8_t *p = w->line + w->header; p < limit;) {
-        if (!IS_WORD[*p]) {
-            p++;
-            continue;
-        }
-        const uint8_t *word = p;
-        while (p < w->end && IS_WORD[*p])
-            p++;
-        if (p - word <= 13 && first[*word | 32]) {
-            nv_level level = level_here(w, word, p);
+    const nv_bitmaps *maps = &w->out->maps;
+    uint32_t at = w->header, n = (uint32_t)(w->end - w->line), limit = at + LEVEL_WITHIN;
+    if (limit > n)
+        limit = n;
+    for (uint32_t b = at >> 6; b * 64 < limit; b++) {
+        uint64_t before = b ? maps->chunk[b - 1] >> 63 : 0;
+        uint64_t starts = maps->chunk[b] & ~(maps->chunk[b] << 1 | before);
+        if (b == at >> 6)
+            starts &= ~UINT64_C(0) << (at & 63);
+        for (; starts; starts &= starts - 1) {
+            uint32_t start = b * 64 + (uint32_t)__builtin_ctzll(starts);
+            if (start >= limit)
+                break;
+            if (!first[w->line[start] | 32])
+                continue;
+            uint32_t end = chunk_end(maps, start);
+            nv_level level = end - start <= 13 ? level_here(w, w->line + start, w->line + end) : NV_LEVEL_NONE;
             if (level != NV_LEVEL_NONE)
                 return level;
         }
@@ -265,49 +272,115 @@ static uint32_t take_value(walk *w, uint32_t equals)
 
 /* ---- the walk ---- */
 
+/* The bits of a map from start to end, the first as bit 0; at most the first 64 of them. */
+static inline uint64_t bits_between(const uint64_t *map, uint32_t start, uint32_t end)
+{
+    uint32_t b = start >> 6, shift = start & 63, n = end - start;
+    uint64_t bits = map[b] >> shift;
+    if (shift && n > 64 - shift)
+        bits |= map[b + 1] << (64 - shift);
+    return n >= 64 ? bits : bits & ((UINT64_C(1) << n) - 1);
+}
+
+/* A word with a number at its end, as eth0 or ssh2: a name, not a value. */
+static int is_numbered_word(const uint8_t *p, uint32_t n, uint64_t digits)
+{
+    uint32_t letters = digits == UINT64_C(1) << (n - 1) ? n - 1 : n - 2;
+    if (n < 3 || n > 32 || letters < 2 || digits != ((UINT64_C(1) << n) - (UINT64_C(1) << letters)))
+        return 0;
+    for (uint32_t i = 0; i < letters; i++)
+        if (!is_letter(p[i]))
+            return 0;
+    return 1;
+}
+
+/* Whether a dotted name may end in a top-level domain that nv_token knows: by the length of its last label. */
+static int may_be_host(const nv_bitmaps *maps, uint32_t start, uint32_t end)
+{
+    uint64_t dots = bits_between(maps->dot, start, end);
+    uint32_t label = end - start - (63 - (uint32_t)__builtin_clzll(dots | 1)) - 1;
+    return end - start > 64 || (label < 12 && (1 << label & (1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 11)));
+}
+
+/* Whether a chunk that starts with a digit may start a timestamp; the automaton has the last word. */
+static inline int may_be_time(const uint8_t *p, uint32_t n)
+{
+    return n >= 6 || p[2] == '-' || p[2] == '.' || p[2] == ' ' || p[2] == '/' || p[1] == ' ' || p[1] == '/' || p[1] == '-';
+}
+
+/* Whether a token may go on over the colon that ends a chunk. */
+static inline int goes_on(const uint8_t *colon)
+{
+    uint8_t c = colon[1];
+    return *colon == ':' && (c == ':' || is_digit(c) || (uint8_t)((c | 32) - 'a') < 6);
+}
+
+/* The kind of a chunk, and where its token ends. Most chunks are known by their bits; the automaton sees the rest. */
+static nv_kind kind_of(const walk *w, uint32_t start, uint32_t *end)
+{
+    const nv_bitmaps *maps = &w->out->maps;
+    const uint8_t *p = w->line + start, *stop = w->line + *end;
+    nv_kind kind;
+    if (!goes_on(stop)) {
+        if (is_digit(*p))
+            return NV_NUMBER;
+        if (!bits_between(maps->mark, start, *end) && *end - start <= 64) {
+            uint64_t digits = bits_between(maps->digit, start, *end);
+            if (digits)
+                return is_numbered_word(p, *end - start, digits) ? NV_WORD : NV_IDENT;
+            if (!may_be_host(maps, start, *end))
+                return NV_WORD;
+        }
+    }
+    kind = nv_token(p, stop, &stop);
+    *end = (uint32_t)((stop < w->end ? stop : w->end) - w->line);
+    return kind;
+}
+
+/* Where a URL's or a Windows path's first part stands before its chunk. */
+static uint32_t extend_back(const walk *w, uint32_t start, nv_kind kind)
+{
+    const uint8_t *p = w->line + start;
+    if (start < w->cursor + 2 || p[-1] != ':' || !is_letter(p[-2]))
+        return start;
+    if (kind == NV_URL) {
+        uint32_t scheme = start - 1;
+        while (scheme > w->cursor && is_letter(w->line[scheme - 1]))
+            scheme--;
+        return scheme;
+    }
+    if (*p == '\\' && (start == w->cursor + 2 || !IS_WORD[p[-3]]))
+        return start - 2; /* a drive */
+    return start;
+}
+
 static uint32_t take_chunk(walk *w, uint32_t trigger)
 {
     nv_bitmaps *maps = &w->out->maps;
     uint32_t start = chunk_start(maps, trigger, w->cursor), end = chunk_end(maps, trigger);
     const uint8_t *p = w->line + start;
-    int digits_first = is_digit(*p);
-    if (w->want & NV_WANT_TIME && w->out->timestamp == NV_NO_TIME && digits_first && start < TIME_WITHIN && w->tries < TIME_TRIES) {
-        w->tries++;
+    if (w->seek_time && is_digit(*p) && start < TIME_WITHIN && may_be_time(p, end - start)) {
+        w->seek_time--;
         int taken = try_time(w, start);
         if (taken) {
+            w->seek_time = 0;
             w->header = start + (uint32_t)taken;
             end = end > w->header ? end : w->header;
             variable(w, start, end, NV_TIME);
             return end;
         }
     }
-    nv_kind kind = NV_NUMBER;
-    if (!digits_first || w->line[end] == ':') {
-        const uint8_t *stop;
-        kind = nv_token(p, w->line + end, &stop);
-        if (stop > w->end)
-            stop = w->end;
-        end = (uint32_t)(stop - w->line);
-    }
+    nv_kind kind = kind_of(w, start, &end);
     if (kind == NV_WORD)
         return end;
-    if (kind == NV_URL && start > w->cursor + 1 && w->line[start - 1] == ':') {
-        uint32_t scheme = start - 1;
-        while (scheme > w->cursor && is_letter(w->line[scheme - 1]))
-            scheme--;
-        start = scheme;
-    }
-    if (*p == '\\' && start > w->cursor + 1 && w->line[start - 1] == ':' && is_letter(w->line[start - 2]) &&
-        (start == w->cursor + 2 || !IS_WORD[w->line[start - 3]])) {
-        start -= 2; /* a drive */
-        kind = NV_PATH;
-    }
+    start = extend_back(w, start, kind);
     while (end > start + 1 && (w->line[end - 1] == '.' || w->line[end - 1] == '-'))
         end--;
-    if (is_digit(w->line[end - 1]))
+    if (w->line[end] == ' ' && is_digit(w->line[end - 1]) && is_letter(w->line[end + 1])) {
         end += (uint32_t)nv_unit(w->line + end);
-    if (w->line + end > w->end)
-        end = (uint32_t)(w->end - w->line);
+        if (w->line + end > w->end)
+            end = (uint32_t)(w->end - w->line);
+    }
     variable(w, start, end, kind);
     return end;
 }
@@ -322,8 +395,10 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
     uint32_t blocks = (uint32_t)((looked + 63) / 64);
     nv_classify(p, looked, maps);
     join_colons(maps, blocks);
-    if (want & NV_WANT_TIME)
+    if (want & NV_WANT_TIME) {
+        w.seek_time = TIME_TRIES;
         time_at_start(&w);
+    }
     uint32_t next = w.cursor;
     for (uint32_t b = next >> 6; b < blocks;) {
         uint64_t letters = maps->chunk[b] & ~maps->dot[b];

@@ -161,6 +161,34 @@ static int64_t most_recent(const fields *f, int64_t received)
     return nanoseconds(f, year);
 }
 
+static inline int two(const uint8_t *p)
+{
+    return (p[0] - '0') * 10 + (p[1] - '0');
+}
+
+/* 2005-06-03T15:42:50 with every field at its full width, as most logs write it: no need to look for the fields. */
+static int is_full_width(const uint8_t *p)
+{
+    return !is_digit(p[4]) && !is_digit(p[7]) && !is_digit(p[10]) && is_digit(p[11]) && is_digit(p[12]) &&
+           !is_digit(p[13]) && !is_digit(p[16]);
+}
+
+static int full_width(const uint8_t *p, const uint8_t *end, int64_t *ns)
+{
+    fields f = {.year = two(p) * 100 + two(p + 2), .month = two(p + 5), .day = two(p + 8), .hour = two(p + 11),
+                .minute = two(p + 14), .second = two(p + 17)};
+    if (is_digit(*end))
+        return 0;
+    const uint8_t *rest = p + 19;
+    if (rest < end) {
+        read_fields(rest, end, "fz", &f);
+    }
+    if (!valid(&f))
+        return 0;
+    *ns = nanoseconds(&f, f.year);
+    return (int)(end - p);
+}
+
 static int finish(const uint8_t *start, const uint8_t *end, const char *order, int64_t received, int64_t *ns)
 {
     fields f = {0};
@@ -218,7 +246,13 @@ int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
     sep    = [T _:-] | "  " | ", ";
 
     *                                                                  { return 0; }
-    year [-/.] mm [-/.] dd sep h1 [:.] m ([:.] s frac?)? zone?          { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
+    year [-/.] mm [-/.] dd sep h1 [:.] m [:.] s frac? zone?
+        {
+            if (is_full_width(p))
+                return full_width(p, YYCURSOR, ns);
+            return finish(p, YYCURSOR, "YMDhmsfz", received, ns);
+        }
+    year [-/.] mm [-/.] dd sep h1 [:.] m zone?                          { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
     year m2 d2 [ T_-] h1 ":" d{1,2} ":" d{1,2} frac? zone?                { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
     year m2 d2 [T _-]? h2 m s ([.,] d+)? zone?                   { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
     d d "/" d d "/" d d " " time zone?                                  { return two_digit_date(p, YYCURSOR, received, ns); }

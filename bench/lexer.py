@@ -1,0 +1,153 @@
+"""What a fingerprint costs: Neve's lexer beside what else finds the shape of a line, on the same lines, one thread.
+
+    python -m bench.lexer [--rows N] [--lines FILE…] [--quick] [--json] [--plot FILE]
+
+Without `--lines` the lines are Loghub's samples, shuffled and repeated, where they lie beside the checkout, else
+the text form of the made-up corpus. The slow ones see a part of the lines; every figure is for one line.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from statistics import median
+
+from bench import corpus
+from bench.plot import bars
+from bench.report import Report, parser
+from lexer._lexer import PADDING_BYTES, force_portable, has_avx2, lex_all, split_all
+
+LOGHUB = Path(__file__).parent.parent.parent / "shared" / "loghub"
+SLOW_LINES = 20_000
+RUNS = 5
+
+# What a person writes to mask the variables of a line, most specific first.
+MASKS = [
+    rb"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b",
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?",
+    rb"\d\d/\d\d/\d\d \d\d:\d\d:\d\d",
+    rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d+ \d\d:\d\d:\d\d",
+    rb"\bhttps?://[^\s\"'<>]+",
+    rb"\b[\w.+-]+@[\w-]+\.[\w.-]+\b",
+    rb"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b",
+    rb"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b",
+    rb"(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}",
+    rb"\b0x[0-9a-fA-F]+\b",
+    rb"(?:/[\w.@-]+){2,}/?",
+    rb"\b[A-Z]:\\[\w\\.~-]+",
+    rb"\b\d+(?:\.\d+)? ?(?:ms|us|ns|s|KB|MB|GB|bytes)\b",
+    rb"\b[0-9a-fA-F]{8,}\b",
+    rb"=[^\s,;]+",
+    rb"\b\d+(?:\.\d+)*\b",
+]
+
+
+def ordered() -> Callable[[bytes], object]:
+    compiled = [re.compile(mask) for mask in MASKS]
+
+    def run(line: bytes) -> bytes:
+        for mask in compiled:
+            line = mask.sub(b"<*>", line)
+        return blake2b(line, digest_size=8).digest()
+
+    return run
+
+
+def alternation() -> Callable[[bytes], object]:
+    compiled = re.compile(b"|".join(b"(?:" + mask + b")" for mask in MASKS))
+    return lambda line: blake2b(compiled.sub(b"<*>", line), digest_size=8).digest()
+
+
+def drain(masked: bool) -> Callable[[bytes], object]:
+    from drain3 import TemplateMiner
+    from drain3.masking import MaskingInstruction
+    from drain3.template_miner_config import TemplateMinerConfig
+
+    config = TemplateMinerConfig()
+    config.profiling_enabled = False
+    if masked:
+        config.masking_instructions = [MaskingInstruction(m.decode(), "*") for m in MASKS if m[:1] != b"="][
+            :7
+        ]
+    miner = TemplateMiner(config=config)
+    return lambda line: miner.add_log_message(line.decode("utf-8", "replace"))["cluster_id"]
+
+
+def read_lines(files: Sequence[Path], rows: int) -> list[bytes]:
+    """At least `rows` lines, shuffled."""
+    if files:
+        lines = [line for file in files for line in file.read_bytes().splitlines() if line]
+    else:
+        lines = [corpus.text_line(event).encode() for event in corpus.events(min(rows, 50_000))]
+    lines = lines * -(-rows // len(lines))
+    random.Random(corpus.SEED).shuffle(lines)
+    return lines[:rows]
+
+
+def cpu_ns(work: Callable[[], object]) -> int:
+    """CPU time of one run, in ns."""
+    begun = time.process_time_ns()
+    work()
+    return time.process_time_ns() - begun
+
+
+def measure(report: Report, name: str, lines: int, size: int, work: Callable[[], object], runs: int) -> None:
+    ns = median(cpu_ns(work) for _ in range(runs))
+    report.add(name, ns_per_line=ns / lines, mb_per_s=size / ns * 1000)
+
+
+def over(work: Callable[[bytes], object], lines: list[bytes]) -> Callable[[], object]:
+    def all_lines() -> None:
+        for line in lines:
+            work(line)
+
+    return all_lines
+
+
+def run(rows: int, files: Sequence[Path], runs: int) -> Report:
+    lines = read_lines(files, rows)
+    data = b"\n".join(lines) + b"\n" + b"\n" * PADDING_BYTES
+    size = len(data) - PADDING_BYTES
+    few = lines[:SLOW_LINES]
+    few_size = sum(map(len, few)) + len(few)
+    report = Report("lexer", len(lines))
+    measure(report, "split-and-hash", len(lines), size, lambda: split_all(data), runs)
+    measure(report, "neve", len(lines), size, lambda: lex_all(data), runs)
+    if has_avx2():
+        force_portable(True)
+        measure(report, "neve-portable", len(lines), size, lambda: lex_all(data), runs)
+        force_portable(False)
+    slow: dict[str, Callable[[], Callable[[bytes], object]]] = {
+        "drain3": lambda: drain(False),
+        "drain3-masked": lambda: drain(True),
+        "re-ordered": ordered,
+        "re-alternation": alternation,
+    }
+    for name, make in slow.items():
+        measure(report, name, len(few), few_size, over(make(), few), min(runs, 3))
+    neve = report.result("neve")["ns_per_line"]
+    for row in report.results:
+        row["times_neve"] = row["ns_per_line"] / neve
+    report.notes.append(f"lines of {size / len(lines):.0f} bytes; CPU time, medians of {runs}")
+    return report
+
+
+def main() -> int:
+    options = parser("cost of a fingerprint", 224_000)
+    options.add_argument("--lines", type=Path, nargs="+", default=sorted(LOGHUB.glob("*/*_2k.log")))
+    options.add_argument("--plot", type=Path, help="write a bar chart (.svg or .png)")
+    args = options.parse_args()
+    report = run(50_000 if args.quick else args.rows, args.lines, 3 if args.quick else RUNS)
+    report.print(args.json)
+    if args.plot:
+        bars(args.plot, "ns a line (log scale)", [(r["name"], r["ns_per_line"]) for r in report.results])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What processes cost, from /proc: CPU seconds and peak memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`cpu`: seconds, user and system, of a process and of the children that it waited for; `peak`: MiB resident."""
+
+    cpu: float
+    peak: float
+
+
+def cost(pid: int) -> Cost:
+    """What a running process has cost so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = sum(int(field) for field in fields[11:15])
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return Cost(ticks / TICK, peak / 1024)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started and that still run."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command(pid: int) -> list[str]:
+    """A process's command line."""
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
