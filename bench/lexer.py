@@ -20,7 +20,7 @@ from statistics import median
 from bench import corpus
 from bench.plot import bars
 from bench.report import Report, parser
-from lexer._lexer import PADDING_BYTES, force_portable, has_avx2, lex_all, split_all
+from lexer._lexer import PADDING_BYTES, choose_simd, lex_all, simd_ways, split_all
 
 LOGHUB = Path(__file__).parent.parent.parent / "shared" / "loghub"
 SLOW_LINES = 20_000
@@ -118,10 +118,10 @@ def run(rows: int, files: Sequence[Path], runs: int) -> Report:
     report = Report("lexer", len(lines))
     measure(report, "split-and-hash", len(lines), size, lambda: split_all(data), runs)
     measure(report, "neve", len(lines), size, lambda: lex_all(data), runs)
-    if has_avx2():
-        force_portable(True)
-        measure(report, "neve-portable", len(lines), size, lambda: lex_all(data), runs)
-        force_portable(False)
+    for way in simd_ways()[:-1]:
+        choose_simd(way)
+        measure(report, f"neve-{way}", len(lines), size, lambda: lex_all(data), runs)
+    choose_simd("auto")
     slow: dict[str, Callable[[], Callable[[bytes], object]]] = {
         "drain3": lambda: drain(False),
         "drain3-masked": lambda: drain(True),

@@ -18,17 +18,17 @@ from storage.embedded import saved_config
 from storage.hot import Hot
 
 READY_SECONDS = 60
+ARRIVE_SECONDS = 60
 NEVE = [sys.executable, "-m", "neve"]
 
 
 class Server:
     """`neve serve` as its users run it, with what it costs by part. For a with statement."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "") -> None:
+        """`address`: HOST:PORT to listen on, by default a free port of this machine."""
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = address or f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
         self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
 
@@ -61,14 +61,17 @@ class Server:
         except httpx.HTTPError:
             return False
 
-    def parts(self) -> dict[str, Cost]:
-        """Costs so far of `clickhouse`, `gateway`, `api`, `front` and the `supervisor`."""
-        found = {"supervisor": cost(self.process.pid)}
+    def pids(self) -> dict[str, int]:
+        """The processes: `clickhouse`, `gateway`, `api`, `front` and the `supervisor`."""
+        found = {"supervisor": self.process.pid}
         for pid in children(self.process.pid):
             words = command(pid)
-            name = words[words.index("--role") + 1] if "--role" in words else "clickhouse"
-            found[name] = cost(pid)
+            found[words[words.index("--role") + 1] if "--role" in words else "clickhouse"] = pid
         return found
+
+    def parts(self) -> dict[str, Cost]:
+        """What each process has cost so far."""
+        return {name: cost(pid) for name, pid in self.pids().items()}
 
     def search(self, query: str, **parameters: Any) -> dict[str, Any]:
         """One answer of the search API."""
@@ -77,9 +80,31 @@ class Server:
         found: dict[str, Any] = answer.json()
         return found
 
-    def count(self) -> int:
+    def count(self, query: str = "*") -> int:
         """How many events can be found."""
-        return int(self.search("* | stats count() as n")["rows"][0][0])
+        return int(self.search(f"{query} | stats count() as n")["rows"][0][0])
+
+    def wait_for(self, query: str, events: int, exact: bool = True) -> None:
+        """Wait until at least so many events can be found. Raises RuntimeError for more, or for too few too long."""
+        deadline = time.monotonic() + ARRIVE_SECONDS
+        while (found := self._counted(query)) < events:
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"cannot find {events} events for {query}: {found} after {ARRIVE_SECONDS} s"
+                )
+            time.sleep(0.05)
+        if exact and found > events:
+            raise RuntimeError(f"cannot trust the store: {found} events for {query}, {events} expected")
+
+    def _counted(self, query: str) -> int:
+        try:
+            return self.count(query)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 503:  # a part that is starting again
+                raise
+        except httpx.TransportError:
+            pass
+        return 0
 
     def bytes_on_disk(self) -> int:
         """Bytes of the events' active parts."""
@@ -96,3 +121,10 @@ def run_measured(arguments: list[str]) -> tuple[float, Cost]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments)
     return time.monotonic() - begun, Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -7,9 +7,9 @@ from lexer._lexer import (
     RULES_VERSION,
     Columns,
     Lexer,
-    force_portable,
-    has_avx2,
+    choose_simd,
     key_shard,
+    simd_ways,
     timestamp,
 )
 
@@ -20,10 +20,10 @@ __all__ = [
     "RULES_VERSION",
     "Columns",
     "Lexer",
+    "choose_simd",
     "fingerprint",
-    "force_portable",
-    "has_avx2",
     "key_shard",
+    "simd_ways",
     "template",
     "timestamp",
 ]

@@ -16,9 +16,11 @@ def key_shard(key: bytes, shards: int) -> int:
 def hash64(text: bytes) -> int:
     """The hash that makes a fingerprint out of a template's text."""
 
-def has_avx2() -> bool: ...
-def force_portable(on: bool) -> None:
-    """Classify bytes without SIMD (True) or as the processor can (False). For tests and benchmarks."""
+def simd_ways() -> list[str]:
+    """The ways to classify bytes that this processor has: "scalar", "baseline", and "avx2" where it is."""
+
+def choose_simd(way: str) -> None:
+    """Classify bytes in one of `simd_ways`, or "auto": the best. All give the same. For tests and benchmarks."""
 
 def timestamp(text: bytes, received_ns: int) -> tuple[int, int] | None:
     """The timestamp that `text` starts with, as (ns since 1970, bytes taken), or None."""

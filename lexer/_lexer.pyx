@@ -12,7 +12,7 @@ cdef extern from "hash.h" nogil:
 
 cdef extern from "classes.h" nogil:
     int nv_classify_has_avx2()
-    void nv_classify_force_portable(int on)
+    void nv_classify_choose(int way)
     enum:
         NV_LOOK
         NV_PADDING
@@ -133,12 +133,12 @@ def hash64(bytes text not None):
     return nv_hash(<const uint8_t *><char *>text, len(text))
 
 
-def has_avx2():
-    return bool(nv_classify_has_avx2())
+def simd_ways():
+    return ["scalar", "baseline"] + (["avx2"] if nv_classify_has_avx2() else [])
 
 
-def force_portable(bint on):
-    nv_classify_force_portable(on)
+def choose_simd(str way):
+    nv_classify_choose(("auto", "scalar", "baseline", "avx2").index(way))
 
 
 cdef class Lexer:

@@ -60,7 +60,7 @@ static inline uint64_t gather(uint64_t classes, int bit)
     return (((classes >> bit) & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080)) >> 56;
 }
 
-void nv_classify_portable(const uint8_t *p, size_t n, nv_bitmaps *out)
+static void classify_scalar(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
     size_t blocks = (n + 63) / 64;
     for (size_t b = 0; b < blocks; b++) {
@@ -88,6 +88,47 @@ void nv_classify_portable(const uint8_t *p, size_t n, nv_bitmaps *out)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+static inline __m128i within(__m128i v, char first, char last)
+{
+    __m128i from_first = _mm_sub_epi8(v, _mm_set1_epi8(first));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from_first, _mm_set1_epi8((char)(last - first))), from_first);
+}
+
+static inline __m128i is(__m128i v, char c)
+{
+    return _mm_cmpeq_epi8(v, _mm_set1_epi8(c));
+}
+
+/* Every x86-64 has SSE2: ranges are compared, since there is no shuffle to look classes up with. */
+static void classify_sse2(const uint8_t *p, size_t n, nv_bitmaps *out)
+{
+    size_t blocks = (n + 63) / 64;
+    for (size_t b = 0; b < blocks; b++) {
+        uint64_t chunk = 0, digit = 0, mark = 0, dot = 0, colon = 0;
+        for (int i = 0; i < 64; i += 16) {
+            __m128i v = _mm_loadu_si128((const __m128i *)(p + b * 64 + i));
+            __m128i digits = within(v, '0', '9'), slash = is(v, '/'), dots = is(v, '.');
+            __m128i odd = _mm_or_si128(is(v, '\\'), is(v, '@'));
+            __m128i letters = within(_mm_or_si128(v, _mm_set1_epi8(32)), 'a', 'z');
+            __m128i joiners = _mm_or_si128(_mm_or_si128(within(v, '#', '&'), within(v, '*', '+')),
+                                           _mm_or_si128(within(v, '-', '/'), _mm_or_si128(is(v, '_'), is(v, '~'))));
+            __m128i in = _mm_or_si128(_mm_or_si128(_mm_or_si128(v, digits), _mm_or_si128(letters, joiners)), odd);
+            chunk |= (uint64_t)_mm_movemask_epi8(in) << i; /* a byte past 0x7f has its sign in v itself */
+            digit |= (uint64_t)_mm_movemask_epi8(digits) << i;
+            mark |= (uint64_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(slash, odd), is(v, '='))) << i;
+            dot |= (uint64_t)_mm_movemask_epi8(dots) << i;
+            colon |= (uint64_t)_mm_movemask_epi8(is(v, ':')) << i;
+        }
+        out->chunk[b] = chunk;
+        out->digit[b] = digit;
+        out->mark[b] = mark;
+        out->dot[b] = dot;
+        out->colon[b] = colon;
+    }
+    mask_last(out, n, blocks);
+    close_maps(out, blocks);
+}
+
 int nv_classify_has_avx2(void)
 {
     return __builtin_cpu_supports("avx2");
@@ -106,7 +147,7 @@ __attribute__((target("avx2"))) static inline __m256i meet(__m256i v, __m256i by
     return _mm256_and_si256(low, high);
 }
 
-__attribute__((target("avx2"))) void nv_classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out)
+__attribute__((target("avx2"))) static void classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
     /* Classes by halves: 1 digits (3x, 0-9); 2 joiners of row 2; 4 letters of rows 4 and 6; 8 letters of rows 5
        and 7; 16 '@'; 32 '\\' and '_'; 64 '~'; 128 ':' and '='. pshufb gives 0 for bytes past 0x7f: they are
@@ -147,25 +188,34 @@ int nv_classify_has_avx2(void)
     return 0;
 }
 
-void nv_classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out)
+static void classify_sse2(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
-    nv_classify_portable(p, n, out);
+    classify_scalar(p, n, out);
+}
+
+static void classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out)
+{
+    classify_scalar(p, n, out);
 }
 #endif
 
-static int portable_only = -1;
+static nv_simd chosen = NV_SIMD_AUTO;
 
-void nv_classify_force_portable(int on)
+void nv_classify_choose(nv_simd way)
 {
-    portable_only = on || !nv_classify_has_avx2();
+    if (way == NV_SIMD_AUTO || (way == NV_SIMD_AVX2 && !nv_classify_has_avx2()))
+        way = nv_classify_has_avx2() ? NV_SIMD_AVX2 : NV_SIMD_BASELINE;
+    chosen = way;
 }
 
 void nv_classify(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
-    if (__builtin_expect(portable_only < 0, 0))
-        nv_classify_force_portable(0);
-    if (portable_only)
-        nv_classify_portable(p, n, out);
+    if (__builtin_expect(chosen == NV_SIMD_AUTO, 0))
+        nv_classify_choose(NV_SIMD_AUTO);
+    if (chosen == NV_SIMD_AVX2)
+        classify_avx2(p, n, out);
+    else if (chosen == NV_SIMD_BASELINE)
+        classify_sse2(p, n, out);
     else
-        nv_classify_avx2(p, n, out);
+        classify_scalar(p, n, out);
 }

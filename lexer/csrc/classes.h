@@ -19,12 +19,15 @@ typedef struct {
 /* Fill the maps for n <= NV_LOOK bytes; reads up to NV_PADDING bytes past them. Bits past n are zero. */
 void nv_classify(const uint8_t *p, size_t n, nv_bitmaps *out);
 
-/* The two ways to do it: equal results (tested). nv_classify takes the quicker one that the processor has. */
-void nv_classify_portable(const uint8_t *p, size_t n, nv_bitmaps *out);
-int nv_classify_has_avx2(void);
-void nv_classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out);
+/*
+ * The ways to do it, with equal results (tested): nv_classify takes the best that the processor has. BASELINE is
+ * what every processor of the kind has (SSE2 on x86-64, else SCALAR).
+ */
+typedef enum { NV_SIMD_AUTO, NV_SIMD_SCALAR, NV_SIMD_BASELINE, NV_SIMD_AVX2 } nv_simd;
 
-/* For tests and benchmarks: 1 forces the portable way, 0 lets the processor decide. */
-void nv_classify_force_portable(int on);
+int nv_classify_has_avx2(void);
+
+/* For tests and benchmarks. */
+void nv_classify_choose(nv_simd way);
 
 #endif

@@ -1,0 +1,45 @@
+"""The whole system as its users run it: `neve serve` and `neve ship` as processes."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.server import NEVE, Server
+
+LOGHUB = Path(__file__).parents[3] / "shared" / "loghub"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests that do not stop it; each uses a service name of its own."""
+    with Server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
+    return subprocess.CompletedProcess(
+        done.args,
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
+
+
+@pytest.fixture
+def neve() -> Run:
+    """The program: `neve("lex", "-", stdin=b"…")`."""
+    return run_neve
+
+
+@pytest.fixture(scope="session")
+def loghub() -> Path:
+    """Loghub's samples, kept beside the checkout."""
+    if not LOGHUB.is_dir():
+        pytest.skip(f"needs the Loghub samples in {LOGHUB}")
+    return LOGHUB
