@@ -1,0 +1,1 @@
+"""What Neve knows about ClickHouse and Iceberg; stands on `lexer`, below `ingest` and `query`."""

@@ -1,0 +1,109 @@
+"""How to reach ClickHouse: one frozen value, made by hand or from a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from storage.errors import ConfigError
+
+SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
+DEFAULT_PORTS = {False: 9000, True: 9440}
+
+
+@dataclass(frozen=True)
+class ClickHouseConfig:
+    """One ClickHouse server, spoken to over its native protocol."""
+
+    host: str = "127.0.0.1"
+    port: int = 9000
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    secure: bool = False
+    verify: bool = True  # check the server's certificate, when secure
+    connect_timeout: float = 5.0  # seconds
+    send_receive_timeout: float = 300.0  # seconds that the server may stay silent
+    pool_size: int = 8  # connections at once, for each Hot
+
+    @classmethod
+    def from_url(cls, url: str) -> ClickHouseConfig:
+        """`clickhouse://user:password@host:port?pool_size=4`; `clickhouses://` for TLS. Unknown keys fail."""
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES or not parts.hostname or parts.path not in ("", "/"):
+            form = "clickhouse://user:password@host:port"
+            raise ConfigError(f"cannot read clickhouse url: {_safe(url)}", f"write {form}")
+        try:
+            port = parts.port
+        except ValueError:
+            what = f"cannot read port of clickhouse url: {_safe(url)}"
+            raise ConfigError(what, "give a number up to 65535") from None
+        secure = SCHEMES[parts.scheme]
+        return cls(
+            host=parts.hostname,
+            port=port or DEFAULT_PORTS[secure],
+            user=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            secure=secure,
+            **_options(parts.query),
+        )
+
+    def url(self) -> str:
+        """The URL that `from_url` reads back as this value; it holds the password."""
+        scheme = "clickhouses" if self.secure else "clickhouse"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        login = quote(self.user, safe="") + ":" + quote(self.password, safe="")
+        changed = {name: _text(value) for name, value in self._changed_options().items()}
+        query = f"?{urlencode(changed)}" if changed else ""
+        return f"{scheme}://{login}@{host}:{self.port}{query}"
+
+    def _changed_options(self) -> dict[str, object]:
+        defaults = {f.name: f.default for f in fields(self)}
+        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) != defaults[name]}
+
+
+def _flag(text: str) -> bool:
+    return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+
+
+def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = number(text)
+        if not value > 0:
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+OPTIONS: dict[str, Callable[[str], object]] = {
+    "verify": _flag,
+    "connect_timeout": _positive(float),
+    "send_receive_timeout": _positive(float),
+    "pool_size": _positive(int),
+}
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _options(query: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in OPTIONS:
+            known = ", ".join(sorted(OPTIONS))
+            raise ConfigError(f"cannot use clickhouse option: {name}", f"use one of {known}")
+        try:
+            found[name] = OPTIONS[name](text)
+        except (KeyError, ValueError):
+            what = f"cannot read clickhouse option {name}: {text}"
+            raise ConfigError(what, "give a positive number, or 0 or 1 for a switch") from None
+    return found
+
+
+def _safe(url: str) -> str:
+    """The URL without its password, for messages."""
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]

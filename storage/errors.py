@@ -1,0 +1,126 @@
+"""Errors of the storage floor, and the root that every package's errors share.
+
+    NeveError                   something that a user can read and act upon
+    ├── ConfigError             a configuration value is missing, unknown or wrong
+    ├── NamespaceUnknown        no such namespace
+    ├── BlockDamaged            bytes that are not a whole, unchanged sealed block
+    ├── StorageUnavailable      ClickHouse cannot be reached, or cannot work now; nothing was sent
+    ├── InsertRefused           the server looked at the data and said no
+    ├── InsertUnknown           the data were sent and the outcome is not known
+    └── QueryFailed             the server said no to a query
+        ├── QueryTimeout        … because it ran out of time
+        ├── QueryLimit          … because it hit a limit on rows, bytes or memory
+        └── QueryCancelled      … because somebody cancelled it
+
+A message is one line, lower case, without SQL of ours; what the server said word for word is in `detail`,
+which is for logs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class NeveError(Exception):
+    """An error with a stable code, one readable line, what to do about it, and its HTTP status."""
+
+    code = "error"
+    status = 400
+    default_hint = ""
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        position: tuple[int, int] | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+        self.position = position  # line, column, both from 1
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of an HTTP error answer."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message, "hint": self.hint}
+        if self.position is not None:
+            error["position"] = {"line": self.position[0], "column": self.position[1]}
+        return {"error": error}
+
+
+class ConfigError(NeveError):
+    code = "bad_config"
+
+
+class NamespaceUnknown(NeveError):
+    code = "namespace_unknown"
+    status = 404
+
+
+class BlockDamaged(NeveError):
+    code = "block_damaged"
+    status = 422
+    default_hint = "send it again from the source"
+
+
+class StorageUnavailable(NeveError):
+    """ClickHouse cannot be reached or cannot work now. For an insert: not one row of it was sent."""
+
+    code = "storage_unavailable"
+    status = 503
+    default_hint = "try again in a moment"
+
+
+class InsertRefused(NeveError):
+    """The server refused the data themselves (a wrong type, an unknown column).
+
+    Sending them again will not help. A refusal does not prove that no row was stored: ask `rows_present`
+    before the blocks are set aside.
+    """
+
+    code = "insert_refused"
+    status = 422
+    default_hint = "set the blocks aside and look at the reason"
+
+    def __init__(self, message: str, *, server_code: int, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.server_code = server_code
+
+
+class InsertUnknown(NeveError):
+    """Rows may be stored or not: the connection broke once sending began, or the server stopped midway."""
+
+    code = "insert_unknown"
+    status = 503
+    default_hint = "ask which rows are present before sending again"
+
+
+class QueryFailed(NeveError):
+    code = "query_failed"
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, server_code: int = 0, detail: str = ""
+    ) -> None:
+        super().__init__(message, hint, detail=detail)
+        self.server_code = server_code
+
+
+class QueryTimeout(QueryFailed):
+    code = "query_timeout"
+    status = 503
+    default_hint = "narrow the time range or the filter"
+
+
+class QueryLimit(QueryFailed):
+    code = "query_limit"
+    default_hint = "narrow the time range or the filter"
+
+
+class QueryCancelled(QueryFailed):
+    code = "query_cancelled"
+    status = 503

@@ -1,0 +1,93 @@
+"""Numbered changes to the tables, each applied once a scope and recorded.
+
+ClickHouse has no transaction around DDL, so a crash may leave a migration applied and not recorded: every
+statement can be run again without harm. A number is never used again and a published migration never changes;
+the way forward is one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from storage import schema
+
+SYSTEM_SCOPE = ""
+
+
+class Runner(Protocol):
+    """The part of `Hot` that migrations need."""
+
+    def execute(self, sql: str, params: dict[str, Any] | None = None) -> None: ...
+
+    def scalars(self, sql: str, params: dict[str, Any] | None = None) -> list[Any]: ...
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One change: its number, what it does, and its statements for a database."""
+
+    version: int
+    name: str
+    statements: Callable[[str], list[str]]
+
+
+SYSTEM: tuple[Migration, ...] = (
+    Migration(1, "registry of epochs", lambda _database: [schema.epochs_table()]),
+)
+
+NAMESPACE: tuple[Migration, ...] = (
+    Migration(
+        1,
+        "events, templates, seen, rollup",
+        lambda database: [
+            f"CREATE DATABASE IF NOT EXISTS {database}",
+            schema.events_table(database),
+            schema.templates_table(database),
+            schema.seen_table(database),
+            schema.rollup_table(database),
+            schema.rollup_table(database, schema.REBUILT_ROLLUP),
+            schema.seen_view(database),
+            schema.rollup_view(database),
+        ],
+    ),
+)
+
+
+def apply_system(runner: Runner) -> int:
+    """Bring the system database to the present version; how many migrations that took."""
+    runner.execute(f"CREATE DATABASE IF NOT EXISTS {schema.SYSTEM_DATABASE}")
+    runner.execute(schema.migrations_table())
+    return _apply(runner, SYSTEM_SCOPE, schema.SYSTEM_DATABASE, SYSTEM)
+
+
+def apply_namespace(runner: Runner, namespace: str) -> int:
+    """Bring one namespace to the present version, making it when it is not there; how many migrations."""
+    return _apply(runner, namespace, schema.namespace_database(namespace), NAMESPACE)
+
+
+def namespaces(runner: Runner) -> list[str]:
+    """The namespaces that were made, in alphabetical order."""
+    sql = f"SELECT DISTINCT scope FROM {schema.SYSTEM_DATABASE}.migrations WHERE scope != '' ORDER BY scope"
+    return runner.scalars(sql)
+
+
+def _apply(runner: Runner, scope: str, database: str, migrations: tuple[Migration, ...]) -> int:
+    table = f"{schema.SYSTEM_DATABASE}.migrations"
+    sql = f"SELECT version FROM {table} WHERE scope = {{scope:String}}"
+    applied = set(runner.scalars(sql, {"scope": scope}))
+    due = [migration for migration in migrations if migration.version not in applied]
+    for migration in due:
+        for statement in migration.statements(database):
+            runner.execute(statement)
+        _record(runner, scope, migration)
+    return len(due)
+
+
+def _record(runner: Runner, scope: str, migration: Migration) -> None:
+    runner.execute(
+        f"INSERT INTO {schema.SYSTEM_DATABASE}.migrations "
+        "SELECT {scope:String}, {version:UInt32}, {name:String}, now64(3)",
+        {"scope": scope, "version": migration.version, "name": migration.name},
+    )

@@ -1,0 +1,1 @@
+"""ClickHouse's native format: frames, sealed blocks, and the connection that carries them."""

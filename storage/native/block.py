@@ -1,0 +1,279 @@
+"""The sealed block: columns encoded once, kept on disk and sent over the wire as they stand.
+
+    8   magic `NEVEBLK` and a zero byte
+    2   format version
+    4   length of the header
+    …   header, JSON in ASCII
+    4   CRC-32 of the header
+    8   length of the body
+    16  CityHash128 of the body
+    …   body: the columns in ClickHouse's native layout, as LZ4 frames
+
+Integers are little-endian. The body names no row count and no `epoch`: whoever inserts puts both around it
+and encodes nothing again. The block id is a hash over who made the block, of what, and what is in it; so a
+retry has the same id, and two agents that share a copied state cannot be taken for one another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import sys
+import time
+import zlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from storage import schema
+from storage.errors import BlockDamaged
+from storage.native import frames
+from storage.native.frames import Buffer
+
+MAGIC = b"NEVEBLK\0"
+FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 64 << 20
+COLUMN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+REDACTION_VERSION = 0  # no redaction policy yet
+
+START = struct.Struct("<8sHI")  # magic, format version, length of the header
+HEADER_CRC = struct.Struct("<I")
+BODY_START = struct.Struct("<Q16s")  # length, checksum
+
+
+class ColumnSet(Protocol):
+    """What `seal` needs to know of filled columns; `lexer.Columns` is one."""
+
+    @property
+    def column_types(self) -> list[tuple[str, str]]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def raw_bytes(self) -> int: ...
+    @property
+    def min_timestamp(self) -> int: ...
+    @property
+    def max_timestamp(self) -> int: ...
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+    def chunks(self) -> Sequence[Any]: ...
+    def templates(self) -> Sequence[tuple[int, bytes]]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A range of bytes of one file that is in a block."""
+
+    device: int
+    inode: int
+    head: str  # hash of the file's first bytes, hex
+    path: str
+    start: int  # first byte
+    end: int  # one past the last byte
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a block without reading its body. Times are nanoseconds since 1970."""
+
+    block_id: bytes  # 16
+    agent_id: str
+    sequence: int
+    namespace: str
+    schema_version: int
+    rules_version: int
+    redaction_version: int
+    rows: int
+    raw_bytes: int
+    min_timestamp: int
+    max_timestamp: int
+    columns: tuple[tuple[str, str], ...]
+    sources: tuple[Source, ...]
+    templates: tuple[tuple[int, str], ...]
+    counts: Mapping[str, int]
+    created_ns: int
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class SealedBlock:
+    """A sealed block in memory. `frames` looks into the bytes that it was parsed from."""
+
+    header: Header
+    frames: memoryview
+    decoded_bytes: int  # of the columns, once unpacked
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the block's columns, in order."""
+        return tuple(name for name, _ in self.header.columns)
+
+    @classmethod
+    def parse(cls, data: Buffer) -> SealedBlock:
+        """A block from its bytes; BlockDamaged when a single bit of them is not as it was sealed."""
+        view = memoryview(data)
+        header, position = parse_header(view)
+        length, expected = _unpack(BODY_START, view, position)
+        body = view[position + BODY_START.size :]
+        if len(body) != length:
+            raise BlockDamaged(f"cannot read block: body of {len(body)} bytes instead of {length}")
+        if frames.checksum(body) != expected:
+            raise BlockDamaged("cannot read block: checksum of the body differs")
+        # A frame with a wrong checksum of its own keeps ClickHouse busy for seconds, looking for the one bit
+        # that may have flipped; so none may get there.
+        return cls(header, body, frames.verify(body))
+
+
+def seal(
+    columns: ColumnSet,
+    *,
+    agent_id: str,
+    sequence: int,
+    namespace: str,
+    sources: Iterable[Source] = (),
+    rules_version: int | None = None,
+) -> bytes:
+    """The bytes of a sealed block of these columns, which may be reset as soon as this returns.
+
+    It adds the columns `block_id` and `row`. Cost: one pass each of LZ4, BLAKE2b and CityHash. Without
+    `rules_version`, that of the lexer that is installed.
+    """
+    sources = tuple(sources)
+    content = frames.compress(columns.chunks())
+    block_id = _block_id(content, agent_id, sequence, namespace, sources)
+    body = content + frames.compress(_id_chunks(block_id, columns.rows))
+    header = Header(
+        block_id=block_id,
+        agent_id=agent_id,
+        sequence=sequence,
+        namespace=namespace,
+        schema_version=schema.SCHEMA_VERSION,
+        rules_version=_rules_version() if rules_version is None else rules_version,
+        redaction_version=REDACTION_VERSION,
+        rows=columns.rows,
+        raw_bytes=columns.raw_bytes,
+        min_timestamp=columns.min_timestamp,
+        max_timestamp=columns.max_timestamp,
+        columns=(*columns.column_types, *schema.BLOCK_COLUMNS),
+        sources=sources,
+        templates=tuple((number, _text(template)) for number, template in columns.templates()),
+        counts=dict(columns.counts),
+        created_ns=time.time_ns(),
+    )
+    return pack(header, body)
+
+
+def pack(header: Header, body: Buffer) -> bytes:
+    """The bytes of a block of this header and these frames."""
+    text = _encode_header(header)
+    return b"".join(
+        (
+            START.pack(MAGIC, header.format_version, len(text)),
+            text,
+            HEADER_CRC.pack(zlib.crc32(text)),
+            BODY_START.pack(len(body), frames.checksum(body)),
+            body,
+        )
+    )
+
+
+def parse_header(data: Buffer) -> tuple[Header, int]:
+    """The header, checked, and where what follows it starts; the first bytes of a block are enough."""
+    view = memoryview(data)
+    magic, version, length = _unpack(START, view, 0)
+    if magic != MAGIC:
+        raise BlockDamaged("cannot read block: it does not start as one")
+    if version != FORMAT_VERSION:
+        raise BlockDamaged(f"cannot read block: format version {version}", "upgrade this program")
+    end = START.size + length
+    if length > MAX_HEADER_BYTES or end > len(view):
+        raise BlockDamaged("cannot read block: header cut short")
+    text = view[START.size : end]
+    (crc,) = _unpack(HEADER_CRC, view, end)
+    if zlib.crc32(text) != crc:
+        raise BlockDamaged("cannot read block: checksum of the header differs")
+    return _decode_header(bytes(text)), end + HEADER_CRC.size
+
+
+def _unpack(form: struct.Struct, view: memoryview, position: int) -> tuple[Any, ...]:
+    if position + form.size > len(view):
+        raise BlockDamaged("cannot read block: cut short")
+    return form.unpack_from(view, position)
+
+
+def _rules_version() -> int:
+    """The lexer's; imported late, so that reading blocks needs no compiled extension."""
+    from lexer import RULES_VERSION
+
+    return RULES_VERSION
+
+
+def _block_id(
+    content: Buffer, agent_id: str, sequence: int, namespace: str, sources: tuple[Source, ...]
+) -> bytes:
+    identity = [agent_id, sequence, namespace, [list(asdict(source).values()) for source in sources]]
+    text = json.dumps(identity, separators=(",", ":")).encode("ascii")
+    digest = hashlib.blake2b(struct.pack("<Q", len(text)), digest_size=16)
+    digest.update(text)
+    digest.update(content)
+    return digest.digest()
+
+
+def _id_chunks(block_id: bytes, rows: int) -> tuple[bytes, ...]:
+    """The native columns `block_id` and `row`."""
+    numbers = array("I", range(rows))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    (id_name, id_type), (row_name, row_type) = schema.BLOCK_COLUMNS
+    return (
+        column_start(id_name, id_type),
+        block_id * rows,
+        column_start(row_name, row_type),
+        numbers.tobytes(),
+    )
+
+
+def column_start(name: str, type_: str) -> bytes:
+    """What stands before a column's data: name, type, and 0 for the ordinary serialization."""
+    return _short(name) + _short(type_) + b"\0"
+
+
+def _short(text: str) -> bytes:
+    data = text.encode("ascii")
+    assert len(data) < 128, f"needs a longer varint: {text}"
+    return bytes((len(data),)) + data
+
+
+def _text(template: bytes | str) -> str:
+    return template if isinstance(template, str) else template.decode("utf-8", "backslashreplace")
+
+
+def _encode_header(header: Header) -> bytes:
+    fields = asdict(header)
+    del fields["format_version"]
+    fields["block_id"] = header.block_id.hex()
+    fields["counts"] = dict(header.counts)
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def _decode_header(text: bytes) -> Header:
+    try:
+        fields = json.loads(text)
+        fields["block_id"] = bytes.fromhex(fields["block_id"])
+        fields["columns"] = tuple((_column_name(name), type_) for name, type_ in fields["columns"])
+        fields["sources"] = tuple(Source(**source) for source in fields["sources"])
+        fields["templates"] = tuple((number, template) for number, template in fields["templates"])
+        return Header(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise BlockDamaged(f"cannot read block header: {error}") from error
+
+
+def _column_name(name: str) -> str:
+    """The name, which will stand in the text of an INSERT; ValueError when it must not."""
+    if not COLUMN_NAME.fullmatch(name):
+        raise ValueError(f"column {name!r}")
+    return name

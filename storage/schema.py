@@ -1,0 +1,174 @@
+"""The tables of the hot tier: which columns they have and the DDL that makes them.
+
+The database `neve` holds what belongs to no namespace; each namespace has a database of its own,
+`neve_<name>`. Every name that goes into DDL comes from here or has passed `namespace_database`, so no SQL is
+made of user input.
+"""
+
+from __future__ import annotations
+
+import re
+
+from storage.errors import NeveError
+from storage.tags import SHARDS, column_name
+
+SCHEMA_VERSION = 1
+SYSTEM_DATABASE = "neve"
+
+# --- the event -------------------------------------------------------------------------------------------
+
+TIMESTAMP_TYPE = "DateTime64(9, 'UTC')"
+TAGS_TYPE = "Map(LowCardinality(String), String)"
+
+CONTENT_COLUMNS: list[tuple[str, str]] = [
+    ("timestamp", TIMESTAMP_TYPE),
+    ("level", "LowCardinality(String)"),
+    ("service", "LowCardinality(String)"),
+    ("host", "LowCardinality(String)"),
+    ("message", "String"),
+    ("fingerprint", "UInt64"),
+    ("trace_id", "String"),
+    ("span_id", "String"),
+    *((column_name(shard), TAGS_TYPE) for shard in range(SHARDS)),
+]
+"""What the lexer's column builders make."""
+
+BLOCK_COLUMNS: list[tuple[str, str]] = [("block_id", "FixedString(16)"), ("row", "UInt32")]
+"""What the sealer appends: together the event's id."""
+
+EPOCH_COLUMN = ("epoch", "UInt32")
+"""What the inserter appends."""
+
+EVENT_COLUMNS: list[tuple[str, str]] = [*CONTENT_COLUMNS, *BLOCK_COLUMNS, EPOCH_COLUMN]
+
+# Delta where neighbours in sort order are near one another; the rest is the server's choice (LZ4 for what was
+# just inserted, ZSTD once merged), because an explicit ZSTD would be paid at every insert.
+CODECS = {"timestamp": "Delta(8), Default", "row": "Delta(4), Default"}
+
+# What is inserted stays in one file (compact) instead of some 350 (wide, 31 maps). What is merged becomes wide,
+# because only then are columns merged one by one; row by row, maps cost five times as much (measured: 30 µs of
+# CPU an event with merges to compact parts, 8 with these settings).
+PART_SHAPE = (
+    "min_level_for_wide_part = 1, min_bytes_for_wide_part = 10485760, "
+    "vertical_merge_algorithm_min_rows_to_activate = 16384"
+)
+
+# How many insert tokens a table remembers. Deduplication by token only saves work (see hot.py), so this
+# covers a retry within the last minutes, no more.
+DEDUPLICATION_WINDOW = 1000
+
+DURABLE = (
+    "fsync_after_insert = 1, fsync_part_directory = 1, "
+    # A merge replaces parts that were synced, so it must be as durable as they were.
+    "min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1"
+)
+DEDUPLICATED = f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+
+# The driver reads sparse columns less surely than plain ones, and what would be sparse compresses to nothing.
+NOT_SPARSE = "ratio_of_defaults_for_sparse_serialization = 1"
+
+REBUILT_ROLLUP = "rollup_rebuilt"
+"""The table where an epoch is counted anew before it takes the place of the old counts."""
+
+NAMESPACE = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
+
+
+def namespace_database(namespace: str) -> str:
+    """The database of a namespace. A name that could not be one is a NeveError."""
+    if not NAMESPACE.fullmatch(namespace):
+        raise NeveError(
+            f"cannot use namespace: {namespace!r}",
+            "use up to 48 lower-case letters, digits and _, starting with a letter",
+        )
+    return f"{SYSTEM_DATABASE}_{namespace}"
+
+
+def _column(name: str, type_: str) -> str:
+    codec = f" CODEC({CODECS[name]})" if name in CODECS else ""
+    return f"`{name}` {type_}{codec}"
+
+
+def events_table(database: str) -> str:
+    """The table of events. A partition is an ingest epoch; the sort key prunes by service, then time."""
+    columns = ",\n  ".join(_column(name, type_) for name, type_ in EVENT_COLUMNS)
+    return f"""CREATE TABLE IF NOT EXISTS {database}.events (
+  {columns},
+  INDEX timestamp_minmax timestamp TYPE minmax GRANULARITY 1,
+  INDEX block_id_bloom block_id TYPE bloom_filter(0.001) GRANULARITY 1
+) ENGINE = MergeTree PARTITION BY epoch ORDER BY (service, timestamp)
+SETTINGS index_granularity = 8192, {PART_SHAPE},
+  {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
+
+
+def templates_table(database: str) -> str:
+    """Template text by fingerprint; storing the same one again changes nothing."""
+    return f"""CREATE TABLE IF NOT EXISTS {database}.templates (
+  fingerprint UInt64, template String, rules_version UInt16
+) ENGINE = ReplacingMergeTree(rules_version) ORDER BY fingerprint
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def seen_table(database: str) -> str:
+    """First and last time of each fingerprint; aggregate again when reading."""
+    return f"""CREATE TABLE IF NOT EXISTS {database}.seen (
+  fingerprint UInt64,
+  first_seen SimpleAggregateFunction(min, {TIMESTAMP_TYPE}),
+  last_seen SimpleAggregateFunction(max, {TIMESTAMP_TYPE})
+) ENGINE = AggregatingMergeTree ORDER BY fingerprint
+SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
+
+
+def rollup_table(database: str, name: str = "rollup") -> str:
+    """Counts by minute, service, level and fingerprint; sum again when reading."""
+    return f"""CREATE TABLE IF NOT EXISTS {database}.{name} (
+  epoch UInt32, minute DateTime('UTC') CODEC(Delta(4), Default), service LowCardinality(String),
+  level LowCardinality(String), fingerprint UInt64, count UInt64
+) ENGINE = SummingMergeTree(count) PARTITION BY epoch ORDER BY (minute, service, level, fingerprint)
+SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
+
+
+def seen_select(database: str, where: str = "") -> str:
+    """What `seen` holds of the events."""
+    return (
+        "SELECT fingerprint, min(timestamp) AS first_seen, max(timestamp) AS last_seen "
+        f"FROM {database}.events {where} GROUP BY fingerprint"
+    )
+
+
+def rollup_select(database: str, where: str = "") -> str:
+    """What `rollup` holds of the events."""
+    return (
+        "SELECT epoch, toStartOfMinute(toDateTime(timestamp, 'UTC')) AS minute, service, level, fingerprint, "
+        f"count() AS count FROM {database}.events {where} GROUP BY epoch, minute, service, level, fingerprint"
+    )
+
+
+def seen_view(database: str) -> str:
+    """Feeds `seen` from each insert."""
+    select = seen_select(database)
+    return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.seen_view TO {database}.seen AS {select}"
+
+
+def rollup_view(database: str) -> str:
+    """Feeds `rollup` from each insert."""
+    select = rollup_select(database)
+    return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.rollup_view TO {database}.rollup AS {select}"
+
+
+# --- what belongs to no namespace ---------------------------------------------------------------------------
+
+
+def migrations_table() -> str:
+    """Which migrations were applied; scope is a namespace, or empty for the system's own."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.migrations (
+  scope String, version UInt32, name String, applied_at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree ORDER BY (scope, version)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def epochs_table() -> str:
+    """Ingest epochs that were opened; rows are only ever added, so that an id is never used again."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.epochs (
+  namespace String, epoch UInt32, opened_at DateTime64(3, 'UTC')
+) ENGINE = MergeTree ORDER BY (namespace, epoch)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""

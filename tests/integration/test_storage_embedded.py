@@ -1,0 +1,195 @@
+"""The embedded server: starts, stops, dies in every way, and keeps what it acknowledged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage import errors, processes
+from storage.embedded import EmbeddedServer, saved_config
+from storage.hot import Hot
+from storage.native.block import SealedBlock, seal
+
+Encode = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server of the test's own, started."""
+    with EmbeddedServer(tmp_path / "clickhouse") as own:
+        yield own
+
+
+@pytest.fixture
+def block(plain_columns: Encode) -> SealedBlock:
+    events = [{"timestamp": row, "message": f"line {row}"} for row in range(5000)]
+    data = seal(plain_columns(events), agent_id="a", sequence=1, namespace="main", rules_version=1)
+    return SealedBlock.parse(data)
+
+
+def kill(server: EmbeddedServer) -> None:
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    assert server.wait(10) == -signal.SIGKILL
+    assert not server.alive()
+
+
+class Deadly(SealedBlock):
+    """A block that kills the server when it is about to be sent."""
+
+    server: EmbeddedServer
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "frames":
+            kill(Deadly.server)
+        return super().__getattribute__(name)
+
+
+def test_stop_and_start_keep_data_and_ports(server: EmbeddedServer, block: SealedBlock) -> None:
+    before = server.config
+    with Hot(before) as hot:
+        hot.create_namespace("main")
+        hot.insert_blocks("main", [block], 1, "token")
+    server.stop()
+    assert not server.alive()
+    after = server.start()
+    assert after == before == saved_config(server.data_dir)
+    with Hot(after) as hot:
+        assert hot.namespaces() == ["main"]
+        assert hot.rows_present("main", [block.header.block_id]) == {block.header.block_id: 5000}
+
+
+def test_acknowledged_rows_survive_kill(server: EmbeddedServer, block: SealedBlock) -> None:
+    with Hot(server.config) as hot:
+        hot.create_namespace("main")
+        hot.insert_blocks("main", [block], 1, "token")
+        kill(server)
+        with pytest.raises(errors.StorageUnavailable):
+            hot.query("SELECT 1 AS x")
+        server.start()
+        assert hot.rows_present("main", [block.header.block_id]) == {block.header.block_id: 5000}
+        assert hot.scalars("SELECT sum(count) AS n FROM neve_main.rollup") == [5000]
+
+
+def test_kill_before_an_insert_sends_nothing(server: EmbeddedServer, block: SealedBlock) -> None:
+    with Hot(server.config) as hot:
+        hot.create_namespace("main")
+        kill(server)
+        for _ in range(2):  # over a connection from the pool, then over a new one
+            with pytest.raises(errors.StorageUnavailable):
+                hot.insert_blocks("main", [block], 1, "token")
+        server.start()
+        hot.insert_blocks("main", [block], 1, "token")
+        assert hot.rows_present("main", [block.header.block_id]) == {block.header.block_id: 5000}
+
+
+def test_kill_within_an_insert_leaves_it_unknown(server: EmbeddedServer, block: SealedBlock) -> None:
+    Deadly.server = server
+    deadly = Deadly(block.header, block.frames, block.decoded_bytes)
+    with Hot(server.config) as hot:
+        hot.create_namespace("main")
+        with pytest.raises(errors.InsertUnknown):
+            hot.insert_blocks("main", [block, deadly], 1, "token")
+        server.start()
+        assert hot.rows_present("main", [block.header.block_id]) == {block.header.block_id: 0}
+        hot.insert_blocks("main", [block], 1, "another token")
+        assert hot.rows_present("main", [block.header.block_id]) == {block.header.block_id: 5000}
+
+
+def test_a_folder_is_for_one(server: EmbeddedServer) -> None:
+    with pytest.raises(errors.ConfigError, match="in use"):
+        EmbeddedServer(server.data_dir).start()
+    assert server.alive()
+
+
+def test_secrets_are_for_the_owner(server: EmbeddedServer) -> None:
+    secret = server.config.password
+    holders = [
+        path
+        for path in server.data_dir.rglob("*")
+        if path.is_file() and "store" not in path.parts and secret in path.read_text("utf-8", "replace")
+    ]
+    assert {path.name for path in holders} == {"password", "users.xml"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holders)
+    assert secret.encode() not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+    assert secret.encode() not in Path(f"/proc/{server.pid}/environ").read_bytes()
+
+
+def test_listens_on_the_loopback_only(server: EmbeddedServer) -> None:
+    listening = [
+        line.split()[1].split(":")[0]
+        for line in Path(f"/proc/{server.pid}/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == server.config.port
+    ]
+    assert listening == ["0100007F"]
+
+
+def test_start_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir(parents=True)
+    (tmp_path / "store" / "status").mkdir()  # where the engine wants to write a file
+    with pytest.raises(errors.StorageUnavailable, match=r"cannot start clickhouse: .+; see "):
+        EmbeddedServer(tmp_path).start()
+    freed = processes.lock(tmp_path / "lock")
+    assert freed is not None
+    freed.close()
+
+
+def test_no_server_ever_ran_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigError, match="cannot find a clickhouse server"):
+        saved_config(tmp_path)
+
+
+PARENT = """
+import sys, threading
+from pathlib import Path
+from storage.embedded import EmbeddedServer
+server = EmbeddedServer(Path(sys.argv[1]))
+if sys.argv[2] == "thread":
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    thread.join()
+else:
+    server.start()
+assert server.wait(0.2) is None
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("started_in", ["main", "thread"])
+def test_kill_of_the_parent_ends_the_server(tmp_path: Path, started_in: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path), started_in],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    with EmbeddedServer(tmp_path) as server:  # at once, while the old one may still be dying
+        assert processes.start_time(pid) is None
+        assert server.pid != pid
+        with Hot(server.config) as hot:
+            hot.ping()
+
+
+def test_orphan_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.embedded.ORPHAN_SECONDS", 0.2)
+    old = EmbeddedServer(tmp_path)
+    old.start()
+    assert old.pid is not None
+    assert old._lock is not None
+    old._lock.close()  # as when the parent is gone and nothing has told the server
+    with EmbeddedServer(tmp_path) as server:
+        assert old.wait(10) == -signal.SIGTERM
+        assert server.alive()
+    old.stop()

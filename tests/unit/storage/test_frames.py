@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import struct
+from itertools import pairwise
+
+import pytest
+from clickhouse_cityhash.cityhash import CityHash128
+from hypothesis import given
+from hypothesis import strategies as st
+from lz4 import block as lz4
+
+from storage.errors import BlockDamaged
+from storage.native import frames
+
+
+@given(st.lists(st.binary(max_size=300)), st.integers(1, 128))
+def test_round_trip(chunks: list[bytes], frame_bytes: int) -> None:
+    assert frames.decompress(frames.compress(chunks, frame_bytes)) == b"".join(chunks)
+
+
+@given(st.binary(max_size=500), st.lists(st.integers(0, 500), max_size=5), st.integers(1, 100))
+def test_cuts_between_chunks_do_not_show(data: bytes, cuts: list[int], frame_bytes: int) -> None:
+    edges = [0, *sorted(cuts), len(data)]
+    chunks = [data[start:end] for start, end in pairwise(edges)]
+    assert frames.compress(chunks, frame_bytes) == frames.compress([data], frame_bytes)
+
+
+def test_layout_of_one_frame() -> None:
+    data = b"neve " * 100
+    packed = lz4.compress(data, store_size=False)
+    body = struct.pack("<BII", 0x82, 9 + len(packed), len(data)) + packed
+    value = CityHash128(body)
+    assert frames.frame(data) == struct.pack("<QQ", value >> 64, value & (1 << 64) - 1) + body
+
+
+def test_frames_hold_no_more_than_asked() -> None:
+    stream = frames.compress([os.urandom(10_000)], 4096)
+    sizes = []
+    position = 0
+    while position < len(stream):
+        _, size, data_size = frames.HEADER.unpack_from(stream, position + 16)
+        sizes.append(data_size)
+        position += 16 + size
+    assert sizes == [4096, 4096, 1808]
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_any_buffer_is_taken(buffer: type) -> None:
+    assert frames.decompress(buffer(frames.compress([buffer(b"abc" * 1000)]))) == b"abc" * 1000
+
+
+def test_every_changed_byte_is_found() -> None:
+    stream = bytearray(frames.compress([b"some lines of a log\n" * 20], 150))
+    for position in range(len(stream)):
+        stream[position] ^= 0x40
+        with pytest.raises(BlockDamaged):
+            frames.decompress(stream)
+        stream[position] ^= 0x40
+
+
+def test_every_cut_is_found() -> None:
+    stream = frames.frame(b"some lines of a log\n" * 20)
+    for length in range(1, len(stream)):
+        with pytest.raises(BlockDamaged):
+            frames.decompress(stream[:length])
