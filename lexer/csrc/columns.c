@@ -158,43 +158,55 @@ static int keys_rehash(nv_keys *k)
 static void keys_clear(nv_keys *k)
 {
     for (uint32_t i = 0; k->slots && i <= k->mask; i++)
-        if (k->slots[i]) {
-            free(k->slots[i]->name);
-            free(k->slots[i]);
-        }
+        free(k->slots[i]);
     free(k->slots);
     *k = (nv_keys){0};
+}
+
+static int same_key(const nv_key *key, const uint8_t *p, size_t n)
+{
+    return key->length == n && !memcmp(key->name, p, n);
+}
+
+static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
+{
+    nv_key *key = calloc(1, sizeof *key + n + 1);
+    if (!key) {
+        c->failed = 1;
+        return NULL;
+    }
+    memcpy(key->name, p, n);
+    key->hash = hash;
+    key->next = key;
+    key->length = (uint32_t)n;
+    key->shard = nv_crc32(p, n) % c->shards;
+    key->role = role_of(p, n);
+    key->block = c->block - 1;
+    return key;
 }
 
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
 {
     nv_keys *k = &c->keys;
+    if (k->last && same_key(k->last->next, p, n))
+        return k->last = k->last->next;
     if ((!k->slots || k->count * 2 > k->mask) && !keys_rehash(k)) {
         c->failed = 1;
         return NULL;
     }
     uint64_t hash = nv_hash(p, n);
     uint32_t at = (uint32_t)hash & k->mask;
-    for (; k->slots[at]; at = (at + 1) & k->mask)
-        if (k->slots[at]->hash == hash && k->slots[at]->length == n && !memcmp(k->slots[at]->name, p, n))
-            return k->slots[at];
-    nv_key *key = calloc(1, sizeof *key);
-    if (key)
-        key->name = malloc(n + 1);
-    if (!key || !key->name) {
-        free(key);
-        c->failed = 1;
-        return NULL;
+    while (k->slots[at] && !(k->slots[at]->hash == hash && same_key(k->slots[at], p, n)))
+        at = (at + 1) & k->mask;
+    if (!k->slots[at]) {
+        k->slots[at] = key_new(c, p, n, hash);
+        if (!k->slots[at])
+            return NULL;
+        k->count++;
     }
-    memcpy(key->name, p, n);
-    key->hash = hash;
-    key->length = (uint32_t)n;
-    key->shard = nv_crc32(p, n) % c->shards;
-    key->role = role_of(p, n);
-    key->block = c->block - 1;
-    k->slots[at] = key;
-    k->count++;
-    return key;
+    if (k->last)
+        k->last->next = k->slots[at];
+    return k->last = k->slots[at];
 }
 
 int nv_add_field(nv_columns *c, nv_key *key, nv_string value)

@@ -38,18 +38,20 @@ typedef enum {
     NV_TAG, NV_KEY_TIME, NV_KEY_LEVEL, NV_KEY_MESSAGE, NV_KEY_SERVICE, NV_KEY_HOST, NV_KEY_TRACE, NV_KEY_SPAN, NV_ROLES
 } nv_role;
 
-typedef struct {
+typedef struct nv_key {
     uint64_t hash;
-    uint8_t *name;
+    struct nv_key *next;   /* the key that came after it last time: lines of one writer name them in one order */
     uint32_t length, shard, role;
     uint32_t block, index; /* its place in the shard's dictionary, valid for this block */
-    uint64_t line;         /* the line that last had it, and which of its fields: a key twice in a line */
-    uint32_t field;
+    uint32_t field;        /* which of the fields it was in the line that last had it: a key twice in a line */
+    uint64_t line;
+    uint8_t name[];
 } nv_key;
 
 typedef struct {
     nv_key **slots;
     uint32_t mask, count;
+    nv_key *last; /* what was asked for last; never NULL once there is a key */
 } nv_keys;
 
 typedef struct {

@@ -1,11 +1,15 @@
 /* JSON after RFC 8259: the generated automaton finds the tokens, `value` their order. */
 #include "structured.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 typedef struct {
     nv_columns *c;
     const uint8_t *cursor, *end;
     int store;   /* whether fields are kept: not inside arrays */
-    size_t skip; /* bytes of the path that the field at hand does without */
+    int in_tags; /* inside the top-level `tags` */
 } json;
 
 typedef enum { END, BAD, OPEN, CLOSE, OPEN_ARRAY, CLOSE_ARRAY, COLON, COMMA, STRING, SCALAR } token;
@@ -103,9 +107,21 @@ static const uint8_t *escape(const uint8_t *p, uint8_t **out)
     */
 }
 
-/* The first byte at or after p that is a quote, a backslash or a control character. Words of eight at a time. */
+/* The first byte at or after p that is a quote, a backslash or a control character. */
 static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
 {
+#if defined(__SSE2__)
+    const __m128i quote16 = _mm_set1_epi8('"'), slash16 = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote16), _mm_cmpeq_epi8(v, slash16)),
+                                     _mm_cmpeq_epi8(_mm_max_epu8(v, control), control));
+        int bits = _mm_movemask_epi8(found);
+        if (bits)
+            return p + __builtin_ctz((unsigned)bits);
+        p += 16;
+    }
+#endif
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
     while (end - p >= 8) {
         uint64_t v;
@@ -153,12 +169,21 @@ static int string(json *j, nv_string *out)
 
 static int value(json *j, token first, nv_string text, int depth);
 
+/* The key that the path names. In the top-level `tags` it has no prefix, unless the bare name means a column. */
+static nv_key *key_here(json *j)
+{
+    nv_buffer *path = &j->c->path;
+    if (j->in_tags) {
+        nv_key *key = nv_key_of(j->c, path->data + 5, path->length - 5);
+        if (!key || key->role == NV_TAG)
+            return key;
+    }
+    return nv_key_of(j->c, path->data, path->length);
+}
+
 static int keep(json *j, nv_string v)
 {
-    if (!j->store)
-        return 1;
-    nv_buffer *path = &j->c->path;
-    return nv_add_field(j->c, nv_key_of(j->c, path->data + j->skip, path->length - j->skip), v);
+    return !j->store || nv_add_field(j->c, key_here(j), v);
 }
 
 /* Put a member's name behind the names of the objects that it is in. */
@@ -176,15 +201,7 @@ static int is_tags(const json *j, int depth)
     return j->store && depth == 1 && path->length == 4 && !memcmp(path->data, "tags", 4);
 }
 
-/* A member of the top-level `tags` loses that prefix, unless the bare name would mean a column. */
-static size_t tags_prefix(const json *j)
-{
-    const nv_buffer *path = &j->c->path;
-    nv_key *key = path->length > 5 ? nv_key_of(j->c, path->data + 5, path->length - 5) : NULL;
-    return key && key->role == NV_TAG ? 5 : 0;
-}
-
-static int members(json *j, int depth, int in_tags)
+static int members(json *j, int depth)
 {
     nv_string text, name;
     size_t prefix = j->c->path.length;
@@ -198,10 +215,11 @@ static int members(json *j, int depth, int in_tags)
         if (next(j, &text) != COLON)
             return 0;
         t = next(j, &text);
-        int tags = is_tags(j, depth) && t == OPEN;
-        j->skip = in_tags && t != OPEN ? tags_prefix(j) : 0;
-        if (t == OPEN ? depth >= NV_JSON_DEPTH || !members(j, depth + 1, tags || in_tags) : !value(j, t, text, depth))
+        int opens_tags = t == OPEN && is_tags(j, depth);
+        j->in_tags |= opens_tags;
+        if (!value(j, t, text, depth))
             return 0;
+        j->in_tags &= !opens_tags;
         j->c->path.length = prefix;
         t = next(j, &text);
         if (t == CLOSE)
@@ -239,7 +257,7 @@ static int value(json *j, token first, nv_string text, int depth)
     case SCALAR:
         return keep(j, text);
     case OPEN:
-        return depth < NV_JSON_DEPTH && members(j, depth + 1, 0);
+        return depth < NV_JSON_DEPTH && members(j, depth + 1);
     case OPEN_ARRAY:
         if (depth >= NV_JSON_DEPTH)
             return 0;
@@ -268,7 +286,7 @@ int nv_json_object(nv_columns *c, const uint8_t *p, size_t n)
     json j;
     nv_string text;
     uint64_t doubles = c->counts[NV_COUNT_DUPLICATE_KEYS];
-    if (begin(&j, c, p, n, 1) && next(&j, &text) == OPEN && members(&j, 1, 0) && next(&j, &text) == END)
+    if (begin(&j, c, p, n, 1) && next(&j, &text) == OPEN && members(&j, 1) && next(&j, &text) == END)
         return 1;
     c->field_count = 0;
     c->counts[NV_COUNT_DUPLICATE_KEYS] = doubles;
