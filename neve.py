@@ -10,7 +10,7 @@ import ingest.cli
 import lexer.cli
 import neve_serve
 import query.cli
-from storage.errors import NeveError
+from storage.errors import ConfigError, NeveError
 
 DONE, FAILED, MISUSED = 0, 1, 2
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NeveError as error:
         hint = f"; {error.hint}" if error.hint else ""
         print(f"neve: {error.message}{hint}", file=sys.stderr)
-        return FAILED
+        return MISUSED if isinstance(error, ConfigError) else FAILED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left: nothing more to say, and nobody to say it to
         return FAILED

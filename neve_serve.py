@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 import ingest.app
 import query.app
@@ -166,10 +167,13 @@ class Server:
             while not self.stopping.wait(TEND_SECONDS / 4):
                 if all(answers(client, base + path) for path in ("/readyz", "/gateway/status")):
                     return True
-                ended = [c for c in self.supervisor.children if c.process and c.process.poll() is not None]
                 waited += TEND_SECONDS / 4
-                if ended:
-                    raise StorageUnavailable(f"cannot start {ended[0].name}: {last_line(ended[0].log)}")
+                for child in self.supervisor.children:
+                    if (
+                        child.process is not None and (child.process.poll() or 0) > 0
+                    ):  # it refused; nobody killed it
+                        raise StorageUnavailable(f"cannot start {child.name}: {last_line(child.log)}")
+                self._tend()
                 if waited > READY_SECONDS:
                     raise StorageUnavailable(
                         f"cannot start: no answer at {base}; see {self.config.data}/logs"
@@ -231,7 +235,7 @@ def run_role(role: str, config: ServeConfig) -> int:
 
 
 @contextmanager
-def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> Iterator[object]:
+def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> Iterator[FastAPI]:
     """The ASGI app of a role."""
     if role == "gateway":
         settings = ingest.app.GatewaySettings(

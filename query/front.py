@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import httptools
 
@@ -75,9 +76,8 @@ class Behind(asyncio.Protocol):
         self.pending = 0  # requests without their whole answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are of a class of their own
+        self.transport.set_write_buffer_limits(HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
         self.client.send(data)
@@ -117,9 +117,8 @@ class Client(asyncio.Protocol):
     # --- the client's side -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are of a class of their own
+        self.transport.set_write_buffer_limits(HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else "unknown"
 

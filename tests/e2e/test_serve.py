@@ -104,7 +104,7 @@ def test_sql_in_a_query_is_text_or_an_error(server: Server, query: str) -> None:
 
 def test_a_wrong_query_is_explained(server: Server, neve: Run) -> None:
     found = neve("search", "level:error AND (", "--url", server.url)
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "Traceback" not in found.stderr
     assert found.stderr.startswith("neve: ")
     assert "^" in found.stderr
@@ -114,8 +114,8 @@ def test_a_wrong_query_is_explained(server: Server, neve: Run) -> None:
     ("arguments", "code"),
     [
         (["nonsense"], 2),
-        (["serve", "--listen", "nowhere"], 1),
-        (["serve", "--config", "/does/not/exist"], 1),
+        (["serve", "--listen", "nowhere"], 2),
+        (["serve", "--config", "/does/not/exist"], 2),
         (["lex", "/does/not/exist"], 1),
         (["search", "x", "--url", "http://127.0.0.1:1"], 1),
         (["ship"], 2),
@@ -130,5 +130,5 @@ def test_wrong_use_is_one_line(neve: Run, arguments: list[str], code: int) -> No
 
 def test_a_second_server_on_the_same_data_is_refused(server: Server, neve: Run) -> None:
     done = neve("serve", "--data", str(server.folder / "data"), "--listen", "127.0.0.1:0")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "in use" in done.stderr

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from query import front
 
@@ -91,7 +92,8 @@ def run(folder: Path, requests: list[bytes], *names: str) -> list[bytes]:
             await writer.wait_closed()
             return found
 
-    return asyncio.run(talk())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the server runs it
+        return runner.run(talk())
 
 
 def test_one_connection_reaches_every_process(tmp_path: Path) -> None:
