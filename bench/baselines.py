@@ -45,7 +45,9 @@ def driver(config: ClickHouseConfig, _port: int, path: Path) -> None:
     """clickhouse-driver: Python lists over the native protocol, with LZ4."""
     from clickhouse_driver import Client
 
-    client = Client(config.host, config.port, user=config.user, password=config.password, compression="lz4")
+    settings = {"network_compression_method": "LZ4"}  # else the server answers in ZSTD
+    login = {"user": config.user, "password": config.password}
+    client = Client(config.host, config.port, **login, compression="lz4", settings=settings)
     for columns in batches(path):
         client.execute(f"INSERT INTO baseline ({', '.join(COLUMNS)}) VALUES", columns, columnar=True)
 

@@ -1,0 +1,84 @@
+"""The gateway process as an ASGI app."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from ingest.errors import SpoolFull
+from ingest.gateway import GatewaySettings, GatewayState
+from ingest.receivers import blocks, http
+from ingest.receivers.body import Budget, gateway_of
+from storage.errors import NeveError
+
+RETRY_AFTER_SECONDS = 1
+
+__all__ = ["GatewaySettings", "create_app"]
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """The gateway over `settings.data_dir`, held while it runs. It starts without ClickHouse too."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state = GatewayState(settings)
+        state.start()
+        app.state.gateway = state
+        app.state.budget = Budget()
+        app.state.lexers = http.Lexers()
+        try:
+            yield
+        finally:
+            state.stop()
+
+    app = FastAPI(title="Neve gateway", lifespan=lifespan)
+    app.include_router(blocks.router)
+    app.include_router(http.router)
+    app.add_api_route("/gateway/status", status, methods=["GET"])
+    app.add_exception_handler(NeveError, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(OSError, answer_disk)
+    return app
+
+
+async def status(request: Request) -> dict[str, Any]:
+    """What waits, since when, and what stands in the way."""
+    return gateway_of(request).status()
+
+
+async def answer_error(_request: Request, error: Exception) -> JSONResponse:
+    """An error of ours, in the interface's shape."""
+    assert isinstance(error, NeveError)
+    headers = {}
+    if error.status in (429, 503):
+        after = error.retry_after if isinstance(error, SpoolFull) else RETRY_AFTER_SECONDS
+        headers["Retry-After"] = str(after)
+    return JSONResponse(error.to_json(), error.status, headers)
+
+
+async def answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+    """A parameter that is not what it should be."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    body = {
+        "code": "bad_parameter",
+        "message": f"cannot read parameter: {name}",
+        "hint": str(first["msg"]).lower(),
+    }
+    return JSONResponse({"error": body}, 400)
+
+
+async def answer_disk(_request: Request, error: Exception) -> JSONResponse:
+    """The disk fails: nothing was kept, and the sender has to keep it."""
+    assert isinstance(error, OSError)
+    reason = (error.strerror or str(error)).lower()
+    body = {
+        "code": "disk_failed",
+        "message": f"cannot write spool: {reason}",
+        "hint": "try again in a moment",
+    }
+    return JSONResponse({"error": body}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})

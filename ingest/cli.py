@@ -1,0 +1,168 @@
+"""`neve ship`: the agent on the command line."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ingest.batch import DEFAULT_NAMESPACE, Labels
+from ingest.errors import StateInUse, UsageError
+from ingest.pipeline import Agent, AgentSettings, default_state
+from ingest.progress import Progress, summary
+from storage.config import SCHEMES, ClickHouseConfig
+from storage.errors import ConfigError, NeveError
+from storage.schema import namespace_database
+
+DEFAULT_URL = "http://127.0.0.1:8780"
+DONE, FAILED, USED_WRONGLY = 0, 1, 2
+MAX_PIPES = 64
+"""Agents on standard input that may share a default state folder's place, each with a folder of its own."""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add this package's commands to the program's."""
+    parser = subparsers.add_parser(
+        "ship",
+        help="ship log lines from files or standard input",
+        description="Follow files over rotation, or read standard input, and ship every line exactly once.",
+    )
+    parser.add_argument("sources", nargs="+", metavar="PATH|GLOB|-", help="files, globs, folders; - is stdin")
+    parser.add_argument(
+        "--to", metavar="URL", default=os.environ.get("NEVE_URL") or DEFAULT_URL, help=_TO_HELP
+    )
+    parser.add_argument("--namespace", default=DEFAULT_NAMESPACE, help="default: %(default)s")
+    parser.add_argument("--service", default="", help="service of every line; default: the file's name")
+    parser.add_argument(
+        "--host", default=socket.gethostname(), help="host of every line; default: %(default)s"
+    )
+    parser.add_argument(
+        "--tag", metavar="K=V", action="append", default=[], help="a tag of every line; repeatable"
+    )
+    parser.add_argument(
+        "--format", choices=("auto", "text", "json", "logfmt"), default="auto", help=_FORMAT_HELP
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="read to the end, wait for acknowledgement, and exit"
+    )
+    parser.add_argument("--state", metavar="DIR", type=Path, help=_STATE_HELP)
+    parser.set_defaults(run=run)
+
+
+_TO_HELP = f"a gateway, or clickhouse://user:password@host:port; default: $NEVE_URL or {DEFAULT_URL}"
+_FORMAT_HELP = "how to read lines; auto takes a line that starts with { as JSON; default: auto"
+_STATE_HELP = "spool and checkpoints; default: a folder below ~/.local/state/neve for each URL and namespace"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ship; return the exit code."""
+    try:
+        agent = _open(args)
+    except (UsageError, ConfigError) as error:
+        return _fail(error, USED_WRONGLY)
+    except (NeveError, OSError) as error:
+        return _fail(error, FAILED)
+    with Progress(agent), _signals(agent) as stopped:
+        try:
+            agent.run()
+        except (NeveError, OSError) as error:
+            return _fail(error, FAILED)
+    return _finish(agent, once=args.once, stopped=stopped.is_set())
+
+
+def _finish(agent: Agent, *, once: bool, stopped: bool) -> int:
+    for line in agent.counters.news():
+        print(f"neve ship: warning: {line}", file=sys.stderr)
+    if once:
+        print(summary(agent))
+    if agent.unfinished:
+        print(f"neve ship: {'stopped' if stopped else 'failed'}: {agent.unfinished}", file=sys.stderr)
+    lost = agent.counters.get("blocks_refused") or agent.counters.troubles()
+    return FAILED if once and (lost or agent.unfinished or stopped) else DONE
+
+
+def _open(args: argparse.Namespace) -> Agent:
+    """The agent that the arguments ask for. Raises UsageError, ConfigError, NeveError, OSError."""
+    _check(args)
+    settings = AgentSettings(
+        sources=tuple(args.sources),
+        to=args.to,
+        state=args.state or default_state(args.to, args.namespace),
+        namespace=args.namespace,
+        labels=Labels(args.service, args.host, _tags(args.tag), args.format),
+        once=args.once,
+    )
+    if args.state is None and set(args.sources) == {"-"}:
+        return _open_pipe(settings)
+    return Agent(settings)
+
+
+def _open_pipe(settings: AgentSettings) -> Agent:
+    """Several agents may read pipes at once: each takes the first folder that is free."""
+    for number in range(MAX_PIPES):
+        try:
+            return Agent(AgentSettings(**{**vars(settings), "state": settings.state / f"stdin-{number}"}))
+        except StateInUse:
+            continue
+    raise StateInUse(
+        f"cannot use state folder: {settings.state}: {MAX_PIPES} agents read standard input already"
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    scheme, separator, place = args.to.partition("://")
+    if scheme in SCHEMES:
+        ClickHouseConfig.from_url(args.to)
+    elif scheme not in ("http", "https") or not separator or not place.strip("/"):
+        raise UsageError(
+            f"cannot ship to: {args.to}", "give http://host:port or clickhouse://user:password@host:port"
+        )
+    if args.sources.count("-") > 1:
+        raise UsageError("cannot read standard input twice: -", "give - once")
+    try:
+        namespace_database(args.namespace)
+    except NeveError as error:
+        raise UsageError(error.message, error.hint) from error
+
+
+def _tags(given: list[str]) -> dict[str, str]:
+    tags = {}
+    for one in given:
+        key, separator, value = one.partition("=")
+        if not key or not separator:
+            raise UsageError(f"cannot read tag: {one}", "write --tag key=value")
+        tags[key] = value
+    return tags
+
+
+@contextmanager
+def _signals(agent: Agent) -> Iterator[threading.Event]:
+    """While inside, SIGINT and SIGTERM stop the agent cleanly, once; the second one kills."""
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        agent.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fail(error: NeveError | OSError, code: int) -> int:
+    if isinstance(error, NeveError):
+        text = str(error)
+    else:
+        text = f"cannot use {error.filename or 'state folder'}: {(error.strerror or str(error)).lower()}"
+    print(f"neve ship: {text}", file=sys.stderr)
+    return code

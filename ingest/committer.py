@@ -1,0 +1,199 @@
+"""One thread that makes many waiting requests durable with one round of fsyncs.
+
+A block is known by its id. The blocks that are made of one HTTP request differ from try to try (they hold the
+time of receipt), so a request is known by a key of its own, which its blocks carry in place of an agent's id.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from ingest.counters import Counters
+from ingest.errors import SpoolFull
+from ingest.ledger import Ledger
+from ingest.spool import Spool, SpoolEntry
+from storage.native.block import Header
+
+MAX_WAITING_BYTES = 64 << 20
+"""Of requests that wait for the disk; beyond it senders are told to come back."""
+MAX_ROUND_BYTES = 32 << 20
+REQUEST_AGENT = "request:"
+"""Starts the agent id of a block that was made of an HTTP request; the request's key follows, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Blocks `(block id, data)` to keep, wholly or not at all; `request` is the key of what they came in."""
+
+    blocks: tuple[tuple[bytes, bytes], ...]
+    request: bytes | None = None
+    answer: "Future[bool]" = field(default_factory=Future)
+
+    @property
+    def size(self) -> int:
+        return sum(len(data) for _, data in self.blocks)
+
+
+class Committer:
+    """Owns the writing end of the gateway's spool, and the question whether something was accepted before."""
+
+    def __init__(self, spool: Spool, ledger: Ledger, counters: Counters) -> None:
+        self._spool = spool
+        self._ledger = ledger
+        self._counters = counters
+        self._requests: set[bytes] = set()  # whose blocks are in the spool
+        self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits, then end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def submit(self, submission: Submission) -> "Future[bool]":
+        """True once it is durable, False if it was accepted before; the future may raise SpoolFull, OSError.
+
+        Raises SpoolFull at once where too much waits already.
+        """
+        with self._lock:
+            if self._waiting_bytes and self._waiting_bytes + submission.size > MAX_WAITING_BYTES:
+                raise SpoolFull("busy", "cannot take block: too many wait for the disk")
+            self._waiting_bytes += submission.size
+        self._waiting.put(submission)
+        return submission.answer
+
+    def recover(self) -> None:
+        """Read what an earlier process left in the spool; call once, before `start`.
+
+        A block in the ledger has left the spool before, but for its unlink. A request of which not every
+        block is there was never answered, and will be sent again: what is there of it goes.
+        """
+        found: dict[bytes, list[tuple[SpoolEntry, int]]] = {}
+
+        def seen(entry: SpoolEntry, header: Header) -> None:
+            if entry.block_id in self._ledger:
+                self._spool.remove([entry])
+                return
+            request = request_of(header)
+            if request is not None:
+                found.setdefault(request, []).append((entry, header.sources[0].end))
+
+        damaged = self._spool.recover(seen)
+        for one in damaged:
+            self._counters.add("blocks_damaged")
+            self._counters.trouble(f"spool file {one.name}", one.reason)
+        for request, parts in found.items():
+            # The last part says how many there are. A damaged file may be the missing part: then keeping a
+            # request twice is better than losing it.
+            whole = len(parts) == max(count for _, count in parts)
+            if whole or damaged or request in self._ledger:
+                self._requests.add(request)
+            else:
+                self._spool.remove([entry for entry, _ in parts])
+
+    def retire(self, headers: Sequence[Header]) -> None:
+        """Remember in the ledger, durably, that these blocks are done with. Raises OSError."""
+        requests = [request for request in map(request_of, headers) if request is not None]
+        self._ledger.append([*(header.block_id for header in headers), *requests])
+        self._requests.difference_update(requests)
+
+    def accepted_before(self, one: bytes) -> bool:
+        """Is this block id or request key known?"""
+        return one in self._ledger or one in self._spool or one in self._requests
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            round_, ended = self._gather(first)
+            self._commit(round_)
+            with self._lock:
+                self._waiting_bytes -= sum(one.size for one in round_)
+            if ended:
+                return
+
+    def _gather(self, first: Submission) -> tuple[list[Submission], bool]:
+        """All that waits now, up to a bound; and whether the end was among it."""
+        round_, size = [first], first.size
+        while size < MAX_ROUND_BYTES:
+            try:
+                more = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                return round_, True
+            round_.append(more)
+            size += more.size
+        return round_, False
+
+    def _commit(self, round_: list[Submission]) -> None:
+        fresh, doubles = self._sort_out(round_)
+        self._put(fresh)
+        for double, original in doubles:
+            _answer_as(double, original)
+
+    def _sort_out(
+        self, round_: list[Submission]
+    ) -> tuple[list[Submission], list[tuple[Submission, Submission]]]:
+        """Answer what was accepted before; pair what comes twice in this round with its first."""
+        fresh: dict[bytes, Submission] = {}
+        doubles = []
+        for one in round_:
+            key = one.request or one.blocks[0][0]
+            if self.accepted_before(key):
+                one.answer.set_result(False)
+            elif key in fresh:
+                doubles.append((one, fresh[key]))
+            else:
+                fresh[key] = one
+        return list(fresh.values()), doubles
+
+    def _put(self, fresh: list[Submission]) -> None:
+        """Keep them all with one fsync of the folder; if they do not fit together, one by one."""
+        if not fresh:
+            return
+        try:
+            self._put_together(fresh)
+        except (OSError, SpoolFull) as error:
+            if len(fresh) == 1:
+                fresh[0].answer.set_exception(error)
+                return
+            for one in fresh:
+                self._put([one])
+
+    def _put_together(self, fresh: list[Submission]) -> None:
+        first = self._spool.last_sequence + 1
+        blocks = [block for one in fresh for block in one.blocks]
+        requests = [one.request for one in fresh if one.request is not None]
+        # Known before they can be retired: the inserter may be done with a block before this returns.
+        self._requests.update(requests)
+        try:
+            self._spool.put(
+                [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)]
+            )
+        except (OSError, SpoolFull):
+            self._requests.difference_update(requests)
+            raise
+        self._counters.add("blocks_accepted", len(blocks))
+        self._counters.add("commits")
+        for one in fresh:
+            one.answer.set_result(True)
+
+
+def request_of(header: Header) -> bytes | None:
+    """The key of the HTTP request that a block was made of, if it was."""
+    marker, _, key = header.agent_id.partition(":")
+    return bytes.fromhex(key) if marker + ":" == REQUEST_AGENT else None
+
+
+def _answer_as(double: Submission, original: Submission) -> None:
+    error = original.answer.exception()
+    if error is not None:
+        double.answer.set_exception(error)
+    else:
+        double.answer.set_result(False)

@@ -1,0 +1,100 @@
+"""The ids of what was accepted and has left the spool, so that a late resend is known for what it is.
+
+While a block is in the spool its file name is the entry. Before that file is unlinked its id is appended here
+and fsynced. Records have one size and a checksum each: a torn tail is cut off, a damaged record is passed
+over.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from struct import Struct
+from zlib import crc32
+
+from ingest.durable import make_folder, replace_file, write_all
+
+ID_BYTES = 16
+WINDOW_IDS = 1 << 18
+"""The window by count: 40 minutes of a block a second from each of 100 agents; 25 MB of memory."""
+WINDOW_SECONDS = 7 * 86400
+"""The window by age: a sender that was away for a week-end still meets its own ids."""
+_RECORD = Struct(f"<{ID_BYTES}sq")
+_CHECKSUM = Struct("<I")
+RECORD_BYTES = _RECORD.size + _CHECKSUM.size
+
+
+class Ledger:
+    """Append-only file of ids with a bounded memory of them. One thread appends; any thread may ask."""
+
+    def __init__(
+        self, path: Path, window_ids: int = WINDOW_IDS, window_seconds: float = WINDOW_SECONDS
+    ) -> None:
+        """Reads the file and cuts off a torn tail. Raises OSError."""
+        self.path = path
+        self._window_ids = window_ids
+        self._window_seconds = window_seconds
+        self._known: dict[bytes, int] = {}
+        self.damaged_records = 0
+        make_folder(path.parent)
+        if not path.exists():
+            replace_file(path, b"")
+        self._load()
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def append(self, ids: Iterable[bytes], now: float | None = None) -> None:
+        """Remember `ids` (16 bytes each), durably on return. Raises OSError."""
+        moment = int(time.time() if now is None else now)
+        fresh = dict.fromkeys(one for one in ids if one not in self._known)
+        if not fresh:
+            return
+        write_all(self._handle, b"".join(_record(one, moment) for one in fresh))
+        os.fdatasync(self._handle)
+        self._known.update(dict.fromkeys(fresh, moment))
+        if self._records() > 2 * self._window_ids:
+            self.prune(moment)
+
+    def prune(self, now: float | None = None) -> None:
+        """Forget what is beyond the window by age or count; write the file anew. Raises OSError."""
+        oldest = (time.time() if now is None else now) - self._window_seconds
+        kept = [(one, moment) for one, moment in self._known.items() if moment >= oldest][-self._window_ids :]
+        replace_file(self.path, b"".join(_record(one, moment) for one, moment in kept))
+        os.close(self._handle)
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._known = dict(kept)
+
+    def __contains__(self, one: bytes) -> bool:
+        return one in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def close(self) -> None:
+        """Close the file; nothing is pending."""
+        os.close(self._handle)
+
+    def _records(self) -> int:
+        return os.fstat(self._handle).st_size // RECORD_BYTES
+
+    def _load(self) -> None:
+        data = self.path.read_bytes()
+        whole = len(data) - len(data) % RECORD_BYTES
+        for place in range(0, whole, RECORD_BYTES):
+            self._take(data[place : place + RECORD_BYTES])
+        if whole != len(data):
+            os.truncate(self.path, whole)
+
+    def _take(self, record: bytes) -> None:
+        body, checksum = record[: _RECORD.size], record[_RECORD.size :]
+        if crc32(body) != _CHECKSUM.unpack(checksum)[0]:
+            self.damaged_records += 1
+            return
+        one, moment = _RECORD.unpack(body)
+        self._known[one] = moment
+
+
+def _record(one: bytes, moment: int) -> bytes:
+    if len(one) != ID_BYTES:
+        raise ValueError(f"an id has {ID_BYTES} bytes, not {len(one)}")
+    body = _RECORD.pack(one, moment)
+    return body + _CHECKSUM.pack(crc32(body))

@@ -1,0 +1,1 @@
+"""What the gateway takes over HTTP: one module a protocol, adapters only."""

@@ -1,0 +1,50 @@
+"""`POST /api/v1/blocks`: a sealed block from an agent, kept as it came."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from ingest.committer import Submission
+from ingest.errors import RequestRefused
+from ingest.receivers.body import gateway_of, read_body
+from storage.native.block import REDACTION_VERSION, SealedBlock
+from storage.schema import SCHEMA_VERSION
+
+MAX_BLOCK_BYTES = 64 << 20
+"""More than a full batch can come to, headers and incompressible lines included."""
+
+router = APIRouter()
+
+
+@router.post("/api/v1/blocks", summary="Take a sealed block from an agent")
+async def take_block(request: Request) -> dict[str, Any]:
+    """Answers once the block is durable here: `accepted`, or `duplicate` if it was before."""
+    gateway = gateway_of(request)
+    async with read_body(request, MAX_BLOCK_BYTES) as data:
+        header = await asyncio.to_thread(_verify, data)
+        await asyncio.to_thread(gateway.namespaces.check, header.namespace)
+        submission = Submission(((header.block_id, data),))
+        fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
+    gateway.counters.add("blocks_received")
+    gateway.counters.add("lines_received", header.rows if fresh else 0)
+    gateway.counters.add("blocks_duplicate", 0 if fresh else 1)
+    return {"status": "accepted" if fresh else "duplicate", "block_id": header.block_id.hex()}
+
+
+def _verify(data: bytes) -> Any:
+    """The header of a whole, undamaged block that this version can insert.
+
+    Raises BlockDamaged, RequestRefused.
+    """
+    header = SealedBlock.parse(data).header
+    for name, found, known in (
+        ("schema version", header.schema_version, SCHEMA_VERSION),
+        ("redaction policy", header.redaction_version, REDACTION_VERSION),
+    ):
+        if found > known:
+            message = f"cannot take block: {name} {found} is newer than this gateway's {known}"
+            raise RequestRefused(
+                "block_too_new", message, "upgrade the gateway, then replay the dead letters", 422
+            )
+    return header

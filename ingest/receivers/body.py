@@ -1,0 +1,73 @@
+"""Request bodies within bounds: how large one may be, and how much of them is in memory at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Request
+
+from ingest.errors import RequestRefused, SpoolFull
+from ingest.gateway import GatewayState
+
+MAX_BODIES_BYTES = 128 << 20
+"""Of all bodies at once; beyond it senders get 429. The gateway's memory is this, an INSERT and a little
+more."""
+
+
+class Budget:
+    """Bytes of bodies in memory. Used by the event loop's thread alone."""
+
+    def __init__(self, limit: int = MAX_BODIES_BYTES) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises SpoolFull where they do not fit; one that is alone always fits."""
+        if self.used and self.used + size > self.limit:
+            raise SpoolFull("busy", "cannot take request: too many are under way")
+        self.used += size
+
+    def give_back(self, size: int) -> None:
+        self.used -= size
+
+
+def gateway_of(request: Request) -> GatewayState:
+    """The gateway behind this app."""
+    state = request.app.state.gateway
+    assert isinstance(state, GatewayState)
+    return state
+
+
+@asynccontextmanager
+async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body; it counts in the budget until the context ends.
+
+    Raises RequestRefused above `limit`, SpoolFull.
+    """
+    budget: Budget = request.app.state.budget
+    declared = request.headers.get("content-length", "")
+    size = int(declared) if declared.isdigit() else 0
+    if size > limit:
+        raise _too_large(limit)
+    budget.take(size)
+    try:
+        chunks = []
+        came = 0
+        async for chunk in request.stream():
+            came += len(chunk)
+            if came > limit:
+                raise _too_large(limit)
+            if came > size:
+                budget.take(came - size)
+                size = came
+            chunks.append(chunk)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        yield body
+    finally:
+        budget.give_back(size)
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(
+        "too_large", f"cannot take request: its body is larger than {limit} bytes", "send it in parts", 413
+    )

@@ -1,0 +1,62 @@
+"""Content encodings, decoded within a bound: a small body must not become a large one."""
+
+import zlib
+
+import zstandard
+
+from ingest.errors import RequestRefused
+
+SLICE_BYTES = 1024
+"""Of a zstd body at once: four bytes can stand for 128 KiB, so that a slice is 32 MiB at the most."""
+MAX_WINDOW_BYTES = 1 << 27
+
+
+def decode(body: bytes, encoding: str, limit: int) -> bytes:
+    """The plain body.
+
+    Raises RequestRefused where it is damaged, above `limit` bytes, or of an unknown encoding.
+    """
+    kind = encoding.strip().lower()
+    if kind in ("", "identity"):
+        return body
+    try:
+        if kind in ("gzip", "x-gzip"):
+            return _gzip(body, limit)
+        if kind == "zstd":
+            return _zstd(body, limit)
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise RequestRefused("bad_encoding", f"cannot decode body: {kind}", "send it again, whole") from error
+    raise RequestRefused("bad_encoding", f"cannot decode body: {kind}", "use gzip, zstd or none", 415)
+
+
+def _gzip(body: bytes, limit: int) -> bytes:
+    plain = bytearray()
+    while body:
+        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        plain += member.decompress(body, limit - len(plain) + 1)
+        _check(len(plain), limit)
+        if not member.eof:
+            raise EOFError
+        body = member.unused_data
+    return bytes(plain)
+
+
+def _zstd(body: bytes, limit: int) -> bytes:
+    plain = bytearray()
+    view = memoryview(body)
+    while view:
+        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+        while view and not frame.eof:
+            piece = view[:SLICE_BYTES]
+            plain += frame.decompress(piece)
+            view = view[len(piece) - len(frame.unused_data) :]
+            _check(len(plain), limit)
+        if not frame.eof:
+            raise EOFError
+    return bytes(plain)
+
+
+def _check(size: int, limit: int) -> None:
+    if size > limit:
+        message = f"cannot take request: its body is larger than {limit} bytes when decompressed"
+        raise RequestRefused("too_large", message, "send it in parts", 413)

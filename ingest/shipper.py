@@ -1,0 +1,176 @@
+"""Sends spooled blocks to a gateway, in order, one at a time, until each is answered for.
+
+A block that the gateway took is checkpointed, then unlinked; one that it refuses for what it is goes to the
+dead letters with the reason; anything else is tried again for as long as it takes.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import httpx
+
+from ingest.backoff import Backoff
+from ingest.counters import Counters
+from ingest.deadletter import DeadLetters
+from ingest.spool import Spool, SpoolEntry, verify
+from storage.errors import BlockDamaged
+from storage.native.block import Header
+
+TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+"""A gateway answers after a few fsyncs; half a minute of silence is a lost connection."""
+REFUSED = frozenset({400, 413, 415, 422})
+"""Statuses that speak of the block: sent again it would be refused again."""
+BLOCKED = frozenset({401, 403, 404})
+"""Statuses that speak of the destination: nothing gets through until somebody acts."""
+
+Retire = Callable[[Sequence[Header]], None]
+"""Records durably that blocks are done with; called before they leave the spool."""
+
+
+class Verdict(Enum):
+    """What became of a block that was sent."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A gateway's answer; `retry_after` in seconds, where it asked for a pause."""
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after: float = 0.0
+
+
+class Gateway:
+    """The other side, over HTTP. Used by one thread."""
+
+    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        # Proxies of the environment are for the open net; a gateway is named outright.
+        self._client = httpx.Client(timeout=TIMEOUT, trust_env=False, headers=headers)
+
+    def send(self, data: bytes) -> Answer:
+        """Send one sealed block. Never raises for what the network or the gateway does."""
+        try:
+            reply = self._client.post(
+                f"{self.url}/api/v1/blocks",
+                content=data,
+                headers={"content-type": "application/octet-stream"},
+            )
+        except httpx.HTTPError as error:
+            return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}")
+        return _answer_of(reply)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Shipper:
+    """The thread that empties the spool towards a gateway."""
+
+    def __init__(
+        self, spool: Spool, gateway: Gateway, dead_letters: DeadLetters, retire: Retire, counters: Counters
+    ) -> None:
+        self._spool = spool
+        self._gateway = gateway
+        self._dead_letters = dead_letters
+        self._retire = retire
+        self._counters = counters
+        self._backoff = Backoff()
+        self._stop = threading.Event()
+        self.failure: BaseException | None = None
+        self.blocked = ""
+        self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the block at hand, at the latest when its answer times out."""
+        self._stop.set()
+        self._spool.wake()
+        self._thread.join()
+        self._gateway.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                if self._spool.wait(1.0, self._stop.is_set) and not self._stop.is_set():
+                    self._ship(self._spool.pending(1)[0])
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _ship(self, entry: SpoolEntry) -> None:
+        data = self._spool.read(entry)
+        try:
+            header = verify(entry, data).header
+        except BlockDamaged as error:
+            self._set_aside(entry, error.message, "blocks_damaged")
+            return
+        answer = self._gateway.send(data)
+        if answer.verdict in (Verdict.LATER, Verdict.BLOCKED):
+            self._wait(answer)
+            return
+        self._backoff.reset()
+        self.blocked = ""
+        self._counters.well("gateway")
+        if answer.verdict is Verdict.REFUSED:
+            self._set_aside(entry, answer.reason, "blocks_refused", header.rows)
+            self._retire([header])
+            return
+        self._retire([header])
+        self._spool.remove([entry])
+        self._counters.add("blocks_shipped")
+        self._counters.add("lines_shipped", header.rows)
+
+    def _set_aside(self, entry: SpoolEntry, reason: str, name: str, rows: int = 0) -> None:
+        self._dead_letters.take(self._spool, entry, reason)
+        self._counters.add(name)
+        self._counters.add("lines_refused", rows)
+        self._counters.trouble(
+            f"block {entry.block_id.hex()}", f"{reason}; kept in {self._dead_letters.folder}"
+        )
+
+    def _wait(self, answer: Answer) -> None:
+        self.blocked = answer.reason if answer.verdict is Verdict.BLOCKED else ""
+        self._counters.trouble("gateway", answer.reason)
+        self._counters.add("retries")
+        self._stop.wait(self._backoff.next(answer.retry_after))
+
+
+def _answer_of(reply: httpx.Response) -> Answer:
+    if reply.is_success:
+        return Answer(Verdict.TAKEN)
+    reason = _reason(reply)
+    if reply.status_code in REFUSED:
+        return Answer(Verdict.REFUSED, reason)
+    if reply.status_code in BLOCKED:
+        return Answer(Verdict.BLOCKED, reason)
+    return Answer(Verdict.LATER, reason, _retry_after(reply))
+
+
+def _reason(reply: httpx.Response) -> str:
+    try:
+        error: Any = reply.json()["error"]
+        return ": ".join(["gateway refused block", str(error["message"])])
+    except (ValueError, KeyError, TypeError):
+        return f"gateway refused block: status {reply.status_code}"
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    try:
+        return min(60.0, max(0.0, float(reply.headers.get("retry-after", "0"))))
+    except ValueError:
+        return 1.0
+
+
+def _why(error: httpx.HTTPError) -> str:
+    return (str(error) or type(error).__name__).lower()

@@ -1,0 +1,71 @@
+"""File names: which patterns they match, what service they speak for, and whose rotated copy they may be."""
+
+import glob
+import os
+import re
+
+_COMPRESSED = re.compile(r"\.(gz|xz|bz2|zst)$")
+_ROTATED = re.compile(
+    r"(\.\d{1,3}|[.-]\d{8}(-\d{2,6})?|[.-]\d{4}-\d{2}-\d{2}([T_-][\d-]+)?|\.(old|bak|backup))$"
+)
+_EXTENSION = re.compile(r"\.(log|logs|txt|out|err|json|jsonl|ndjson|logfmt|csv)$", re.IGNORECASE)
+
+
+def service_of(path: str) -> str:
+    """The service that a file's lines belong to where nobody says:
+
+    its name without what rotation and type add.
+    """
+    name = os.path.basename(path)
+    for pattern in (_COMPRESSED, _ROTATED, _EXTENSION, _ROTATED):
+        name = pattern.sub("", name) or name
+    return name
+
+
+def root_of(name: str) -> str:
+    """A file name without what rotation adds: `app.log` for `app.log`, `app.log.1`, `app-20240131.log.gz`."""
+    name = _COMPRESSED.sub("", name)
+    bare = _ROTATED.sub("", name) or name
+    stem, extension = os.path.splitext(bare)
+    return (_ROTATED.sub("", stem) or stem) + extension
+
+
+def is_compressed(path: str) -> bool:
+    """Is it a gzip file by its name?"""
+    return path.endswith(".gz")
+
+
+def expand(pattern: str) -> list[str]:
+    """The paths that a path, a glob or a folder names now, sorted; a folder: every file below it."""
+    if os.path.isdir(pattern):
+        pattern = os.path.join(glob.escape(pattern), "**")
+    elif not glob.has_magic(pattern) or os.path.lexists(pattern):
+        return [pattern] if os.path.lexists(pattern) else []
+    return sorted(glob.glob(pattern, recursive=True))
+
+
+def fixed_folder(pattern: str) -> str:
+    """The deepest folder of a pattern that holds no wildcard: where to watch for what comes."""
+    parts = []
+    for part in os.path.dirname(pattern).split(os.sep):
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return os.sep.join(parts) or os.sep
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """A regex that matches the paths a pattern can expand to."""
+    if os.path.isdir(pattern):
+        return re.compile(re.escape(pattern.rstrip(os.sep)) + r"/.*", re.DOTALL)
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^]]+\])", pattern)
+    return re.compile("".join(_WILD.get(piece) or _piece(piece) for piece in pieces), re.DOTALL)
+
+
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _piece(piece: str) -> str:
+    if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+        return piece.replace("[!", "[^", 1)
+    return re.escape(piece)

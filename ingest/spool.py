@@ -1,0 +1,309 @@
+"""A bounded folder of sealed blocks: a file a block, durable once `put` returns.
+
+The agent keeps what the gateway has not acknowledged, the gateway what ClickHouse has not. A file is named
+`<sequence, 16 hex>-<block id, 32 hex>.block`: sorted by name is the order in which blocks go on, and their
+ids can be read without opening a file.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from pathlib import Path
+
+from ingest.durable import fsync_folder, make_folder, remove_temporaries, replace_file, write_aside
+from ingest.errors import SpoolFull
+from storage.errors import BlockDamaged
+from storage.native.block import Header, SealedBlock
+
+BLOCK_SUFFIX = ".block"
+DAMAGED_FOLDER = "damaged"
+DEFAULT_QUOTA_BYTES = 2 << 30
+"""About an hour of 10,000 lines a second, compressed; a small server's disk still has room beside it."""
+FREE_RESERVE_BYTES = 16 << 20
+"""Left free on the disk: checkpoints and ledgers must still be written for the spool to drain."""
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """One block in the folder; `created` is seconds since 1970."""
+
+    sequence: int
+    block_id: bytes
+    size: int
+    created: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.sequence:016x}-{self.block_id.hex()}{BLOCK_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A file that recovery set aside, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """What is waiting: `depth` blocks of `bytes`, the oldest for `oldest_age` seconds, refusals by reason."""
+
+    depth: int
+    bytes: int
+    quota_bytes: int
+    oldest_age: float
+    full: str
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+Seen = Callable[[SpoolEntry, Header], None]
+
+
+def verify(entry: SpoolEntry, data: bytes) -> SealedBlock:
+    """Check that `data` is the whole, undamaged block that the file's name says. Raises BlockDamaged."""
+    block = SealedBlock.parse(data)
+    found = block.header.block_id
+    if found != entry.block_id:
+        raise BlockDamaged(
+            f"cannot use block: its file's name says {entry.block_id.hex()}, its header {found.hex()}"
+        )
+    return block
+
+
+class Spool:
+    """Bounded, ordered, durable. One thread puts; any thread may take, remove, and ask.
+
+    `twins` tells that recovery found two blocks of one sequence number: a copied folder wrote here.
+    """
+
+    def __init__(self, folder: Path, quota_bytes: int = DEFAULT_QUOTA_BYTES) -> None:
+        self.folder = folder
+        self.quota_bytes = quota_bytes
+        self._entries: dict[str, SpoolEntry] = {}
+        self._ids: set[bytes] = set()
+        self._bytes = 0
+        self._last_sequence = 0
+        self.twins = False
+        self._full = ""
+        self._reasons: dict[str, int] = {}
+        self._changed = threading.Condition()
+        make_folder(folder)
+
+    def recover(self, seen: Seen | None = None) -> list[Damaged]:
+        """Take in what an earlier process left; call once, before anything else.
+
+        Every file is read and checked; `seen` is told of each good one in order. Damaged files move to
+        `damaged/` with a `.reason` file beside them. Raises OSError.
+        """
+        remove_temporaries(self.folder)
+        damaged = []
+        for path in sorted(self.folder.glob("*" + BLOCK_SUFFIX)):
+            try:
+                entry, header = self._load(path)
+            except BlockDamaged as error:
+                damaged.append(self._set_aside(path, error.message))
+                continue
+            self._admit([entry])
+            if seen is not None:
+                seen(entry, header)
+        self._last_sequence = max([self._last_sequence, *self._damaged_sequences()])
+        # A killed writer may have renamed without reaching its fsync of the folder.
+        fsync_folder(self.folder)
+        return damaged
+
+    def put(self, blocks: Sequence[tuple[int, bytes, bytes]]) -> list[SpoolEntry]:
+        """Keep `(sequence, block id, data)`, all of them or none; they are durable on return.
+
+        Sequences must grow. Raises SpoolFull where quota or disk has no room, OSError where the disk fails.
+        """
+        size = sum(len(data) for _, _, data in blocks)
+        self._check_order([sequence for sequence, _, _ in blocks])
+        self._reserve(size, alone=len(blocks) == 1)
+        try:
+            entries = self._write(blocks)
+        except OSError as error:
+            self._release(size)
+            if error.errno in _DISK_FULL:
+                raise self._refuse("disk_full") from error
+            raise
+        with self._changed:
+            self._release(size)
+            self._full = ""
+            self._admit(entries)
+            self._changed.notify_all()
+        return entries
+
+    def read(self, entry: SpoolEntry) -> bytes:
+        """The bytes of a block as they were put. Raises OSError."""
+        return (self.folder / entry.name).read_bytes()
+
+    def remove(self, entries: Iterable[SpoolEntry]) -> None:
+        """Let go of blocks that are safe elsewhere.
+
+        An unlink lost to a power cut only brings back a known double.
+        """
+        for entry in entries:
+            (self.folder / entry.name).unlink(missing_ok=True)
+            self._forget(entry)
+
+    def move(self, entry: SpoolEntry, folder: Path) -> Path:
+        """Move a block's file into `folder` of the same disk, durably. Raises OSError."""
+        make_folder(folder)
+        target = folder / entry.name
+        os.rename(self.folder / entry.name, target)
+        fsync_folder(folder)
+        self._forget(entry)
+        return target
+
+    def pending(self, limit: int | None = None) -> list[SpoolEntry]:
+        """The blocks that wait, oldest first, at most `limit`."""
+        with self._changed:
+            return list(islice(self._entries.values(), limit))
+
+    def wait(self, timeout: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for a block, for `until` to hold (after `wake`), or `timeout` seconds;
+
+        tell whether a block is there.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._entries) or until(), timeout)
+            return bool(self._entries)
+
+    def wait_room(self, timeout: float) -> None:
+        """Wait until a block leaves, `wake` is called, or `timeout` seconds are over."""
+        with self._changed:
+            self._changed.wait(timeout)
+
+    def wake(self) -> None:
+        """Make waiting threads look at their condition again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def __contains__(self, block_id: bytes) -> bool:
+        with self._changed:
+            return block_id in self._ids
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._entries)
+
+    @property
+    def last_sequence(self) -> int:
+        """The highest sequence ever seen here, set-aside files included."""
+        with self._changed:
+            return self._last_sequence
+
+    def stats(self) -> SpoolStats:
+        """A snapshot of what waits."""
+        with self._changed:
+            oldest = next(iter(self._entries.values()), None)
+            age = max(0.0, time.time() - oldest.created) if oldest else 0.0
+            return SpoolStats(
+                len(self._entries), self._bytes, self.quota_bytes, age, self._full, dict(self._reasons)
+            )
+
+    def _load(self, path: Path) -> tuple[SpoolEntry, Header]:
+        entry = _entry_of(path)
+        return entry, verify(entry, path.read_bytes()).header
+
+    def _admit(self, entries: Iterable[SpoolEntry]) -> None:
+        for entry in entries:
+            self.twins |= entry.sequence == self._last_sequence
+            self._entries[entry.name] = entry
+            self._ids.add(entry.block_id)
+            self._bytes += entry.size
+            self._last_sequence = max(self._last_sequence, entry.sequence)
+
+    def _check_order(self, sequences: Sequence[int]) -> None:
+        expected = [self.last_sequence, *sequences]
+        if any(later <= earlier for earlier, later in pairwise(expected)):
+            raise ValueError(f"sequences must grow: {expected}")
+
+    def _forget(self, entry: SpoolEntry) -> None:
+        with self._changed:
+            if self._entries.pop(entry.name, None) is not None:
+                self._ids.discard(entry.block_id)
+                self._bytes -= entry.size
+                self._full = ""
+                self._changed.notify_all()
+
+    def _reserve(self, size: int, *, alone: bool) -> None:
+        with self._changed:
+            # A block above the quota goes into an empty spool: refusing it for ever would stop its source.
+            if self._bytes + size > self.quota_bytes and not (alone and not self._bytes):
+                raise self._refuse("quota")
+            if _free_bytes(self.folder) < size + FREE_RESERVE_BYTES:
+                raise self._refuse("disk_full")
+            self._bytes += size
+
+    def _release(self, size: int) -> None:
+        with self._changed:
+            self._bytes -= size
+
+    def _refuse(self, reason: str) -> SpoolFull:
+        with self._changed:
+            self._full = reason
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
+        return SpoolFull(reason, f"cannot spool block: {_WHY_FULL[reason]}")
+
+    def _write(self, blocks: Sequence[tuple[int, bytes, bytes]]) -> list[SpoolEntry]:
+        """Write and fsync each file, then rename all, then one fsync of the folder for all of them."""
+        now = time.time()
+        entries = [SpoolEntry(sequence, block_id, len(data), now) for sequence, block_id, data in blocks]
+        made: list[Path] = []
+        try:
+            for entry, (_, _, data) in zip(entries, blocks, strict=True):
+                made.append(write_aside(self.folder / entry.name, data))
+            for place, entry in enumerate(entries):
+                made[place] = made[place].rename(self.folder / entry.name)
+            fsync_folder(self.folder)
+        except OSError:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            raise
+        return entries
+
+    def _set_aside(self, path: Path, reason: str) -> Damaged:
+        folder = self.folder / DAMAGED_FOLDER
+        make_folder(folder)
+        replace_file(folder / (path.name + ".reason"), reason.encode() + b"\n")
+        os.rename(path, folder / path.name)
+        fsync_folder(folder)
+        self._reasons["damaged"] = self._reasons.get("damaged", 0) + 1
+        return Damaged(path.name, reason)
+
+    def _damaged_sequences(self) -> list[int]:
+        folder = self.folder / DAMAGED_FOLDER
+        found = []
+        for path in folder.glob("*" + BLOCK_SUFFIX):
+            with contextlib.suppress(BlockDamaged):
+                found.append(_entry_of(path).sequence)
+        return found
+
+
+_WHY_FULL = {"quota": "its quota is used up", "disk_full": "the disk is full"}
+
+
+def _entry_of(path: Path) -> SpoolEntry:
+    """Read sequence and block id from a file's name. Raises BlockDamaged where it is no such name."""
+    sequence, _, block_id = path.name.removesuffix(BLOCK_SUFFIX).partition("-")
+    if len(sequence) != 16 or len(block_id) != 32:
+        raise BlockDamaged(f"the file name is not one of a spooled block: {path.name}")
+    try:
+        found = path.stat()
+        return SpoolEntry(int(sequence, 16), bytes.fromhex(block_id), found.st_size, found.st_mtime)
+    except ValueError as error:
+        raise BlockDamaged(f"the file name is not one of a spooled block: {path.name}") from error
+
+
+def _free_bytes(folder: Path) -> int:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize

@@ -1,0 +1,96 @@
+"""The API process as an ASGI application: routes, and every error in the one shape that the interface fixes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
+from query.limits import Limits
+from query.routes import router
+from query.serving import ClientGone, Gate
+from storage.errors import NeveError
+from storage.hot import Hot
+
+log = logging.getLogger("neve.query")
+DEFAULT_NAMESPACE = "default"
+RETRY_AFTER_SECONDS = 1
+CLIENT_CLOSED = 499  # nobody reads it; for the access log
+
+
+def create_app(
+    hot: Hot,
+    *,
+    limits: Limits | None = None,
+    default_namespace: str = DEFAULT_NAMESPACE,
+    version: str = "0.1.0",
+) -> FastAPI:
+    """The API over one hot tier. It does not own `hot`: who made it closes it after the application has stopped."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Its limiters belong to the event loop that serves.
+        app.state.gate = Gate(hot, limits or Limits())
+        yield
+
+    app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
+    app.state.default_namespace = default_namespace
+    app.include_router(router)
+    _handle_errors(app)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    app.add_exception_handler(NeveError, _neve_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientGone, _client_gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def error_response(error: NeveError) -> JSONResponse:
+    """An error as an HTTP answer."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status in (429, 503) else None
+    return JSONResponse(error.to_json(), status_code=error.status, headers=headers)
+
+
+async def _neve_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NeveError)
+    if error.status >= 500:
+        log.warning("%s %s", error, error.detail)
+    return error_response(error)
+
+
+async def _validation_error(_request: Request, error: Exception) -> Response:
+    """A parameter of the wrong type or out of bounds."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return error_response(RequestInvalid(f"cannot use {where[:60]!r}", str(first["msg"]).lower()[:200]))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the framework itself answers: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(NotFound(f"cannot find path: {request.url.path[:200]}", "look at /docs"))
+    if error.status_code == 405:
+        answer = error_response(MethodNotAllowed(f"cannot use method: {request.method}", "look at /docs"))
+        answer.headers.update(error.headers or {})
+        return answer
+    return error_response(RequestInvalid("cannot read request", "look at /docs"))
+
+
+async def _client_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("fault at %s", request.url.path, exc_info=error)
+    return error_response(Internal("cannot answer: a fault of the server's own"))

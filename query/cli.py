@@ -1,0 +1,227 @@
+"""`neve search`, `patterns`, `fields` and `context`: what the API does, for a terminal and for scripts.
+
+Each command sets `run`, which takes the parsed arguments and gives the exit code: 0 done, 1 failed or incomplete,
+2 used wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from query.client import DEFAULT_URL, Client
+from query.terminal import Screen
+from storage.errors import NeveError
+
+POLL_SECONDS = 1.0  # between questions of --follow
+OVERLAP = "10s"  # how much --follow asks for again, for events that are stored a little late
+REMEMBERED = 100_000  # ids that --follow will not show twice
+FOLLOWED_FIRST = 10  # lines that --follow starts with
+Command = Callable[[argparse.Namespace, Client, Screen], bool]
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add the commands to an argparse sub-parsers object."""
+    _add_search(subparsers)
+    patterns = _command(subparsers, "patterns", _patterns, "the shapes of messages, most common first")
+    _query_options(patterns)
+    patterns.add_argument("--limit", type=int, metavar="N", default=50, help="how many (50)")
+    patterns.add_argument(
+        "--compare-from", metavar="T", help="count them in another range too, from this time"
+    )
+    patterns.add_argument("--compare-to", metavar="T", help="… to this time")
+    fields = _command(subparsers, "fields", _fields, "the fields that events have, or the values of one")
+    fields.add_argument("name", nargs="?", help="a field, to list its values")
+    _range_options(fields)
+    fields.add_argument("--query", default="", metavar="QUERY", help="only in what this finds")
+    fields.add_argument("--limit", type=int, metavar="N", help="how many")
+    context = _command(subparsers, "context", _context, "the lines around one event")
+    context.add_argument("id", help="an event's id")
+    context.add_argument("--before", type=int, default=10, metavar="N", help="lines before it (10)")
+    context.add_argument("--after", type=int, default=10, metavar="N", help="lines after it (10)")
+    context.add_argument("--namespace", metavar="NS")
+
+
+def _add_search(subparsers: Any) -> None:
+    search = _command(subparsers, "search", _search, "find events, newest first; with pipes, a table")
+    _query_options(search)
+    search.add_argument("--limit", type=int, metavar="N", help="how many events (100)")
+    search.add_argument("--oldest", action="store_true", help="oldest first")
+    search.add_argument("--raw", action="store_true", help="the messages alone")
+    search.add_argument("--follow", action="store_true", help="go on with what arrives, until Ctrl-C")
+
+
+def _command(subparsers: Any, name: str, work: Command, help_: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=help_, description=help_)
+    parser.add_argument("--url", default=None, help=f"address of neve ($NEVE_URL, {DEFAULT_URL})")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.set_defaults(run=lambda args: _run(args, work))
+    return parser
+
+
+def _query_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", nargs="*", metavar="QUERY", help="what to find; nothing finds everything")
+    _range_options(parser)
+
+
+def _range_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="from_", metavar="T", help="from this time on: 15m, 2026-01-31T12:00:00Z, …"
+    )
+    parser.add_argument("--to", metavar="T", help="before this time")
+    parser.add_argument("--namespace", metavar="NS")
+
+
+def _run(args: argparse.Namespace, work: Command) -> int:
+    try:
+        client = Client(args.url or os.environ.get("NEVE_URL") or DEFAULT_URL)
+        try:
+            return 0 if work(args, client, Screen()) else 1
+        finally:
+            client.close()
+    except NeveError as error:
+        print(f"neve: {error}", file=sys.stderr)
+        return 2 if error.status in (400, 404, 405, 413, 422) else 1
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _asked(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    query = args.query if isinstance(args.query, str) else " ".join(args.query)
+    return {"q": query, "from": args.from_, "to": args.to, "namespace": args.namespace, **more}
+
+
+# --- search ------------------------------------------------------------------------------------------------
+
+
+def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    if args.follow:
+        return _follow(args, client, screen)
+    order = "oldest" if args.oldest else None
+    stats: dict[str, Any] = {}
+    for item in client.search(_asked(args, limit=_limit(args), order=order)):
+        if "columns" in item:
+            _show_table(args, screen, item)
+        if "stats" in item:
+            stats = item["stats"]
+        elif "columns" not in item:
+            _show_event(args, screen, item)
+    return _complete(stats)
+
+
+def _limit(args: argparse.Namespace) -> int | None:
+    """100 events by default. A table has a limit of its own, so a query with pipes says none."""
+    piped = "|" in " ".join(args.query)
+    return args.limit if args.limit is not None or piped else 100
+
+
+def _show_event(args: argparse.Namespace, screen: Screen, event: dict[str, Any]) -> None:
+    if args.json:
+        screen.line(json.dumps(event, ensure_ascii=not screen.terminal))
+    elif getattr(args, "raw", False):
+        screen.raw(event)
+    else:
+        screen.event(event)
+
+
+def _show_table(args: argparse.Namespace, screen: Screen, answer: dict[str, Any]) -> None:
+    names = [column["name"] for column in answer["columns"]]
+    _show_rows(args, screen, names, answer["rows"])
+
+
+def _show_rows(args: argparse.Namespace, screen: Screen, names: list[str], rows: list[list[Any]]) -> None:
+    if not args.json:
+        screen.table(names, rows)
+        return
+    for row in rows:
+        screen.line(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=not screen.terminal))
+
+
+def _complete(stats: dict[str, Any]) -> bool:
+    """Say on stderr when an answer lacks something."""
+    if stats.get("complete"):
+        return True
+    hit = ", ".join(stats.get("limits_hit", [])) or "the answer broke off"
+    print(f"neve: answer is incomplete: limit on {hit}; narrow the time range or the filter", file=sys.stderr)
+    return False
+
+
+def _follow(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    """The last few events, then what arrives, by asking again and again."""
+    count = args.limit if args.limit is not None else FOLLOWED_FIRST
+    page = client.get("/api/v1/search", _asked(args, limit=min(count, 10_000)))
+    if "columns" in page:
+        raise NeveError("cannot follow a query with pipes", "follow its filter alone")
+    seen: deque[str] = deque(maxlen=REMEMBERED)
+    known: set[str] = set()
+    events = page["events"][::-1]
+    args.from_ = OVERLAP
+    while True:
+        for event in events:
+            if event["id"] in known:
+                continue
+            if len(seen) == REMEMBERED:
+                known.discard(seen[0])
+            seen.append(event["id"])
+            known.add(event["id"])
+            _show_event(args, screen, event)
+        time.sleep(POLL_SECONDS)
+        events = list(_since(args, client))
+
+
+def _since(args: argparse.Namespace, client: Client) -> Iterator[dict[str, Any]]:
+    return (item for item in client.search(_asked(args, order="oldest")) if "stats" not in item)
+
+
+# --- the others --------------------------------------------------------------------------------------------
+
+
+def _patterns(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    compared = {"compare_from": args.compare_from, "compare_to": args.compare_to}
+    answer = client.get("/api/v1/patterns", _asked(args, limit=args.limit, **compared))
+    if args.json:
+        for pattern in answer["patterns"]:
+            screen.line(json.dumps(pattern, ensure_ascii=not screen.terminal))
+        return _complete(answer["stats"])
+    with_previous = any(pattern["previous_count"] is not None for pattern in answer["patterns"])
+    names = ["count", "share", *(["before"] if with_previous else []), "fingerprint", "template"]
+    rows = []
+    for pattern in answer["patterns"]:
+        before = [pattern["previous_count"]] if with_previous else []
+        share = f"{pattern['share']:.2%}"
+        rows.append([pattern["count"], share, *before, pattern["fingerprint"], pattern["template"]])
+    screen.table(names, rows)
+    return _complete(answer["stats"])
+
+
+def _fields(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    asked = _asked(args, limit=args.limit)
+    if args.name is None:
+        answer = client.get("/api/v1/fields", asked)
+        found = [[f["name"], f["kind"], f["type"], f["count"]] for f in answer["fields"]]
+        _show_rows(args, screen, ["name", "kind", "type", "count"], found)
+    else:
+        answer = client.get(f"/api/v1/fields/{quote(args.name, safe='')}/values", asked)
+        found = [[v["value"], v["count"]] for v in answer["values"]]
+        _show_rows(args, screen, ["value", "count"], found)
+    return _complete(answer["stats"])
+
+
+def _context(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    asked = {"id": args.id, "before": args.before, "after": args.after, "namespace": args.namespace}
+    answer = client.get("/api/v1/context", asked)
+    for index, event in enumerate(answer["events"]):
+        if screen.terminal and not args.json:
+            screen.out.write(">" if index == answer["index"] else " ")
+        _show_event(args, screen, event)
+    return _complete(answer["stats"])

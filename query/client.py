@@ -1,0 +1,100 @@
+"""The API as the command line asks it, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from storage.errors import NeveError
+
+DEFAULT_URL = "http://127.0.0.1:8780"
+CONNECT_SECONDS = 5.0
+NDJSON = "application/x-ndjson"
+
+
+class AnsweredError(NeveError):
+    """The server said no; its words."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        try:
+            error = json.loads(body)["error"]
+            message, hint = str(error["message"]), str(error.get("hint") or "")
+        except (ValueError, KeyError, TypeError):
+            message, hint = f"cannot read answer: http status {status}", "is this the address of neve?"
+        super().__init__(message, hint)
+        self.status = status
+
+
+class Unreachable(NeveError):
+    status = 503
+
+
+class Client:
+    """One server. Errors are NeveErrors."""
+
+    def __init__(self, url: str) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise NeveError(f"cannot use url: {url}", f"write it as {DEFAULT_URL}")
+        self._url = url
+        # The server bounds a query itself; a silent answer may be a long one.
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=not _is_local(url))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON answer."""
+        with self._reached():
+            answer = self._http.get(path, params=_given(params))
+            if answer.status_code != 200:
+                raise AnsweredError(answer.status_code, answer.content)
+            found: dict[str, Any] = answer.json()
+            return found
+
+    def search(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Events and at last {"stats"}, as they come; or for a query with pipes the one table."""
+        headers = {"Accept": NDJSON}
+        with (
+            self._reached(),
+            self._http.stream("GET", "/api/v1/search", params=_given(params), headers=headers) as got,
+        ):
+            if got.status_code != 200:
+                raise AnsweredError(got.status_code, got.read())
+            if not got.headers.get("content-type", "").startswith(NDJSON):
+                yield json.loads(got.read())
+                return
+            for line in got.iter_lines():
+                yield json.loads(line)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, ValueError) as error:
+            hint = "start it with 'neve serve', or name it with --url"
+            raise Unreachable(f"cannot reach neve at {self._url}: {_cause(error)}", hint) from None
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None and value != ""}
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return "its answer is no JSON"
+    return str(error).lower().partition("\n")[0] or type(error).__name__.lower()
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,70 @@
+"""Rows of the events table → events as the API shows them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from query.plan import Position
+from query.times import to_rfc3339
+from storage.tags import SHARDS, column_name
+
+_TAGS = ", ".join(column_name(shard) for shard in range(SHARDS))
+EVENT_COLUMNS = (
+    "toUnixTimestamp64Nano(timestamp) AS ts, level AS l, service AS s, host AS h, message AS m, fingerprint AS fp, "
+    f"trace_id AS t, span_id AS sp, mapConcat({_TAGS}) AS tags, lower(hex(block_id)) AS block, row AS r"
+)
+"""What a SELECT of whole events asks for; `event_of` and `position_of` read its rows."""
+
+EVENT_FIELDS = (
+    "id",
+    "timestamp",
+    "level",
+    "service",
+    "host",
+    "message",
+    "fingerprint",
+    "trace_id",
+    "span_id",
+    "tags",
+)
+
+
+def clean(value: Any) -> Any:
+    """A text for JSON: bytes that are not UTF-8 become U+FFFD."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def hex_fingerprint(value: int) -> str:
+    """The 16 digits that the language takes back."""
+    return f"{value:016x}"
+
+
+def event_id(block_id: str, row: int) -> str:
+    return f"{block_id}-{row}"
+
+
+def position_of(row: tuple[Any, ...]) -> Position:
+    """The place of an event in the order of a search."""
+    return Position(row[0], row[9], row[10])
+
+
+def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    """One event. `message_base64` is there only where the message is not UTF-8, and holds its bytes."""
+    ts, level, service, host, message, fingerprint, trace_id, span_id, tags, block_id, number = row
+    event = {
+        "id": event_id(block_id, number),
+        "timestamp": to_rfc3339(ts),
+        "level": clean(level),
+        "service": clean(service),
+        "host": clean(host),
+        "message": clean(message),
+        "fingerprint": hex_fingerprint(fingerprint),
+        "trace_id": clean(trace_id),
+        "span_id": clean(span_id),
+        "tags": {clean(key): clean(value) for key, value in tags.items()},
+        "tier": "hot",
+    }
+    if isinstance(message, bytes):
+        event["message_base64"] = base64.b64encode(message).decode()
+    return event

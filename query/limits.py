@@ -1,0 +1,49 @@
+"""How much one query, and all of them together, may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A query that reaches one of these is answered with what it has, labelled incomplete."""
+
+    seconds: float = 30.0  # the longest that a person waits for a page
+    stream_seconds: float = 600.0  # an NDJSON answer of millions of rows is a download, not a page
+    rows_read: int = 5_000_000_000  # some minutes of two cores; a stop for what should be narrowed first
+    memory_bytes: int = (
+        2048 * MIB
+    )  # of the server, for each query: several fit beside merges on a small machine
+    result_rows: int = 10_000  # of a table or page: more is for NDJSON, and no page shows it
+    groups: int = 1_000_000  # distinct keys of a `by`, which must fit into memory
+    concurrent: int = 6  # running at once; ClickHouse uses every core for each
+    waiting: int = 64  # queued behind them: a second or so of work, then 429
+    buckets: int = 2_000  # of a histogram: more than a screen has pixels
+    context_lines: int = 1_000  # on each side
+
+    def settings(self, seconds: float, rows_read: int) -> Mapping[str, object]:
+        """ClickHouse settings of one statement that has this much left of the query's time and rows."""
+        return {
+            "readonly": 2,  # no statement of this floor writes
+            "max_execution_time": max(seconds, 0.001),
+            "timeout_before_checking_execution_speed": 0,
+            "max_rows_to_read": max(rows_read, 1),
+            "max_memory_usage": self.memory_bytes,
+            "max_bytes_before_external_sort": self.memory_bytes // 4,
+            "max_bytes_before_external_group_by": self.memory_bytes // 2,
+            "precise_float_parsing": 1,  # `>=0.3` must find "0.3"
+            "join_use_nulls": 0,
+            "transform_null_in": 0,
+            "final": 0,
+        }
+
+
+THROW = {"timeout_overflow_mode": "throw", "read_overflow_mode": "throw"}
+"""For searches: a window that is cut short is thrown away, since it may lack its newest events."""
+
+BREAK = {"timeout_overflow_mode": "break", "read_overflow_mode": "break"}
+"""For aggregates: what was counted until then is an answer, labelled incomplete."""

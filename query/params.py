@@ -1,0 +1,145 @@
+"""What a request asks: parameters from the address, a form or a JSON body, checked by one table.
+
+A parameter that nobody knows is refused: a search with `form=` for `from=` would look right and be wrong.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from query.errors import RequestInvalid, TooLarge
+from query.plan import DEFAULT_LIMIT, Plan, make_plan
+
+MAX_BODY = 1 << 20  # bytes: a query is at most 16,384 characters
+TIME = "RFC 3339, Unix (s, ms, µs or ns by magnitude) or relative (now-15m, 15m)"
+PARAMETERS: dict[str, tuple[str, str]] = {
+    "q": ("string", "The query; nothing finds every event"),
+    "from": ("string", f"From this time on: {TIME}"),
+    "to": ("string", f"Before this time: {TIME}"),
+    "namespace": ("string", "The namespace, 'default' by default"),
+    "limit": ("integer", "How many at most"),
+    "order": ("string", "newest (default) or oldest first"),
+    "cursor": ("string", "next_cursor of the page before"),
+    "buckets": ("integer", "About how many buckets, 60 by default"),
+    "by": ("string", "A field whose values split the counts"),
+    "compare_from": ("string", "Start of the range to compare with"),
+    "compare_to": ("string", "End of the range to compare with"),
+    "id": ("string", "An event's id"),
+    "before": ("integer", "Lines before it, 10 by default"),
+    "after": ("integer", "Lines after it, 10 by default"),
+}
+RANGE = ("q", "from", "to", "namespace")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The parameters of one request, and the moment that its relative times count from."""
+
+    values: dict[str, str]
+    default_namespace: str
+    now: int
+
+    def text(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def integer(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number within bounds."""
+        given = self.text(name)
+        if not given:
+            return default
+        if not given.isascii() or not given.isdigit() or not least <= int(given[:20]) <= most:
+            raise RequestInvalid(
+                f"cannot use {name!r}: {given[:40]}", f"give a whole number from {least} to {most}"
+            )
+        return int(given)
+
+    def plan(self, *, limit: int = DEFAULT_LIMIT, prefix: str = "") -> Plan:
+        """The plan of the request; with a prefix, that of the range it compares with."""
+        return make_plan(
+            self.text("q"),
+            now=self.now,
+            namespace=self.text("namespace") or self.default_namespace,
+            from_=self.text(f"{prefix}from"),
+            to=self.text(f"{prefix}to"),
+            order=self.text("order") or "newest",
+            limit=limit,
+            cursor=self.text("cursor"),
+        )
+
+
+def asking(*names: str) -> Callable[[Request], Awaitable[Asked]]:
+    """A dependency that reads these parameters and refuses others."""
+
+    async def asked(request: Request) -> Asked:
+        values = dict(request.query_params)
+        values.update(await _body(request))
+        for name in values:
+            if name not in names:
+                raise _unknown(name, names)
+        return Asked(values, request.app.state.default_namespace, time.time_ns())
+
+    return asked
+
+
+def described(*names: str) -> dict[str, Any]:
+    """The parameters for the OpenAPI page."""
+    listed = []
+    for name in names:
+        type_, description = PARAMETERS[name]
+        listed.append({"name": name, "in": "query", "schema": {"type": type_}, "description": description})
+    return {"parameters": listed}
+
+
+def described_body(*names: str) -> dict[str, Any]:
+    """The same as a JSON body."""
+    fields = {name: {"type": PARAMETERS[name][0], "description": PARAMETERS[name][1]} for name in names}
+    return {
+        "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": fields}}}}
+    }
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> RequestInvalid:
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+    return RequestInvalid(f"cannot use parameter {name[:40]!r}: there is none of that name here", hint)
+
+
+async def _body(request: Request) -> dict[str, str]:
+    if request.method != "POST":
+        return {}
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLarge("cannot read body: it is too large", f"send at most {MAX_BODY} bytes")
+    if not body.strip():
+        return {}
+    try:
+        form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+        if form and not body.lstrip().startswith(b"{"):  # curl -d calls everything a form
+            return dict(parse_qsl(body.decode(), keep_blank_values=True))
+        return _json_values(json.loads(body))
+    except (ValueError, RecursionError):
+        raise RequestInvalid(
+            "cannot read body: it is neither JSON nor a form", 'send {"q": "…"} as JSON'
+        ) from None
+
+
+def _json_values(body: Any) -> dict[str, str]:
+    if not isinstance(body, dict):
+        raise RequestInvalid("cannot read body: it is no JSON object", 'send {"q": "…"}')
+    values = {}
+    for name, value in body.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+            raise RequestInvalid(f"cannot use {name[:40]!r}", "give a string or a number")
+        if value is not None:
+            values[name] = str(value)
+    return values

@@ -1,0 +1,301 @@
+"""Pipes → SQL. Each pipe takes a stage and gives the next: first over events, where any name is a field, then over
+a table, where only its columns are.
+
+Columns of the second stage are s2_0, s2_1, …; what the user called them is in `Column.name` and never in the SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from query import ast
+from query.aggregates import Expression, aggregate, bin_of, present
+from query.analyze import Analyzer, field_ref
+from query.conditions import Kind
+from query.errors import NotYet, QueryInvalid, excerpt_of, invalid_at, position_of
+from query.levels import LEVELS
+from query.sql import Params, compile_condition, text_of
+from query.times import SECOND, BadTime, parse_duration
+from query.where import compile_where
+
+TIME_NAMES = ("timestamp", "_time")
+MAX_PIPES = 32  # nested subqueries: more is no question that a person asks
+
+
+@dataclass(frozen=True)
+class Order:
+    """One term of an ORDER BY; what is absent comes last either way."""
+
+    sql: str
+    descending: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.sql} {'DESC' if self.descending else 'ASC'} NULLS LAST"
+
+
+NEWEST_FIRST = (Order("timestamp", True), Order("block_id", True), Order("row", True))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a result."""
+
+    name: str
+    expression: Expression
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`SELECT … FROM source WHERE conditions`, not yet written down."""
+
+    depth: int
+    source: str
+    conditions: tuple[str, ...] = ()
+    columns: tuple[Column, ...] | None = None  # None: events, with every field
+    order: tuple[Order, ...] = ()
+
+    @property
+    def is_events(self) -> bool:
+        return self.columns is None
+
+    def where(self) -> str:
+        """The WHERE clause with its leading space, or nothing."""
+        return f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+
+    def total_order(self) -> tuple[Order, ...]:
+        """The order, extended so that no two rows are equal in it and a cut is the same each time."""
+        if self.columns is None:
+            return self.order if self.order == NEWEST_FIRST else self.order + NEWEST_FIRST
+        return self.order + tuple(Order(column.expression.sql) for column in self.columns)
+
+    def next_name(self, index: int) -> str:
+        """The SQL name of a column of the next stage."""
+        return f"s{self.depth + 1}_{index}"
+
+    def order_by(self) -> str:
+        """The ORDER BY clause with its leading space."""
+        return f" ORDER BY {', '.join(map(str, self.total_order()))}"
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Compiles the pipes of one query. `span` is the seconds of its time range, None when that is open."""
+
+    text: str
+    analyzer: Analyzer
+    params: Params
+    database: str
+    span: float | None
+
+    def run(self, stage: Stage, pipes: tuple[ast.Pipe, ...]) -> Stage:
+        """The stage after all pipes."""
+        if len(pipes) > MAX_PIPES:
+            raise self.wrong(pipes[MAX_PIPES], f"too many pipes: {len(pipes)}", f"use at most {MAX_PIPES}")
+        for pipe in pipes:
+            stage = self._step(stage, pipe)
+        return stage
+
+    def wrong(self, pipe: ast.Pipe | ast.Call | ast.Key, message: str, hint: str = "") -> QueryInvalid:
+        return invalid_at(self.text, pipe.offset, message, hint)
+
+    def _step(self, stage: Stage, pipe: ast.Pipe) -> Stage:
+        match pipe:
+            case ast.Stats():
+                return self._stats(stage, pipe)
+            case ast.Histogram():
+                keys = (
+                    ast.Key(None, pipe.width, "start", pipe.offset),
+                    *(ast.Key(field) for field in pipe.by),
+                )
+                count = ast.Call("count", alias="count", offset=pipe.offset)
+                return self._stats(stage, ast.Stats((count,), keys, pipe.offset))
+            case ast.Top() | ast.Uniq():
+                return self._top(stage, pipe)
+            case ast.Where():
+                return self._where(stage, pipe)
+            case ast.Sort():
+                order = [term for key in pipe.keys for term in self._sort_key(stage, pipe, key)]
+                return replace(stage, order=tuple(order))
+            case ast.Fields():
+                return self._fields(stage, pipe)
+            case ast.Limit():
+                return self._limit(stage, pipe.count)
+            case ast.Patterns():
+                return self._patterns(stage, pipe)
+        raise NotYet(
+            f"this version cannot {type(pipe).__name__.lower()} fields at query time yet",
+            "send such logs as JSON or logfmt, which become fields when they are stored",
+            position=position_of(self.text, pipe.offset),
+            excerpt=excerpt_of(self.text, pipe.offset),
+        )
+
+    # --- fields -----------------------------------------------------------------------------------------------
+
+    def resolve(self, stage: Stage, name: str, pipe: ast.Pipe | ast.Call | ast.Key) -> Expression:
+        """What a name is at a stage."""
+        if stage.columns is None:
+            return self._event_field(name)
+        for column in stage.columns:
+            if column.name == name:
+                return column.expression
+        times = [column.expression for column in stage.columns if column.expression.kind is Kind.TIME]
+        if name in TIME_NAMES and len(times) == 1:  # `bin(5m)` is what is left of the timestamp
+            return times[0]
+        known = ", ".join(column.name for column in stage.columns)
+        raise self.wrong(pipe, f"there is no column {name[:60]!r} at this step", f"columns are {known[:200]}")
+
+    def _column(self, stage: Stage, pipe: ast.Pipe, match: ast.Match) -> Expression:
+        return self.resolve(stage, match.field or "", pipe)
+
+    def _event_field(self, name: str) -> Expression:
+        ref = field_ref(name)
+        match ref.kind:
+            case Kind.TIME:
+                return Expression("toUnixTimestamp64Nano(timestamp)", Kind.TIME)
+            case Kind.FINGERPRINT:
+                return Expression("lower(leftPad(hex(fingerprint), 16, '0'))", Kind.TEXT)
+        return Expression(text_of(ref, self.params), ref.kind)
+
+    # --- stats ------------------------------------------------------------------------------------------------
+
+    def _stats(self, stage: Stage, pipe: ast.Stats) -> Stage:
+        keys = [self._key(stage, key) for key in pipe.by]
+        seconds = self._rate_seconds(pipe)
+        calls = [self._call(stage, call, seconds) for call in pipe.calls]
+        columns = self._named(stage, pipe, keys + calls)
+        first_call = columns[len(keys)].expression.sql
+        binned = any(key.width is not None for key in pipe.by)
+        order = () if binned else (Order(first_call, True),)
+        return self._grouped(stage, keys, calls, columns, order)
+
+    def _key(self, stage: Stage, key: ast.Key) -> Column:
+        if key.width is None:
+            return Column(key.column(), self.resolve(stage, key.field or "", key))
+        name = key.field if key.field is not None else "timestamp"
+        value = self.resolve(stage, name, key)
+        try:
+            return Column(key.column(), bin_of(value, key.width, self.params))
+        except ValueError as error:
+            raise self.wrong(key, str(error), "write bin(5m), or bin(latency_ms, 100) for a number") from None
+
+    def _call(self, stage: Stage, call: ast.Call, seconds: float | None) -> Column:
+        fields = [self.resolve(stage, name, call) for name in call.fields]
+        try:
+            made = aggregate(call, fields, self.params, events=stage.is_events, seconds=seconds)
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            raise self.wrong(call, message, hint) from None
+        return Column(call.alias or call.label(), made, approximate=call.function == "uniq")
+
+    def _rate_seconds(self, pipe: ast.Stats) -> float | None:
+        for key in pipe.by:
+            if key.width is not None and key.field in (None, "timestamp", "_time"):
+                try:
+                    return parse_duration(key.width) / SECOND
+                except BadTime:
+                    return None
+        return self.span
+
+    def _named(self, stage: Stage, pipe: ast.Pipe, columns: list[Column]) -> list[Column]:
+        """The columns as the next stage sees them."""
+        seen: set[str] = set()
+        named = []
+        for index, column in enumerate(columns):
+            if column.name in seen:
+                raise self.wrong(pipe, f"two columns are named {column.name[:60]!r}", "name one with 'as'")
+            seen.add(column.name)
+            named.append(
+                replace(column, expression=Expression(stage.next_name(index), column.expression.kind))
+            )
+        return named
+
+    def _grouped(
+        self,
+        stage: Stage,
+        keys: list[Column],
+        calls: list[Column],
+        columns: list[Column],
+        order: tuple[Order, ...],
+    ) -> Stage:
+        selected = ", ".join(
+            f"{col.expression.sql} AS {stage.next_name(i)}" for i, col in enumerate(keys + calls)
+        )
+        group = f" GROUP BY {', '.join(stage.next_name(i) for i in range(len(keys)))}" if keys else ""
+        sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{group}"
+        return Stage(stage.depth + 1, f"({sql})", (), tuple(columns), order)
+
+    def _top(self, stage: Stage, pipe: ast.Top | ast.Uniq) -> Stage:
+        keys = [Column(name, self.resolve(stage, name, pipe)) for name in pipe.fields]
+        there = tuple(present(key.expression) for key in keys)
+        count = Column("count", Expression("count()", Kind.NUMBER))
+        columns = self._named(stage, pipe, [*keys, count])
+        rare = isinstance(pipe, ast.Top) and pipe.rare
+        order = (Order(columns[-1].expression.sql, not rare),)
+        kept = replace(stage, conditions=stage.conditions + there)
+        grouped = self._grouped(kept, keys, [count], columns, order)
+        return self._limit(grouped, pipe.limit) if isinstance(pipe, ast.Top) else grouped
+
+    def _patterns(self, stage: Stage, pipe: ast.Patterns) -> Stage:
+        if not stage.is_events:
+            raise self.wrong(pipe, "patterns needs events", "put it before the pipe that makes a table")
+        inner = (
+            "SELECT fingerprint AS f, count() AS n, any(message) AS sample, "
+            "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last "
+            f"FROM {stage.source}{stage.where()} GROUP BY f"
+        )
+        templates = (
+            f"SELECT fingerprint AS tf, any(template) AS template FROM {self.database}.templates GROUP BY tf"
+        )
+        made = [
+            ("fingerprint", Kind.TEXT, "lower(leftPad(hex(f), 16, '0'))"),
+            ("template", Kind.TEXT, "if(template = '', sample, template)"),
+            ("count", Kind.NUMBER, "n"),
+            ("share", Kind.NUMBER, "n / sum(n) OVER ()"),
+            ("first_seen", Kind.TIME, "first"),
+            ("last_seen", Kind.TIME, "last"),
+        ]
+        selected = ", ".join(f"{sql} AS {stage.next_name(i)}" for i, (_, _, sql) in enumerate(made))
+        sql = f"SELECT {selected} FROM ({inner}) AS counted LEFT JOIN ({templates}) AS known ON f = tf"
+        columns = tuple(Column(n, Expression(stage.next_name(i), k)) for i, (n, k, _) in enumerate(made))
+        return Stage(stage.depth + 1, f"({sql})", (), columns, (Order(stage.next_name(2), True),))
+
+    # --- rows -------------------------------------------------------------------------------------------------
+
+    def _where(self, stage: Stage, pipe: ast.Where) -> Stage:
+        if stage.is_events:
+            sql = compile_condition(self.analyzer.condition(pipe.condition), self.params)
+        else:
+            try:
+                sql = compile_where(
+                    pipe.condition, partial(self._column, stage, pipe), self.params, self.analyzer.now
+                )
+            except ValueError as error:
+                message, _, hint = str(error).partition("; ")
+                raise self.wrong(pipe, message, hint) from None
+        return replace(stage, conditions=(*stage.conditions, sql))
+
+    def _sort_key(self, stage: Stage, pipe: ast.Sort, key: ast.SortKey) -> list[Order]:
+        value = self.resolve(stage, key.field, pipe)
+        if value.kind is Kind.LEVEL:
+            names = ", ".join(f"'{level}'" for level in LEVELS)
+            return [Order(f"indexOf([{names}], {value.sql})", key.descending)]
+        if value.kind is Kind.TEXT:  # numbers among texts sort as numbers, before the others
+            return [Order(f"toFloat64OrNull({value.sql})", key.descending), Order(value.sql, key.descending)]
+        return [Order(value.sql, key.descending)]
+
+    def _fields(self, stage: Stage, pipe: ast.Fields) -> Stage:
+        columns = [Column(name, self.resolve(stage, name, pipe)) for name in pipe.fields]
+        selected = [f"{column.expression.sql} AS {stage.next_name(i)}" for i, column in enumerate(columns)]
+        # The order may be by what is no column any more: it is kept beside them.
+        order = stage.total_order()
+        selected += [f"{term.sql} AS o{stage.depth}_{i}" for i, term in enumerate(order)]
+        sql = f"SELECT {', '.join(selected)} FROM {stage.source}{stage.where()}"
+        kept = tuple(Order(f"o{stage.depth}_{i}", term.descending) for i, term in enumerate(order))
+        return Stage(stage.depth + 1, f"({sql})", (), tuple(self._named(stage, pipe, columns)), kept)
+
+    def _limit(self, stage: Stage, count: int) -> Stage:
+        limit = self.params.add(count, "UInt64")
+        sql = f"SELECT * FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {limit}"
+        return replace(stage, source=f"({sql})", conditions=())

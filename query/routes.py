@@ -1,0 +1,183 @@
+"""The paths of the API. Each reads its parameters, makes a plan, and leaves the work to a thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from query import overview
+from query.explain import explain as explained
+from query.limits import Limits
+from query.params import RANGE, Asked, asking, described, described_body
+from query.plan import DEFAULT_LIMIT, MAX_LIMIT, Plan
+from query.running import Running, check_regexes, naming
+from query.search import search, stream
+from query.serving import Gate, Stream
+from query.tables import run_table
+
+router = APIRouter()
+NDJSON = "application/x-ndjson"
+DEFAULT_BUCKETS = 60
+DEFAULT_CONTEXT = 10
+SEARCH = (*RANGE, "limit", "order", "cursor")
+HISTOGRAM = (*RANGE, "buckets", "by")
+PATTERNS = (*RANGE, "limit", "compare_from", "compare_to")
+FIELDS = (*RANGE, "limit")
+CONTEXT = ("id", "before", "after", "namespace")
+Answer = dict[str, Any]
+
+
+async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Answer]) -> Response:
+    """The answer of a plan, with the statistics that every answer has."""
+
+    def checked(running: Running) -> Answer:
+        with naming(plan):
+            check_regexes(plan, running)
+            return {**work(plan, running), "stats": running.stats()}
+
+    gate: Gate = request.app.state.gate
+    return JSONResponse(await gate.run(request, checked))
+
+
+def _limits(request: Request) -> Limits:
+    gate: Gate = request.app.state.gate
+    return gate.limits
+
+
+# --- search ------------------------------------------------------------------------------------------------
+
+
+@router.get("/api/v1/search", openapi_extra=described(*SEARCH))
+async def search_get(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
+    """Events, newest first: a page, or with `Accept: application/x-ndjson` all of them. With pipes, a table."""
+    return await _search(request, ask)
+
+
+@router.post("/api/v1/search", openapi_extra=described_body(*SEARCH))
+async def search_post(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
+    """The same, with the parameters in a JSON body or a form."""
+    return await _search(request, ask)
+
+
+async def _search(request: Request, ask: Asked) -> Response:
+    streaming = NDJSON in request.headers.get("accept", "")
+    limit = ask.integer("limit", DEFAULT_LIMIT, 0, (1 << 62) if streaming else MAX_LIMIT)
+    plan = ask.plan(limit=limit)
+    asked_limit = limit if ask.text("limit") else None
+    if plan.query.pipes:
+        return await _run(request, plan, _table(_limits(request).result_rows, asked_limit))
+    if streaming:
+        return await _ndjson(request, plan, asked_limit)
+    return await _run(request, plan, _page)
+
+
+def _page(plan: Plan, running: Running) -> Answer:
+    page = search(plan, running)
+    return {"events": page.events(), "next_cursor": page.next_cursor}
+
+
+def _table(max_rows: int, limit: int | None) -> Callable[[Plan, Running], Answer]:
+    def work(plan: Plan, running: Running) -> Answer:
+        table = run_table(plan, running, max_rows, limit)
+        return {"columns": table.columns, "rows": table.rows}
+
+    return work
+
+
+async def _ndjson(request: Request, plan: Plan, limit: int | None) -> Response:
+    def open_(running: Running) -> Iterator[bytes]:
+        with naming(plan):
+            check_regexes(plan, running)
+            for events in stream(plan, running, limit):
+                yield b"".join(map(_line, events))
+        yield _line({"stats": running.stats()})
+
+    gate: Gate = request.app.state.gate
+    return NdjsonResponse(await gate.stream(request, open_))
+
+
+def _line(value: Answer) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+class NdjsonResponse(StreamingResponse):
+    """Streams, and gives the query's place back whatever happens."""
+
+    def __init__(self, lines: Stream[bytes]) -> None:
+        super().__init__(aiter(lines), media_type=NDJSON)
+        self._lines = lines
+
+    async def __call__(self, *args: Any) -> None:
+        try:
+            await super().__call__(*args)
+        finally:
+            await self._lines.aclose()
+
+
+# --- overviews ---------------------------------------------------------------------------------------------
+
+
+@router.get("/api/v1/histogram", openapi_extra=described(*HISTOGRAM))
+async def histogram(request: Request, ask: Annotated[Asked, Depends(asking(*HISTOGRAM))]) -> Response:
+    """Counts by time over the range, empty buckets too."""
+    buckets = ask.integer("buckets", DEFAULT_BUCKETS, 1, _limits(request).buckets)
+    by = ask.text("by") or None
+    return await _run(request, ask.plan(), lambda p, r: overview.histogram(p, r, buckets, by))
+
+
+@router.get("/api/v1/patterns", openapi_extra=described(*PATTERNS))
+async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTERNS))]) -> Response:
+    """The shapes of messages, counted over every event; with a range to compare, the counts there too."""
+    limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    compared = ask.plan(prefix="compare_") if ask.text("compare_from") or ask.text("compare_to") else None
+    return await _run(request, ask.plan(), lambda p, r: overview.patterns(p, r, limit, compared))
+
+
+@router.get("/api/v1/fields", openapi_extra=described(*FIELDS))
+async def fields(request: Request, ask: Annotated[Asked, Depends(asking(*FIELDS))]) -> Response:
+    """Names of fields with kind, type and how many events have them."""
+    limit = ask.integer("limit", 1000, 1, MAX_LIMIT)
+    return await _run(request, ask.plan(), lambda p, r: overview.fields(p, r, limit))
+
+
+@router.get("/api/v1/fields/{name:path}/values", openapi_extra=described(*FIELDS))
+async def values(request: Request, name: str, ask: Annotated[Asked, Depends(asking(*FIELDS))]) -> Response:
+    """The most common values of a field."""
+    limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    return await _run(request, ask.plan(), lambda p, r: overview.values(p, r, name, limit))
+
+
+@router.get("/api/v1/context", openapi_extra=described(*CONTEXT))
+async def context(request: Request, ask: Annotated[Asked, Depends(asking(*CONTEXT))]) -> Response:
+    """The lines around one event, of the same service and host, oldest first."""
+    most = _limits(request).context_lines
+    before, after = (ask.integer(name, DEFAULT_CONTEXT, 0, most) for name in ("before", "after"))
+    return await _run(request, ask.plan(), lambda p, r: overview.context(p, r, ask.text("id"), before, after))
+
+
+@router.post("/api/v1/explain", openapi_extra=described_body(*SEARCH))
+async def explain(ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
+    """What a query is understood as. Nothing runs."""
+    plan = ask.plan(limit=ask.integer("limit", DEFAULT_LIMIT, 0, MAX_LIMIT))
+    return JSONResponse(explained(plan))
+
+
+# --- health ------------------------------------------------------------------------------------------------
+
+
+@router.get("/healthz")
+async def healthz() -> Answer:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Answer:
+    """ClickHouse answers too; else 503 with Retry-After."""
+    gate: Gate = request.app.state.gate
+    await gate.ping()
+    return {"status": "ok"}

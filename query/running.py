@@ -1,0 +1,178 @@
+"""One query of a user while it runs: its budget, what it has read, and how it is stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from query import conditions as c
+from query.errors import QueryInvalid, RequestInvalid, invalid_at
+from query.limits import BREAK, THROW, Limits
+from query.plan import Plan
+from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFailed, QueryLimit, QueryTimeout
+from storage.hot import Hot
+from storage.results import QueryStream, Result
+
+UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
+BAD_REGEX = {427, 36}
+LIMIT_NAMES = {158: "rows", 241: "memory", 307: "bytes"}
+NEARLY = 0.98  # the server stops a little before or after the budget: this near counts as reached
+
+
+class Running:
+    """Statements of one query share a time and row budget. Used by one worker thread; `cancel` by any other."""
+
+    def __init__(self, hot: Hot, limits: Limits, *, seconds: float | None = None) -> None:
+        self._hot = hot
+        self._limits = limits
+        self._seconds = limits.seconds if seconds is None else seconds
+        self._started = time.monotonic()
+        self._cancelled = threading.Event()
+        self._query_id = ""
+        self.rows_read = 0
+        self.bytes_read = 0
+        self.limits_hit: list[str] = []
+
+    def query(self, sql: str, params: Mapping[str, object], *, partial: bool = False) -> Result:
+        """Run a statement. `partial`: at a limit take what there is and note the limit, rather than raise."""
+        with self.stream(sql, params, partial=partial) as stream:
+            rows = [row for rows in stream for row in rows]
+        return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
+
+    @contextmanager
+    def stream(
+        self, sql: str, params: Mapping[str, object], *, partial: bool = False
+    ) -> Iterator[QueryStream]:
+        """Run a statement and read its rows as they come."""
+        left, rows_left = self._left()
+        settings = {**self._limits.settings(left, rows_left), **(BREAK if partial else THROW)}
+        self._query_id = f"neve-{uuid.uuid4().hex}"
+        self._check()
+        with _translated(), self._hot.query_iter(sql, params, settings, self._query_id, left) as stream:
+            try:
+                yield stream
+            finally:
+                self.rows_read += stream.rows_read
+                self.bytes_read += stream.bytes_read
+        self._check()
+        if partial:
+            self._note_budget(stream, left, rows_left)
+
+    def cancel(self) -> None:
+        """Stop the statement that runs now, and let no other start. Asks the server; harmless when repeated."""
+        self._cancelled.set()
+        if self._query_id:
+            self._hot.cancel(self._query_id)
+
+    def note(self, error: NeveError) -> None:
+        """Remember which limit a statement hit."""
+        if isinstance(error, QueryTimeout):
+            self.hit("time")
+        elif isinstance(error, QueryLimit):
+            self.hit(LIMIT_NAMES.get(error.server_code, "result"))
+
+    def hit(self, limit: str) -> None:
+        if limit not in self.limits_hit:
+            self.limits_hit.append(limit)
+
+    def stats(self) -> dict[str, object]:
+        """What every answer says about itself."""
+        return {
+            "complete": not self.limits_hit,
+            "tiers": ["hot"],
+            "rows_read": self.rows_read,
+            "bytes_read": self.bytes_read,
+            "elapsed_ms": round((time.monotonic() - self._started) * 1000, 3),
+            "limits_hit": list(self.limits_hit),
+        }
+
+    def _left(self) -> tuple[float, int]:
+        left = self._seconds - (time.monotonic() - self._started)
+        if left <= 0:
+            raise QueryTimeout("cannot finish query: out of time")
+        rows = self._limits.rows_read - self.rows_read
+        if rows <= 0:
+            raise QueryLimit("cannot finish query: over the limit on rows read", server_code=158)
+        return left, rows
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise QueryCancelled("cannot finish query: it was cancelled")
+
+    def _note_budget(self, stream: QueryStream, left: float, rows_left: int) -> None:
+        if stream.elapsed_ms >= left * 1000 * NEARLY:
+            self.hit("time")
+        if stream.rows_read >= rows_left:
+            self.hit("rows")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What the server refuses because of what the user asked, in words for the user."""
+    try:
+        yield
+    except QueryFailed as error:
+        if error.server_code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+            raise NamespaceUnknown("cannot find namespace") from error
+        if error.server_code in BAD_REGEX:
+            raise RequestInvalid(
+                "cannot use regex", "use RE2 syntax: no look-around, no back references"
+            ) from error
+        raise
+
+
+@contextmanager
+def naming(plan: Plan) -> Iterator[None]:
+    """Say which namespace is not there."""
+    try:
+        yield
+    except NamespaceUnknown as error:
+        what = f"cannot find namespace: {plan.namespace}"
+        raise NamespaceUnknown(what, "ship something to it first", detail=error.detail) from None
+
+
+def check_regexes(plan: Plan, running: Running) -> None:
+    """Let the engine that will run them compile the regexes of a plan; QueryInvalid with the place if it cannot."""
+    for regex in _regexes(plan.condition):
+        try:
+            running.query("SELECT match('', {p0:String}) AS compiled", {"p0": f"(?-s){regex.pattern}"})
+        except (RequestInvalid, QueryFailed) as error:
+            raise _regex_error(plan.text, regex.offset, error) from None
+
+
+def _regexes(condition: c.Condition) -> Iterator[c.Matches]:
+    match condition:
+        case c.Matches():
+            yield condition
+        case c.AllOf(children) | c.AnyOf(children):
+            for child in children:
+                yield from _regexes(child)
+        case c.Negation(child):
+            yield from _regexes(child)
+
+
+def _regex_error(text: str, offset: int, error: NeveError) -> QueryInvalid:
+    detail = error.detail or getattr(error.__cause__, "detail", "")
+    reason = next((said for sign, said in RE2_SAYS.items() if sign in detail), "it is not RE2 syntax")
+    return invalid_at(
+        text, offset, f"cannot use regex: {reason}", "RE2 has no look-around and no back references"
+    )
+
+
+RE2_SAYS = {
+    "missing )": "a ')' is missing",
+    "unexpected )": "a ')' has no '('",
+    "missing ]": "a ']' is missing",
+    "no argument for repetition": "nothing stands before * + ? or {",
+    "bad repetition": "cannot repeat a repetition",
+    "invalid repetition size": "a repetition is too large",
+    "invalid perl operator": "RE2 knows no such (?…) group",
+    "invalid escape sequence": "there is no such escape",
+    "invalid character class range": "there is no such character class",
+    "trailing \\": "it ends with a backslash",
+    "invalid named capture": "the name of a group is wrong",
+    "pattern too large": "it is too large",
+}

@@ -1,0 +1,101 @@
+"""A query with pipes → a table of columns and rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from query import conditions as c
+from query.conditions import Kind
+from query.events import EVENT_COLUMNS, EVENT_FIELDS, clean, event_of
+from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
+from query.plan import Plan
+from query.running import Running
+from query.search import range_sql
+from query.sql import Params
+from query.times import to_rfc3339
+from storage.errors import QueryLimit, QueryTimeout
+
+TYPES = {Kind.TEXT: "string", Kind.LEVEL: "string", Kind.TIME: "time", Kind.NUMBER: "number"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns as the API shows them, and rows of JSON values."""
+
+    columns: list[dict[str, Any]]
+    rows: list[list[Any]]
+
+
+@dataclass(frozen=True)
+class TableQuery:
+    """The one statement of a piped query."""
+
+    sql: str
+    params: dict[str, object]
+    stage: Stage
+
+
+def compile_table(plan: Plan, limit: int) -> TableQuery:
+    """The statement for the first `limit` rows. QueryInvalid where a pipe makes no sense."""
+    params = Params()
+    compiler = Compiler(plan.text, plan.analyzer(), params, plan.database, plan.seconds)
+    where = range_sql(plan, params)
+    order = () if plan.newest else tuple(type(term)(term.sql) for term in NEWEST_FIRST)
+    events = Stage(0, f"{plan.database}.events", (where,), order=order)
+    stage = compiler.run(events, plan.query.pipes)
+    selected = EVENT_COLUMNS if stage.columns is None else _selected(stage.columns)
+    sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {params.add(limit, 'UInt64')}"
+    return TableQuery(sql, params.values, stage)
+
+
+def _selected(columns: tuple[Column, ...]) -> str:
+    return ", ".join(column.expression.sql for column in columns)
+
+
+def run_table(plan: Plan, running: Running, max_rows: int, limit: int | None) -> Table:
+    """The rows of a piped query: those that `limit` asks for, or up to `max_rows`, with a label when there are more."""
+    wanted = max_rows + 1 if limit is None else limit
+    asked = compile_table(plan, wanted)
+    try:
+        rows = running.query(asked.sql, asked.params, partial=True).rows
+    except (QueryTimeout, QueryLimit) as error:
+        running.note(error)
+        rows = []
+    if limit is None and len(rows) > max_rows:
+        rows.pop()
+        running.hit("result_rows")
+    return Table(_columns(asked.stage), _rows(asked.stage, rows))
+
+
+def _columns(stage: Stage) -> list[dict[str, Any]]:
+    if stage.columns is None:
+        types = {"timestamp": "time", "tags": "tags"}
+        return [{"name": name, "type": types.get(name, "string")} for name in EVENT_FIELDS]
+    return [
+        {
+            "name": col.name,
+            "type": TYPES[col.expression.kind],
+            **({"approximate": True} if col.approximate else {}),
+        }
+        for col in stage.columns
+    ]
+
+
+def _rows(stage: Stage, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    if stage.columns is None:
+        return [[event[name] for name in EVENT_FIELDS] for event in map(event_of, rows)]
+    kinds = [column.expression.kind for column in stage.columns]
+    return [[_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in rows]
+
+
+def _value(value: Any, kind: c.Kind) -> Any:
+    """A JSON value. What JSON has no number for is null."""
+    if kind is Kind.TIME:
+        return None if value is None else to_rfc3339(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+    return clean(value)

@@ -1,0 +1,96 @@
+"""Answers as text: for a terminal with colour and alignment, for a pipe plain."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+COLOURS = {
+    "trace": "90", "debug": "90", "info": "32", "notice": "36", "warn": "33",
+    "error": "31", "critical": "1;31", "fatal": "1;41",
+}  # fmt: skip
+DIM = "90"
+BOLD = "1"
+MAX_CELL = 120  # characters of one cell on a terminal
+
+
+class Screen:
+    """Where answers go. `colour` on a terminal, unless NO_COLOR says otherwise."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.terminal = self.out.isatty()
+        self.colour = self.terminal and not os.environ.get("NO_COLOR")
+
+    def line(self, text: str) -> None:
+        print(text, file=self.out, flush=self.terminal)
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and text else text
+
+    def safe(self, text: str) -> str:
+        """A log's text must not drive the terminal that shows it; a pipe gets it as it is, but on one line."""
+        if not self.terminal:
+            return text.replace("\n", "\\n").replace("\r", "\\r")
+        return "".join(c if c.isprintable() or c == "\t" else _escaped(c) for c in text)
+
+    def raw(self, event: Mapping[str, Any]) -> None:
+        """The message alone; in a pipe its very bytes."""
+        encoded = event.get("message_base64")
+        if encoded is None or self.terminal:
+            self.line(self.safe(event["message"]) if self.terminal else event["message"])
+            return
+        self.out.flush()
+        buffer = getattr(self.out, "buffer", None)
+        if buffer is not None:
+            buffer.write(base64.b64decode(encoded) + b"\n")
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """One line: time, level, service, host, message, tags."""
+        level = event["level"]
+        head = [
+            self.paint(event["timestamp"], DIM),
+            self.paint(f"{level or '-':<5}", COLOURS.get(level, DIM)),
+        ]
+        head.append(self.paint(self.safe(event["service"] or "-"), BOLD))
+        head.append(self.paint(self.safe(event["host"] or "-"), DIM))
+        tags = " ".join(
+            f"{self.safe(key)}={_quoted(self.safe(value))}" for key, value in event["tags"].items()
+        )
+        self.line(" ".join([*head, self.safe(event["message"]), self.paint(tags, DIM)]).rstrip())
+
+    def table(self, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Aligned columns on a terminal, tabs between them in a pipe."""
+        cells = [[self.safe(_cell(value)) for value in row] for row in rows]
+        if not self.terminal:
+            for row in [list(names), *cells]:
+                self.line("\t".join(cell.replace("\t", "\\t") for cell in row))
+            return
+        cut = [[cell[:MAX_CELL] for cell in row] for row in cells]
+        widths = [max(map(len, column)) for column in zip(names, *cut, strict=True)]
+        self.line(
+            self.paint("  ".join(f"{n:<{w}}" for n, w in zip(names, widths, strict=True)).rstrip(), BOLD)
+        )
+        for row in cut:
+            self.line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_quoted(str(item))}" for key, item in value.items())
+    return str(value)
+
+
+def _quoted(value: str) -> str:
+    if value and not any(c.isspace() or c in '"=' for c in value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

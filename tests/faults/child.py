@@ -1,0 +1,74 @@
+"""A process for the fault tests to kill. Whoever runs this file gives the globals
+
+ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL` or `agent …`, what follows `neve ship`
+KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIGKILL at the n-th call of that
+            function: no handler runs, nothing is flushed, as if the power of this one process had gone
+LISTENING   a connection that is told when the gateway listens
+"""
+
+import argparse
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from ingest.app import GatewaySettings, create_app
+from ingest.cli import add_commands
+from storage.config import ClickHouseConfig
+
+
+def arm(spec: str) -> None:
+    """Replace the function that `spec` names by one that dies at its n-th call."""
+    module_name, path, when, number = spec.split(":")
+    owner: Any = importlib.import_module(module_name)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    real, left = getattr(owner, name), [int(number)]
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0 and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **kwargs)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, dying)
+
+
+class Server(uvicorn.Server):
+    """Says when it listens."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        globals()["LISTENING"].send("ready")
+
+
+def gateway(data: str, port: str, url: str) -> None:
+    settings = GatewaySettings(Path(data), ClickHouseConfig.from_url(url))
+    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=int(port), log_level="warning")
+    asyncio.run(Server(config).serve())
+
+
+def agent(*arguments: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    args = parser.parse_args(["ship", *arguments])
+    sys.exit(args.run(args))
+
+
+def main(arguments: list[str], kill_at: str) -> None:
+    if kill_at:
+        arm(kill_at)
+    {"gateway": gateway, "agent": agent}[arguments[0]](*arguments[1:])
+
+
+if __name__ == "__main__":
+    main(globals()["ARGUMENTS"], globals()["KILL_AT"])

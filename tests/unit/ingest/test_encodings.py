@@ -1,0 +1,49 @@
+"""Content encodings: whole, and within their bound."""
+
+import gzip
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import RequestRefused
+from ingest.receivers.encodings import decode
+
+PACK = {"gzip": gzip.compress, "zstd": zstandard.compress, "": bytes, "identity": bytes}
+
+
+@pytest.mark.parametrize("encoding", PACK)
+@given(plain=st.binary(max_size=5000))
+def test_round_trip(encoding: str, plain: bytes) -> None:
+    assert decode(PACK[encoding](plain), encoding, 5000) == plain
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_members_that_follow_one_another_are_one_body(encoding: str) -> None:
+    pack = PACK[encoding]
+    assert decode(pack(b"one\n") + pack(b"two\n"), encoding, 100) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_small_body_does_not_become_a_large_one(encoding: str) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        decode(PACK[encoding](b"\0" * 10_000_000), encoding, 1_000_000)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize(
+    "damage", [lambda body: body[:-5], lambda body: b"nonsense" + body, lambda _body: b"x"]
+)
+def test_damaged_body_is_refused(encoding: str, damage: object) -> None:
+    assert callable(damage)
+    with pytest.raises(RequestRefused) as caught:
+        decode(damage(PACK[encoding](b"lines\n" * 100)), encoding, 10_000)
+    assert caught.value.status == 400
+
+
+def test_unknown_encoding_is_refused() -> None:
+    with pytest.raises(RequestRefused) as caught:
+        decode(b"", "br", 100)
+    assert caught.value.status == 415

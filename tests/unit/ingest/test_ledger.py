@@ -1,0 +1,100 @@
+"""The ledger: what was accepted stays known, over restarts, torn tails and flipped bits."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.ledger import RECORD_BYTES, Ledger
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def test_ids_are_known_over_a_restart(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger" / "accepted")
+    ledger.append([name(1), name(2), name(1)])
+    ledger.append([name(2)])
+    ledger.close()
+    again = Ledger(tmp_path / "ledger" / "accepted")
+    assert name(1) in again
+    assert name(2) in again
+    assert name(3) not in again
+    assert (tmp_path / "ledger" / "accepted").stat().st_size == 2 * RECORD_BYTES
+    again.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(ids=st.lists(st.integers(0, 50), min_size=1, max_size=20), torn=st.integers(1, RECORD_BYTES - 1))
+def test_torn_tail_is_cut_off_and_written_over(
+    tmp_path_factory: pytest.TempPathFactory, ids: list[int], torn: int
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "accepted"
+    ledger = Ledger(path)
+    ledger.append(map(name, ids))
+    ledger.close()
+    whole = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(os.urandom(torn))
+
+    again = Ledger(path)
+    assert path.stat().st_size == whole
+    again.append([name(99)])
+    again.close()
+
+    last = Ledger(path)
+    assert all(name(one) in last for one in [*ids, 99])
+    assert last.damaged_records == 0
+    last.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(1, 9), data=st.data())
+def test_damaged_record_costs_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "accepted"
+    ledger = Ledger(path)
+    ledger.append(map(name, range(count)))
+    ledger.close()
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+
+    again = Ledger(path)
+    assert again.damaged_records == 1
+    assert [number for number in range(count) if name(number) not in again] == [place // RECORD_BYTES]
+    again.close()
+
+
+def test_window_by_count_forgets_the_oldest(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "accepted", window_ids=10)
+    for number in range(100):
+        ledger.append([name(number)])
+    assert len(ledger) <= 20
+    assert (tmp_path / "accepted").stat().st_size <= 20 * RECORD_BYTES
+    assert all(name(number) in ledger for number in range(90, 100))
+    ledger.close()
+    again = Ledger(tmp_path / "accepted", window_ids=10)
+    assert all(name(number) in again for number in range(90, 100))
+    again.close()
+
+
+def test_window_by_age_forgets_the_old(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "accepted", window_seconds=60)
+    ledger.append([name(1)], now=1000)
+    ledger.append([name(2)], now=1050)
+    ledger.prune(now=1061)
+    assert (name(1) in ledger, name(2) in ledger) == (False, True)
+    ledger.close()
+
+
+def test_only_whole_ids_are_taken(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "accepted")
+    with pytest.raises(ValueError, match="16 bytes"):
+        ledger.append([b"short"])
+    ledger.close()

@@ -1,0 +1,174 @@
+"""The shipper against a real HTTP server that answers as it is told."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
+from ingest.counters import Counters
+from ingest.deadletter import DeadLetters
+from ingest.shipper import Gateway, Shipper, Verdict
+from ingest.spool import Spool
+from storage.native.block import Header
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each POST with the next of `script`, 200 after its end: (status, headers)."""
+
+    daemon_threads = True
+
+    def __init__(self, *script: tuple[int, dict[str, str]]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script = list(script)
+        self.received: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
+        status, headers = self.server.script.pop(0) if self.server.script else (200, {})
+        body = b'{"error":{"code":"x","message":"because","hint":""}}'
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(*script: tuple[int, dict[str, str]]) -> Iterator[Server]:
+    with Server(*script) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Setting:
+    """A spool with blocks, and a shipper over it."""
+
+    def __init__(self, folder: Path, url: str, blocks: list[tuple[int, bytes, bytes]]) -> None:
+        self.spool = Spool(folder / "spool")
+        self.spool.put(blocks)
+        self.retired: list[int] = []
+        self.in_spool_when_retired: list[bool] = []
+        self.dead_letters = DeadLetters(folder / "dead")
+        self.counters = Counters()
+        self.shipper = Shipper(self.spool, Gateway(url), self.dead_letters, self.retire, self.counters)
+
+    def retire(self, headers: Any) -> None:
+        self.retired += [header.sequence for header in headers]
+        self.in_spool_when_retired += [self.on_disk(header) for header in headers]
+
+    def on_disk(self, header: Header) -> bool:
+        return any(header.block_id.hex() in path.name for path in self.spool.folder.iterdir())
+
+    def run_until_empty(self) -> None:
+        self.shipper.start()
+        while len(self.spool):
+            self.spool.wait_room(5.0)
+        self.shipper.stop()
+        assert self.shipper.failure is None
+
+
+def test_blocks_go_in_order_and_leave_after_their_checkpoint(tmp_path: Path, sealed: Any) -> None:
+    blocks = [sealed(number, b"line %d\n" % number) for number in range(1, 5)]
+    with serving() as server:
+        setting = Setting(tmp_path, server.url, blocks)
+        setting.run_until_empty()
+    assert server.received == [data for _, _, data in blocks]
+    assert setting.retired == [1, 2, 3, 4]
+    assert setting.in_spool_when_retired == [True] * 4
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_busy_gateway_is_tried_again(tmp_path: Path, sealed: Any, status: int) -> None:
+    with serving((status, {"retry-after": "0"}), (status, {})) as server:
+        setting = Setting(tmp_path, server.url, [sealed(1)])
+        setting.run_until_empty()
+    assert len(server.received) == 3
+    assert setting.retired == [1]
+    assert setting.counters.get("retries") == 2
+    assert setting.counters.troubles() == {}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_refused_block_is_a_dead_letter_with_its_reason(tmp_path: Path, sealed: Any, status: int) -> None:
+    with serving((status, {})) as server:
+        setting = Setting(tmp_path, server.url, [sealed(1), sealed(2)])
+        setting.run_until_empty()
+    assert len(setting.dead_letters) == 1
+    [reason] = (tmp_path / "dead").glob("*.reason")
+    assert "because" in reason.read_text()
+    assert setting.retired == [1, 2]
+    assert (setting.counters.get("blocks_refused"), setting.counters.get("lines_refused")) == (1, 1)
+    assert "because" in setting.counters.news()[0]
+
+
+def test_block_that_rotted_in_the_spool_is_not_sent(tmp_path: Path, sealed: Any) -> None:
+    with serving() as server:
+        setting = Setting(tmp_path, server.url, [sealed(1), sealed(2)])
+        path = setting.spool.folder / setting.spool.pending()[0].name
+        path.write_bytes(path.read_bytes()[:-1])
+        setting.run_until_empty()
+    assert len(server.received) == 1
+    assert setting.counters.get("blocks_damaged") == 1
+    assert len(setting.dead_letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "verdict", "after"),
+    [
+        (200, {}, Verdict.TAKEN, 0.0),
+        (429, {"retry-after": "7"}, Verdict.LATER, 7.0),
+        (503, {"retry-after": "tomorrow"}, Verdict.LATER, 1.0),
+        (404, {}, Verdict.BLOCKED, 0.0),
+        (401, {}, Verdict.BLOCKED, 0.0),
+        (422, {}, Verdict.REFUSED, 0.0),
+    ],
+)
+def test_answers(status: int, headers: dict[str, str], verdict: Verdict, after: float) -> None:
+    with serving((status, headers)) as server:
+        gateway = Gateway(server.url)
+        answer = gateway.send(b"block")
+        gateway.close()
+    assert (answer.verdict, answer.retry_after) == (verdict, after)
+
+
+def test_gateway_that_is_away_is_later() -> None:
+    with serving() as server:
+        url = server.url
+    gateway = Gateway(url)
+    answer = gateway.send(b"block")
+    gateway.close()
+    assert answer.verdict is Verdict.LATER
+    assert url in answer.reason
+
+
+def test_backoff_grows_stays_bounded_and_differs() -> None:
+    backoff = Backoff()
+    waits = [backoff.next() for _ in range(12)]
+    assert waits[0] <= FIRST_SECONDS
+    assert LONGEST_SECONDS / 2 <= waits[-1] <= LONGEST_SECONDS
+    assert len(set(waits)) == len(waits)
+    assert backoff.next(at_least=60) >= 60
+    backoff.reset()
+    assert backoff.next() <= FIRST_SECONDS
