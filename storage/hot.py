@@ -191,9 +191,7 @@ class Hot:
             present[bytes.fromhex(block_id)] = count
         return present
 
-    def delete_block_rows(
-        self, namespace: str, block_id: bytes, epochs: Iterable[int] | None = None
-    ) -> None:
+    def delete_block_rows(self, namespace: str, block_id: bytes, epochs: Iterable[int] | None = None) -> None:
         """Delete every stored row of a block, wait for it, and make the counts of its epochs exact again."""
         where, params = _block_condition([block_id], epochs)
         events = _events(namespace)

@@ -112,9 +112,7 @@ def test_blocks_of_one_insert_are_one_part(hot: Hot, namespace: str, make_block:
     assert hot.query(sql, {"d": f"neve_{namespace}"}).rows == [(2000, "Compact")]
 
 
-def test_same_blocks_and_token_twice_are_stored_once(
-    hot: Hot, namespace: str, make_block: MakeBlock
-) -> None:
+def test_same_blocks_and_token_twice_are_stored_once(hot: Hot, namespace: str, make_block: MakeBlock) -> None:
     blocks = [make_block(simple(50, fingerprint=9)) for _ in range(3)]
     for _ in range(2):
         store(hot, namespace, *blocks)
@@ -157,9 +155,7 @@ def test_delete_block_rows(hot: Hot, namespace: str, make_block: MakeBlock) -> N
     assert hot.rows_present(namespace, ids) == dict(zip(ids, (10, 20), strict=True))
 
 
-def test_delete_of_the_only_block_empties_the_rollup(
-    hot: Hot, namespace: str, make_block: MakeBlock
-) -> None:
+def test_delete_of_the_only_block_empties_the_rollup(hot: Hot, namespace: str, make_block: MakeBlock) -> None:
     block = make_block(simple(10))
     store(hot, namespace, block)
     hot.delete_block_rows(namespace, block.header.block_id)
@@ -302,9 +298,7 @@ def test_epochs_only_grow(hot: Hot, namespace: str) -> None:
 
 def test_epochs_opened_at_once_differ(hot: Hot, namespace: str) -> None:
     opened: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: opened.append(hot.open_epoch(namespace))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: opened.append(hot.open_epoch(namespace))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

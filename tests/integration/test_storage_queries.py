@@ -157,6 +157,7 @@ def test_many_threads_share_few_connections(clickhouse: EmbeddedServer) -> None:
     config = ClickHouseConfig.from_url(clickhouse.config.url() + "?pool_size=2")
     answers: list[int] = []
     with Hot(config) as few:
+
         def ask(number: int) -> None:
             answers.append(few.scalars("SELECT {n:UInt32} AS n", {"n": number})[0])
 

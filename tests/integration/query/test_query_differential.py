@@ -114,7 +114,8 @@ TAGS = st.dictionaries(st.sampled_from(["status", "region", "a.b-c", "é 用", "
 
 def events_of(vocabulary: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     raw = [piece.encode() for piece in vocabulary]
-    messages = st.lists(st.sampled_from(raw) | st.sampled_from([*raw, b" ", b"_", b"x", *BROKEN]), max_size=6)
+    around = st.sampled_from([*raw, b" ", b" ", b"_", b"x", *BROKEN])
+    messages = st.lists(st.sampled_from(raw) | around, min_size=1, max_size=4) | st.just([])
     return st.fixed_dictionaries(
         {
             "timestamp": st.integers(-3, 3).map(lambda n: NOW + n * MINUTE)
@@ -185,16 +186,17 @@ def _grow(children: st.SearchStrategy[ast.Filter]) -> st.SearchStrategy[ast.Filt
 
 
 def filters_of(vocabulary: list[str]) -> st.SearchStrategy[ast.Filter]:
-    terms = st.lists(st.sampled_from(vocabulary), min_size=1, max_size=2).map("".join)
+    piece = st.sampled_from(vocabulary)
+    terms = piece | piece | st.lists(piece, min_size=2, max_size=2).map("".join)
     texts = st.one_of(terms.map(ast.Text), globs_of(st.just("") | terms), REGEXES.map(ast.Regex))
-    matches = texts.map(lambda test: ast.Match(None, test)) | FIELD_MATCHES
-    return st.recursive(matches, _grow, max_leaves=4)
+    messages = texts.map(lambda test: ast.Match(None, test))
+    return messages | st.recursive(messages | FIELD_MATCHES, _grow, max_leaves=4)
 
 
 CASES = VOCABULARIES.flatmap(
     lambda vocabulary: st.tuples(
-        st.lists(events_of(vocabulary), min_size=1, max_size=25),
-        st.lists(filters_of(vocabulary), min_size=1, max_size=25),
+        st.lists(events_of(vocabulary), min_size=6, max_size=25),
+        st.lists(filters_of(vocabulary), min_size=6, max_size=25),
     )
 )
 

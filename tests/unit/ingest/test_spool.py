@@ -233,7 +233,9 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def put(self, count: int) -> None:
         blocks = [self.make(self.sequence + 1 + place) for place in range(count)]
-        fits = (count == 1 and not self.model) or sum(len(one[2]) for one in self.model + blocks) <= self.quota
+        fits = (count == 1 and not self.model) or sum(
+            len(one[2]) for one in self.model + blocks
+        ) <= self.quota
         try:
             self.spool.put(blocks)
         except SpoolFull:
