@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-import ingest.cli
-import lexer.cli
-import neve_serve
-import query.cli
 from storage.errors import ConfigError, NeveError
 
 DONE, FAILED, MISUSED = 0, 1, 2
+ROOMS = {"ship": "ingest.cli", "lex": "lexer.cli", "serve": "neve_serve", "search": "query.cli"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,17 +20,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(MISUSED, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of all commands; of one room's alone where `command` tells which: loading them all takes a second."""
     parser = Parser(prog="neve", description="Log ingestion and search.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for room in (neve_serve, ingest.cli, query.cli, lexer.cli):
-        room.add_commands(commands)
+    for room in [ROOMS[command]] if command in ROOMS else ROOMS.values():
+        import_module(room).add_commands(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 failed, 2 used wrongly."""
-    args = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         return int(args.run(args))
     except NeveError as error:

@@ -28,7 +28,8 @@ MAX_FRAME_BYTES = 1 << 30  # what ClickHouse refuses beyond
 
 def checksum(data: Buffer) -> bytes:
     """CityHash128 of the data, 16 bytes, high half first, as ClickHouse writes it."""
-    value = CityHash128(data)
+    # The extension never releases a buffer that is not bytes: a gateway would grow by every block that it reads.
+    value = CityHash128(data if isinstance(data, bytes) else bytes(data))
     return CHECKSUM.pack(value >> 64, value & 0xFFFFFFFFFFFFFFFF)
 
 

@@ -64,3 +64,11 @@ def test_every_cut_is_found() -> None:
     for length in range(1, len(stream)):
         with pytest.raises(BlockDamaged):
             frames.decompress(stream[:length])
+
+
+def test_a_checksum_releases_the_memory_that_it_read() -> None:
+    data = bytearray(b"x" * 1000)
+    for _ in range(3):
+        checksum(memoryview(data))
+    data += b"y"  # raises BufferError while anything holds a view of it
+    assert checksum(data) == checksum(bytes(data))
