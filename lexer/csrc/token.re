@@ -59,6 +59,7 @@ nv_kind nv_token(const uint8_t *p, const uint8_t *chunk_end, const uint8_t **end
         [~.]{0,2} ("/" part+)+ "/"? ("?" tail)? | "/" part* ("/" part+)+ "/"?
                                                            { FOUND(NV_PATH); break; }
         a ":" "\\" (part* "\\")* part*                     { FOUND(NV_PATH); break; }
+        "\\" part+ "\\" (part* "\\")* part*               { FOUND(NV_PATH); break; }
         "\\\\"? part+ "\\" (part* "\\")+ part*             { FOUND(NV_PATH); break; }
         part+ "/" (part+ "/")+ part*                       { FOUND(NV_PATH); break; }
         a{2,} d{1,2}                                       { FOUND(NV_WORD); break; }
