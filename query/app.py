@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from query import page
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.limits import Limits
 from query.routes import router
@@ -42,6 +43,7 @@ def create_app(
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
     app.state.default_namespace = default_namespace
     app.include_router(router)
+    app.include_router(page.router)
     _handle_errors(app)
     return app
 
