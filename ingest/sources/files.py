@@ -95,7 +95,8 @@ class Files:
 
     def sleep(self, seconds: float = POLL_SECONDS) -> None:
         """Wait for a change, at most `seconds`."""
-        self._wake.sleep(min(seconds, POLL_SECONDS))
+        if self._wake.sleep(min(seconds, POLL_SECONDS)):
+            self._next_scan = 0.0  # a file came, went or was renamed
 
     def close(self) -> None:
         for tail in self._tails.values():

@@ -12,6 +12,7 @@ SETTLE_SECONDS = 0.03
 """Sleep at least so long between two passes: a line at a time costs more than a chunk, and nobody sees 30 ms.
 """
 _STEP_MS = 5
+_MODIFIED = 2
 
 
 class Wake:
@@ -38,17 +39,21 @@ class Wake:
             ):  # no inotify, or none left: the poll alone has to do
                 self._notify = None
 
-    def sleep(self, seconds: float = POLL_SECONDS) -> None:
-        """Return when a watched folder changed, after `seconds` at the latest, at once when stopped."""
+    def sleep(self, seconds: float = POLL_SECONDS) -> bool:
+        """Return when a watched folder changed, after `seconds` at the latest, at once when stopped.
+
+        True if files came, went or were renamed.
+        """
         if self._stop.wait(min(SETTLE_SECONDS, seconds)):
-            return
+            return False
         rest = int((seconds - SETTLE_SECONDS) * 1000)
         if rest <= 0:
-            return
+            return False
         if self._notify is None:
             self._stop.wait(rest / 1000)
-        else:
-            self._notify.watch(_STEP_MS, _STEP_MS, rest, self._stop)
+            return False
+        changes = self._notify.watch(_STEP_MS, _STEP_MS, rest, self._stop)
+        return isinstance(changes, set) and any(kind != _MODIFIED for kind, _ in changes)
 
     def close(self) -> None:
         if self._notify is not None:
