@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     config.address()
     if args.role:
         return run_role(args.role, config)
-    return Server(config).run()
+    return Server(config, args.config).run()
 
 
 # --- the supervisor ---------------------------------------------------------------------------------------
@@ -109,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
 class Server:
     """The supervisor: it starts the processes in order, keeps them running, and stops them in order."""
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeConfig, file: Path | None = None) -> None:
+        """`file`: what the configuration was read from; the roles read it too."""
         self.config = config
+        self.file = file
         self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
         self.supervisor = Supervisor(say)
         self.stopping = threading.Event()
@@ -154,6 +156,8 @@ class Server:
         for role in ROLES:
             command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
             command += ["--listen", config.listen]
+            if self.file is not None:
+                command += ["--config", str(self.file.absolute())]
             log = config.data / "logs" / f"{role}.log"
             self.supervisor.start(Child(role, command, environment, log))
 
@@ -169,9 +173,8 @@ class Server:
                     return True
                 waited += TEND_SECONDS / 4
                 for child in self.supervisor.children:
-                    if (
-                        child.process is not None and (child.process.poll() or 0) > 0
-                    ):  # it refused; nobody killed it
+                    code = child.process.poll() if child.process is not None else None
+                    if code is not None and code > 0:  # it refused; nobody killed it
                         raise StorageUnavailable(f"cannot start {child.name}: {last_line(child.log)}")
                 self._tend()
                 if waited > READY_SECONDS:

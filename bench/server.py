@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,9 +26,10 @@ NEVE = [sys.executable, "-m", "neve"]
 class Server:
     """`neve serve` as its users run it, with what it costs by part. For a with statement."""
 
-    def __init__(self, folder: Path, address: str = "") -> None:
-        """`address`: HOST:PORT to listen on, by default a free port of this machine."""
+    def __init__(self, folder: Path, address: str = "", options: Sequence[str] = ()) -> None:
+        """`address`: HOST:PORT to listen on, by default a free port of this machine; `options`: of `neve serve`."""
         self.folder = folder
+        self.options = options
         self.address = address or f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
         self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
@@ -37,10 +39,10 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                [*NEVE, "serve", "--data", str(self.folder / "data"), "--listen", self.address], stderr=out
+                [*NEVE, "serve", "--data", str(self.folder / "data"), "--listen", self.address, *self.options], stderr=out
             )
         deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
+        while not is_ready(self.client):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"cannot start server: {log.read_text().strip()}")
             time.sleep(0.05)
@@ -54,12 +56,6 @@ class Server:
         self.client.close()
         self.process.terminate()
         self.process.wait()
-
-    def _ready(self) -> bool:
-        try:
-            return all(self.client.get(path).status_code == 200 for path in ("/readyz", "/gateway/status"))
-        except httpx.HTTPError:
-            return False
 
     def pids(self) -> dict[str, int]:
         """The processes: `clickhouse`, `gateway`, `api`, `front` and the `supervisor`."""
@@ -121,6 +117,14 @@ def run_measured(arguments: list[str]) -> tuple[float, Cost]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments)
     return time.monotonic() - begun, Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def is_ready(client: httpx.Client) -> bool:
+    """Whether both sides of a server answer, the one that takes events and the one that finds them."""
+    try:
+        return all(client.get(path).status_code == 200 for path in ("/readyz", "/gateway/status"))
+    except httpx.HTTPError:
+        return False
 
 
 def free_port() -> int:

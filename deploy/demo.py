@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import corpus  # noqa: E402 - the checkout is not on the path before
+from bench.server import NEVE, is_ready  # noqa: E402
 
 DATA = ROOT / "data"
-NEVE = [sys.executable, "-m", "neve"]
 PORT = 8780
 READY_SECONDS = 90
 STREAM_LINES = 2000  # written at once, with times over the last quarter of an hour
@@ -53,17 +53,13 @@ def free_port() -> int:
 
 def wait_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise SystemExit("demo: the server ended; see data/logs")
-        with contextlib.suppress(httpx.HTTPError):
-            if all(
-                httpx.get(url + path, trust_env=False).status_code == 200
-                for path in ("/readyz", "/gateway/status")
-            ):
-                return
-        time.sleep(0.1)
-    raise SystemExit("demo: the server does not answer; see data/logs")
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        while not is_ready(client):
+            if server.poll() is not None:
+                raise SystemExit("demo: the server ended; see data/logs")
+            if time.monotonic() > deadline:
+                raise SystemExit("demo: the server does not answer; see data/logs")
+            time.sleep(0.1)
 
 
 def log_files() -> list[Path]:
@@ -97,9 +93,12 @@ def ship_machine(url: str) -> None:
         say(f"shipping {len(files)} files of /var/log")
         ship(url, *map(str, files), "--state", str(DATA / "demo" / "varlog"))
     for service, command in commands():
+        state = DATA / "demo" / service
+        if state.exists():  # an earlier demo shipped it, and a pipe does not say where it was left
+            continue
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
             say(f"shipping {service}")
-            ship(url, "-", "--service", service, "--state", str(DATA / "demo" / service), source=source)
+            ship(url, "-", "--service", service, "--state", str(state), source=source)
 
 
 def stamped(event: dict[str, object], seconds: float) -> str:

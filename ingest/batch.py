@@ -33,6 +33,19 @@ class Labels:
     format: Format = "auto"
 
 
+def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool) -> int:
+    """Take whole lines of `data`, received now; return the bytes taken."""
+    return columns.add(
+        data,
+        service=labels.service,
+        host=labels.host,
+        tags=labels.tags,
+        received_ns=time.time_ns(),
+        format=labels.format,
+        final=final,
+    )
+
+
 class Stream(Protocol):
     """Something that bytes come from in order."""
 
@@ -55,16 +68,7 @@ class Batch:
 
         `final` also takes a last line that has no newline. Stops early when full.
         """
-        labels = stream.labels
-        taken = self.columns.add(
-            data,
-            service=labels.service,
-            host=labels.host,
-            tags=labels.tags,
-            received_ns=time.time_ns(),
-            format=labels.format,
-            final=final,
-        )
+        taken = add_lines(self.columns, stream.labels, data, final=final)
         if not self._opened and self.columns.rows:
             self._opened = time.monotonic()
         return taken

@@ -29,11 +29,11 @@ from storage.errors import (
     NeveError,
     StorageUnavailable,
 )
-from storage.hot import Hot
+from storage.hot import INSERT_BYTES, Hot
 from storage.native.block import Header, SealedBlock
 
 MAX_ROWS = 1 << 19
-"""Of one INSERT; storage stores twice as many wholly or not at all."""
+"""Of one INSERT; storage stores twice as many wholly or not at all, if they unpack to at most INSERT_BYTES."""
 MAX_BYTES = 32 << 20
 """Of one INSERT, compressed: they are all in memory while it is sent."""
 MAX_BLOCKS = 256
@@ -150,7 +150,7 @@ class Inserter:
     def _take(self) -> list[Held]:
         """The next blocks that fit into one INSERT: one namespace, the same columns."""
         taken: list[Held] = []
-        rows = size = 0
+        rows = size = decoded = 0
         for entry in self._spool.pending(MAX_BLOCKS):
             if taken and size + entry.size > MAX_BYTES:
                 break
@@ -158,7 +158,9 @@ class Inserter:
             if held is None:
                 continue
             rows, size = rows + held.header.rows, size + entry.size
-            if taken and (rows > MAX_ROWS or not _go_together(taken[0].header, held.header)):
+            decoded += held.block.decoded_bytes
+            too_much = rows > MAX_ROWS or decoded > INSERT_BYTES
+            if taken and (too_much or not _go_together(taken[0].header, held.header)):
                 break
             taken.append(held)
         return taken

@@ -34,7 +34,6 @@ class Child:
     started: float = 0.0
     pause: float = 0.0
     due: float = 0.0
-    restarts: int = 0
 
     def start(self) -> None:
         """Start the process; its output goes to the end of its log."""
@@ -59,7 +58,6 @@ class Child:
             self.due = now + self.pause
             note(f"{self.name} ended with code {code}; see {self.log}")
         if self.process is None and now >= self.due:
-            self.restarts += 1
             self.start()
 
     def stop(self) -> None:

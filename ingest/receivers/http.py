@@ -118,15 +118,7 @@ def _seal(lexers: Lexers, plain: bytes, labels: Labels, namespace: str, key: byt
 
 
 def _add(columns: Columns, view: memoryview, labels: Labels) -> int:
-    used = columns.add(
-        view,
-        service=labels.service,
-        host=labels.host,
-        tags=labels.tags,
-        received_ns=time.time_ns(),
-        format=labels.format,
-        final=True,
-    )
+    used = add_lines(columns, labels, view, final=True)
     if not used and not columns.rows:
         raise RuntimeError(f"the lexer took nothing of {len(view)} bytes")
     return used
