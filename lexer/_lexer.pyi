@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 RULES_VERSION: int
 MAX_LINE_BYTES: int
@@ -98,8 +98,12 @@ class Columns:
     def column_types(self) -> list[tuple[str, str]]: ...
     def templates(self) -> list[tuple[int, bytes]]:
         """(fingerprint, template) of shapes that this object meets first; at most 4,096 a block."""
-    def chunks(self) -> list[Buffer]:
-        """Pieces whose concatenation is the native columns; views of memory that `reset` and `add` reuse."""
+    def chunks(self, min_packed: int | None = None) -> list[Any]:
+        """Pieces whose concatenation is the native columns; views of memory that `reset` and `add` reuse.
+
+        From `min_packed` rows on, offsets of maps come as (LZ4 block, unpacked bytes), made without ever being
+        written out: they are nearly half of a block, and most of what LZ4 would have to look at.
+        """
     def reset(self) -> None:
         """Empty the block; memory, keys and known templates are kept."""
     def json_valid(self, text: bytes) -> bool:

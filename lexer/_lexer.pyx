@@ -63,8 +63,10 @@ cdef extern from "columns.h" nogil:
         nv_dictionary dictionary
         nv_buffer index
     ctypedef struct nv_shard:
-        nv_buffer offsets, keys, index, values
+        nv_buffer tags, keys, values
         uint32_t dictionary
+    ctypedef struct nv_tag:
+        uint32_t row, key
     ctypedef struct nv_key:
         uint8_t *name
         uint32_t length
@@ -87,8 +89,12 @@ cdef extern from "columns.h" nogil:
     void nv_columns_reset(nv_columns *c)
     nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
     size_t nv_columns_bytes(const nv_columns *c)
-    void nv_columns_close(nv_columns *c)
-    int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const nv_buffer *index)
+    enum:
+        NV_MIN_PACKED
+    int nv_write_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows)
+    int nv_pack_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows)
+    int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const uint32_t *index,
+                                 uint64_t rows, uint32_t stride)
 
 cdef extern from "structured.h" nogil:
     enum:
@@ -254,14 +260,16 @@ cdef class Columns:
         cdef nv_source source
         cdef size_t n = data.shape[0], taken
         cdef bytes service_bytes = service.encode(), host_bytes = host.encode(), key, value
+        padded = []
         items = [] if not tags else [(k.encode(), v.encode()) for k, v in tags.items()]
         if len(items) > _MAX_TAGS:
             raise ValueError(f"cannot add {len(items)} tags to every line; at most {_MAX_TAGS} are possible")
         for i in range(len(items)):
-            key, value = items[i]
+            key, value = items[i][0], items[i][1] + bytes(NV_PADDING)
+            padded.append(value)
             fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
             fields[i].value.p = <const uint8_t *><char *>value
-            fields[i].value.n = len(value)
+            fields[i].value.n = len(value) - NV_PADDING
         source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes)
         source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes)
         source.tags = fields
@@ -338,13 +346,10 @@ cdef class Columns:
     def reset(self):
         nv_columns_reset(self.c)
 
-    def chunks(self):
+    def chunks(self, min_packed=None):
         if not self.c.rows:
             return []
-        with nogil:
-            nv_columns_close(self.c)
-        if self.c.failed:
-            raise MemoryError
+        cdef bint packed = min_packed is not None and self.c.rows >= max(<int>min_packed, <int>NV_MIN_PACKED)
         names = self.column_types
         pieces = []
         for name, body in zip(names[:8], [
@@ -361,14 +366,19 @@ cdef class Columns:
             pieces.extend(body)
         for i in range(self.shards):
             pieces.append(_header(*names[8 + i]) + _LC_VERSION)
-            pieces.extend(self._shard(&self.c.shard[i]))
+            pieces.extend(self._shard(&self.c.shard[i], packed))
         return pieces
 
     cdef list _low_cardinality(self, nv_low_cardinality *l):
-        return [_LC_VERSION + _dictionary_body(l.dictionary.count, &l.dictionary.strings, &l.index)]
+        cdef const uint32_t *index = <const uint32_t *>l.index.data
+        return [_LC_VERSION + _dictionary_body(l.dictionary.count, &l.dictionary.strings, index, self.c.rows, 1)]
 
-    cdef list _shard(self, nv_shard *s):
-        return [self._view(&s.offsets), _dictionary_body(s.dictionary, &s.keys, &s.index), self._view(&s.values)]
+    cdef list _shard(self, nv_shard *s, bint packed):
+        cdef const uint32_t *keys = &(<const nv_tag *>s.tags.data).key if s.tags.length else NULL
+        cdef uint64_t count = s.tags.length // sizeof(nv_tag)
+        offsets = _offsets(s, self.c.rows, packed)
+        return [(offsets, self.c.rows * 8) if packed else offsets,
+                _dictionary_body(s.dictionary, &s.keys, keys, count, 2), self._view(&s.values)]
 
     cdef object _view(self, nv_buffer *b):
         if not b.length:
@@ -378,11 +388,11 @@ cdef class Columns:
     # For tools and tests: what a structured line is taken apart into.
 
     def json_valid(self, bytes text not None):
-        cdef bytes padded = text + b"\0"
+        cdef bytes padded = text + bytes(NV_PADDING)
         return bool(nv_json_valid(self.c, <const uint8_t *><char *>padded, len(text)))
 
     def fields(self, bytes line not None, str format="json"):
-        cdef bytes padded = line + b"\0"
+        cdef bytes padded = line + bytes(NV_PADDING)
         cdef const uint8_t *p = <const uint8_t *><char *>padded
         cdef nv_field f
         self.c.line += 1
@@ -414,11 +424,22 @@ def _header(str name, str type_name):
     return _varint(len(a)) + a + _varint(len(b)) + b + b"\0"
 
 
-cdef bytes _dictionary_body(uint32_t count, nv_buffer *strings, nv_buffer *index):
+cdef bytes _offsets(nv_shard *s, uint32_t rows, bint packed):
     cdef nv_buffer out
     memset(&out, 0, sizeof(out))
     try:
-        if not nv_write_low_cardinality(&out, count, strings, index):
+        if not (nv_pack_offsets(&out, s, rows) if packed else nv_write_offsets(&out, s, rows)):
+            raise MemoryError
+        return (<char *>out.data)[:out.length]
+    finally:
+        nv_buffer_free(&out)
+
+
+cdef bytes _dictionary_body(uint32_t count, nv_buffer *strings, const uint32_t *index, uint64_t rows, uint32_t stride):
+    cdef nv_buffer out
+    memset(&out, 0, sizeof(out))
+    try:
+        if not nv_write_low_cardinality(&out, count, strings, index, rows, stride):
             raise MemoryError
         return (<char *>out.data)[:out.length] if out.length else b""
     finally:

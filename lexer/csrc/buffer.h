@@ -50,6 +50,23 @@ static inline int nv_append_string(nv_buffer *b, const uint8_t *p, size_t n)
     return 1;
 }
 
+/* The same for a string that is followed by NV_SPARE readable bytes: a short one is copied without a call. */
+#define NV_SPARE 32
+
+static inline int nv_append_short(nv_buffer *b, const uint8_t *p, size_t n)
+{
+    if (n > NV_SPARE)
+        return nv_append_string(b, p, n);
+    if (!nv_reserve(b, NV_SPARE + 1))
+        return 0;
+    uint8_t *out = b->data + b->length;
+    *out = (uint8_t)n;
+    memcpy(out + 1, p, 16);
+    memcpy(out + 17, p + 16, 16);
+    b->length += n + 1;
+    return 1;
+}
+
 static inline void nv_buffer_free(nv_buffer *b)
 {
     free(b->data);

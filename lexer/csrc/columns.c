@@ -88,27 +88,27 @@ static int low_cardinality_add(nv_low_cardinality *c, nv_string s)
 }
 
 /* The header word: index width in the low byte, "has its own keys" and "needs a new dictionary". */
-int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const nv_buffer *index)
+int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const uint32_t *index,
+                             uint64_t rows, uint32_t stride)
 {
-    uint64_t rows = index->length / 4;
     if (!rows)
         return 1;
     uint64_t width = dictionary <= 256 ? 0 : dictionary <= 65536 ? 1 : 2;
     if (!nv_append_u64(out, width | 1 << 9 | 1 << 10) || !nv_append_u64(out, dictionary) ||
         !nv_append(out, strings->data, strings->length) || !nv_append_u64(out, rows) || !nv_reserve(out, rows << width))
         return 0;
-    const uint32_t *from = (const uint32_t *)index->data;
     uint8_t *to = out->data + out->length;
     if (width == 0)
         for (uint64_t i = 0; i < rows; i++)
-            to[i] = (uint8_t)from[i];
+            to[i] = (uint8_t)index[i * stride];
     else if (width == 1)
         for (uint64_t i = 0; i < rows; i++) {
-            uint16_t v = (uint16_t)from[i];
+            uint16_t v = (uint16_t)index[i * stride];
             memcpy(to + 2 * i, &v, 2);
         }
     else
-        memcpy(to, from, rows * 4);
+        for (uint64_t i = 0; i < rows; i++)
+            memcpy(to + 4 * i, &index[i * stride], 4);
     out->length += rows << width;
     return 1;
 }
@@ -170,12 +170,16 @@ static int same_key(const nv_key *key, const uint8_t *p, size_t n)
 
 static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
 {
-    nv_key *key = calloc(1, sizeof *key + n + 1);
+    nv_key *key = calloc(1, sizeof *key + n + 1 + NV_SPARE);
     if (!key) {
         c->failed = 1;
         return NULL;
     }
     memcpy(key->name, p, n);
+    key->name[n] = '"';
+    key->plain = 1;
+    for (size_t i = 0; i < n; i++)
+        key->plain &= p[i] >= 0x20 && p[i] != '"' && p[i] != '\\';
     key->hash = hash;
     key->next = key;
     key->length = (uint32_t)n;
@@ -209,40 +213,9 @@ nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
     return k->last = k->slots[at];
 }
 
-int nv_add_field(nv_columns *c, nv_key *key, nv_string value)
-{
-    if (!key)
-        return 0;
-    if (key->line == c->line && key->field < c->field_count && c->fields[key->field].key == key) {
-        c->fields[key->field].value = value;
-        c->counts[NV_COUNT_DUPLICATE_KEYS]++;
-        return 1;
-    }
-    if (c->field_count == NV_MAX_FIELDS)
-        return 0;
-    key->line = c->line;
-    key->field = c->field_count;
-    c->fields[c->field_count++] = (nv_field){key, value};
-    return 1;
-}
-
 /* ---- rows ---- */
 
-static int shard_offsets_to(nv_shard *s, uint32_t rows)
-{
-    size_t have = s->offsets.length / 8;
-    if (have >= rows)
-        return 1;
-    if (!nv_reserve(&s->offsets, (rows - have) * 8))
-        return 0;
-    uint64_t *at = (uint64_t *)(s->offsets.data + s->offsets.length);
-    for (size_t i = have; i < rows; i++)
-        *at++ = s->pairs;
-    s->offsets.length = (size_t)rows * 8;
-    return 1;
-}
-
-static int add_tag(nv_columns *c, nv_field *f)
+static inline int add_tag(nv_columns *c, const nv_field *f)
 {
     nv_key *key = f->key;
     nv_shard *s = &c->shard[key->shard];
@@ -252,10 +225,8 @@ static int add_tag(nv_columns *c, nv_field *f)
         key->block = c->block;
         key->index = s->dictionary++;
     }
-    if (!shard_offsets_to(s, c->rows))
-        return 0;
-    s->pairs++;
-    return nv_append_u32(&s->index, key->index) && nv_append_string(&s->values, f->value.p, f->value.n);
+    nv_tag tag = {c->rows, key->index};
+    return nv_append(&s->tags, &tag, sizeof tag) && nv_append_short(&s->values, f->value.p, f->value.n);
 }
 
 void nv_add_row(nv_columns *c, const nv_event *e)
@@ -365,9 +336,8 @@ void nv_columns_free(nv_columns *c)
     low_cardinality_free(&c->service);
     low_cardinality_free(&c->host);
     for (uint32_t i = 0; c->shard && i < c->shards; i++) {
-        nv_buffer_free(&c->shard[i].offsets);
+        nv_buffer_free(&c->shard[i].tags);
         nv_buffer_free(&c->shard[i].keys);
-        nv_buffer_free(&c->shard[i].index);
         nv_buffer_free(&c->shard[i].values);
     }
     keys_clear(&c->keys);
@@ -399,9 +369,8 @@ void nv_columns_reset(nv_columns *c)
     low_cardinality_clear(&c->host);
     for (uint32_t i = 0; i < c->shards; i++) {
         nv_shard *s = &c->shard[i];
-        s->offsets.length = s->keys.length = s->index.length = s->values.length = 0;
+        s->tags.length = s->keys.length = s->values.length = 0;
         s->dictionary = 0;
-        s->pairs = 0;
     }
     if (c->keys.count > MAX_KEYS)
         keys_clear(&c->keys);
@@ -422,14 +391,90 @@ size_t nv_columns_bytes(const nv_columns *c)
                low_cardinality_bytes(&c->level) + low_cardinality_bytes(&c->service) + low_cardinality_bytes(&c->host);
     for (uint32_t i = 0; i < c->shards; i++) {
         const nv_shard *s = &c->shard[i];
-        n += s->keys.length + s->index.length + s->values.length + (size_t)c->rows * 8;
+        n += s->keys.length + s->tags.length + s->values.length;
     }
     return n;
 }
 
-void nv_columns_close(nv_columns *c)
+/* ---- offsets ---- */
+
+static inline uint32_t tag_count(const nv_shard *s)
 {
-    for (uint32_t i = 0; i < c->shards; i++)
-        if (!shard_offsets_to(&c->shard[i], c->rows))
-            c->failed = 1;
+    return (uint32_t)(s->tags.length / sizeof(nv_tag));
+}
+
+int nv_write_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows)
+{
+    if (!nv_reserve(out, (size_t)rows * 8))
+        return 0;
+    const nv_tag *tags = (const nv_tag *)s->tags.data;
+    uint64_t at = 0, count = tag_count(s);
+    for (uint32_t row = 0; row < rows; row++) {
+        while (at < count && tags[at].row == row)
+            at++;
+        memcpy(out->data + out->length + (size_t)row * 8, &at, 8);
+    }
+    out->length += (size_t)rows * 8;
+    return 1;
+}
+
+/*
+ * An LZ4 sequence: token, literals, then a match. All our matches are eight bytes back, the row before: of a row
+ * whose count grew, only the bytes that differ are literals.
+ */
+static uint8_t *put_length(uint8_t *out, size_t n)
+{
+    for (; n >= 255; n -= 255)
+        *out++ = 255;
+    *out++ = (uint8_t)n;
+    return out;
+}
+
+static uint8_t *put_sequence(uint8_t *out, const uint8_t *literals, uint32_t n, size_t match)
+{
+    size_t more = match - 4;
+    *out++ = (uint8_t)(n << 4 | (more < 15 ? more : 15)); /* n is at most 12: two rows, the second in part */
+    memcpy(out, literals, 16);
+    out += n;
+    *out++ = 8;
+    *out++ = 0;
+    return more < 15 ? out : put_length(out, more - 15);
+}
+
+int nv_pack_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows)
+{
+    const nv_tag *tags = (const nv_tag *)s->tags.data;
+    uint32_t count = tag_count(s), at = 0, last = rows - 1; /* the last row is literals, as the format wants it */
+    if (!nv_reserve(out, (size_t)rows * 8 / 255 + (size_t)count * 24 + 64))
+        return 0;
+    uint8_t *to = out->data + out->length;
+    uint8_t literals[24] = {0};
+    while (at < count && tags[at].row == 0)
+        at++;
+    uint64_t value = at;
+    memcpy(literals, &value, 8);
+    uint32_t n = 8, held = 8, row = 0; /* the first `held` bytes of `row` are the last of the `n` that wait */
+    while (row < last) {
+        uint32_t next = at < count && tags[at].row < last ? tags[at].row : last;
+        size_t match = (8 - held) + (size_t)(next - row - 1) * 8;
+        if (match) {
+            to = put_sequence(to, literals, n, match);
+            n = 0;
+        }
+        row = next;
+        if (row == last)
+            break;
+        while (at < count && tags[at].row == row)
+            at++;
+        uint64_t changed = value ^ at;
+        value = at;
+        held = (71 - (uint32_t)__builtin_clzll(changed)) >> 3;
+        memcpy(literals + n, &value, 8);
+        n += held;
+    }
+    value = count;
+    *to++ = 8 << 4;
+    memcpy(to, &value, 8);
+    out->length = (size_t)(to + 8 - out->data);
+    return 1;
 }

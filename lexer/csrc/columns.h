@@ -24,13 +24,16 @@ typedef struct {
     uint32_t last;   /* the row before's */
 } nv_low_cardinality;
 
+/* One tag of one row: where its key stands in the shard's dictionary. The rows of a shard's tags only grow. */
 typedef struct {
-    nv_buffer offsets;   /* uint64 a row: pairs up to and with it */
+    uint32_t row, key;
+} nv_tag;
+
+typedef struct {
+    nv_buffer tags;      /* nv_tag */
     nv_buffer keys;      /* native strings: the shard's dictionary */
-    nv_buffer index;     /* uint32 a pair, into the dictionary */
     nv_buffer values;    /* native strings */
     uint32_t dictionary; /* its size */
-    uint64_t pairs;
 } nv_shard;
 
 /* What a key of a structured line means. */
@@ -45,7 +48,8 @@ typedef struct nv_key {
     uint32_t block, index; /* its place in the shard's dictionary, valid for this block */
     uint32_t field;        /* which of the fields it was in the line that last had it: a key twice in a line */
     uint64_t line;
-    uint8_t name[];
+    uint32_t plain;        /* whether the name, and a quote after it, stand so in JSON */
+    uint8_t name[];        /* then a quote, and NV_SPARE bytes more */
 } nv_key;
 
 typedef struct {
@@ -56,7 +60,7 @@ typedef struct {
 
 typedef struct {
     nv_key *key;
-    nv_string value;
+    nv_string value; /* followed by NV_SPARE readable bytes */
 } nv_field;
 
 #define NV_MAX_FIELDS 4096
@@ -102,7 +106,22 @@ void nv_columns_reset(nv_columns *c);
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n);
 
 /* Note a field of the line at hand; of a key that comes twice the last value holds. 0 where there are too many. */
-int nv_add_field(nv_columns *c, nv_key *key, nv_string value);
+static inline int nv_add_field(nv_columns *c, nv_key *key, nv_string value)
+{
+    if (!key)
+        return 0;
+    if (__builtin_expect(key->line == c->line && key->field < c->field_count && c->fields[key->field].key == key, 0)) {
+        c->fields[key->field].value = value;
+        c->counts[NV_COUNT_DUPLICATE_KEYS]++;
+        return 1;
+    }
+    if (c->field_count == NV_MAX_FIELDS)
+        return 0;
+    key->line = c->line;
+    key->field = c->field_count;
+    c->fields[c->field_count++] = (nv_field){key, value};
+    return 1;
+}
 
 /* Close the line at hand: one row. */
 void nv_add_row(nv_columns *c, const nv_event *event);
@@ -113,10 +132,18 @@ void nv_note_template(nv_columns *c, uint64_t fingerprint, const uint8_t *text, 
 /* Bytes that the buffers hold. */
 size_t nv_columns_bytes(const nv_columns *c);
 
-/* Bring every shard's offsets up to the last row. */
-void nv_columns_close(nv_columns *c);
+/* A shard's offsets, uint64 a row: its tags up to and with that row. */
+int nv_write_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows);
 
-/* The body of a LowCardinality column after its version: dictionary, then indexes; empty for no rows. */
-int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const nv_buffer *index);
+/* The same as one LZ4 block, written without the offsets ever being there; for NV_MIN_PACKED rows or more. */
+#define NV_MIN_PACKED 16
+int nv_pack_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows);
+
+/*
+ * The body of a LowCardinality column after its version: dictionary, then indexes; empty for no rows.
+ * The indexes are uint32, `stride` words apart from `index` on.
+ */
+int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const uint32_t *index,
+                             uint64_t rows, uint32_t stride);
 
 #endif

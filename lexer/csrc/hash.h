@@ -26,9 +26,21 @@ static inline uint64_t nv_fold(uint64_t a, uint64_t b)
 #define NV_SEED_B UINT64_C(0xd1b54a32d192ed03) /* its square, made odd */
 #define NV_SEED_C UINT64_C(0xaef17502108ef2d9) /* its cube, made odd */
 
+static inline uint32_t nv_load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap32(v);
+#endif
+    return v;
+}
+
 /* At most 8 bytes as one word, without reading past them. */
 static inline uint64_t nv_load_tail(const uint8_t *p, size_t n)
 {
+    if (n >= 4)
+        return nv_load32(p) | (uint64_t)nv_load32(p + n - 4) << (8 * (n - 4));
     uint64_t v = 0;
     for (size_t i = 0; i < n; i++)
         v |= (uint64_t)p[i] << (8 * i);

@@ -1,6 +1,8 @@
 /* JSON after RFC 8259: the generated automaton finds the tokens, `value` their order. */
 #include "structured.h"
 
+#include "hash.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -44,9 +46,9 @@ static token next(json *j, nv_string *text)
         *                                    { found = BAD; break; }
         */
     }
+    *text = (nv_string){start, (size_t)(YYCURSOR - start)};
     if (start >= j->end)
         return END;
-    *text = (nv_string){start, (size_t)(YYCURSOR - start)};
     j->cursor = YYCURSOR;
     return found;
 }
@@ -107,45 +109,47 @@ static const uint8_t *escape(const uint8_t *p, uint8_t **out)
     */
 }
 
-/* The first byte at or after p that is a quote, a backslash or a control character. */
-static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
+/* The first byte at or after p that is a quote, a backslash or a control character; the line's end is one. */
+static inline const uint8_t *plain_end(const uint8_t *p)
 {
 #if defined(__SSE2__)
-    const __m128i quote16 = _mm_set1_epi8('"'), slash16 = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
-    while (end - p >= 16) {
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+    for (;; p += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)p);
-        __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote16), _mm_cmpeq_epi8(v, slash16)),
-                                     _mm_cmpeq_epi8(_mm_max_epu8(v, control), control));
-        int bits = _mm_movemask_epi8(found);
+        __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                                     _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        unsigned bits = (unsigned)_mm_movemask_epi8(found);
         if (bits)
-            return p + __builtin_ctz((unsigned)bits);
-        p += 16;
+            return p + __builtin_ctz(bits);
     }
-#endif
+#else
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    while (end - p >= 8) {
-        uint64_t v;
-        memcpy(&v, p, 8);
+    for (;; p += 8) {
+        uint64_t v = nv_load64(p);
         uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
         uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - ones * 0x20) & ~v);
         if (found & tops)
-            break;
-        p += 8;
+            return p + __builtin_ctzll(found & tops) / 8;
     }
-    while (p < end && *p != '"' && *p != '\\' && *p >= 0x20)
-        p++;
-    return p;
+#endif
 }
 
 /* The string whose opening quote was just taken: in place, or unescaped into the scratch buffer. */
-static int string(json *j, nv_string *out)
+static int unescape(json *j, const uint8_t *start, const uint8_t *p, nv_string *out);
+
+static inline int string(json *j, nv_string *out)
 {
-    const uint8_t *start = j->cursor, *p = plain_end(start, j->end);
-    if (p < j->end && *p == '"') {
-        *out = (nv_string){start, (size_t)(p - start)};
-        j->cursor = p + 1;
-        return 1;
-    }
+    const uint8_t *start = j->cursor, *p = plain_end(start);
+    if (*p != '"' || p >= j->end)
+        return unescape(j, start, p, out);
+    *out = (nv_string){start, (size_t)(p - start)};
+    j->cursor = p + 1;
+    return 1;
+}
+
+/* The same for a string of which the bytes from start to p are plain. */
+static int unescape(json *j, const uint8_t *start, const uint8_t *p, nv_string *out)
+{
     nv_buffer *scratch = &j->c->scratch; /* has room: unescaped text is never longer than the line */
     uint8_t *begin = scratch->data + scratch->length, *to = begin;
     memcpy(to, start, (size_t)(p - start));
@@ -154,7 +158,7 @@ static int string(json *j, nv_string *out)
         p = escape(p, &to);
         if (!p || p > j->end)
             return 0;
-        const uint8_t *stop = plain_end(p, j->end);
+        const uint8_t *stop = plain_end(p);
         memcpy(to, p, (size_t)(stop - p));
         to += stop - p;
         p = stop;
@@ -201,26 +205,88 @@ static int is_tags(const json *j, int depth)
     return j->store && depth == 1 && path->length == 4 && !memcmp(path->data, "tags", 4);
 }
 
-static int members(json *j, int depth)
+/* Whether n bytes stand at p; both are followed by NV_SPARE readable bytes. */
+static inline int begins(const uint8_t *p, const uint8_t *name, size_t n)
+{
+#if defined(__SSE2__)
+    if (n <= 16) {
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)name));
+        return !(~(unsigned)_mm_movemask_epi8(same) << (16 - n) & 0xffff);
+    }
+#endif
+    return !memcmp(p, name, n);
+}
+
+/* The key whose name starts at p, unescaped: most often the one that came after the last one before. */
+static inline nv_key *key_at(nv_columns *c, const uint8_t *p, const uint8_t **end)
+{
+    nv_key *key = c->keys.last;
+    if (key && (key = key->next)->plain && begins(p, key->name, key->length + 1)) {
+        *end = p + key->length;
+        return c->keys.last = key;
+    }
+    *end = plain_end(p);
+    return **end == '"' ? nv_key_of(c, p, (size_t)(*end - p)) : NULL;
+}
+
+/*
+ * Members whose keys hold no escapes and whose values are plain strings, set apart by nothing or one space, as most
+ * writers have them: no token is looked for, and no path is put together. Stops behind the last such member and
+ * returns how many there were.
+ */
+static int usual_members(json *j)
+{
+    nv_columns *c = j->c;
+    const uint8_t *p = j->cursor, *end;
+    for (int found = 0;; found++) {
+        p += *p == ' ';
+        if (*p != '"')
+            return found;
+        nv_key *key = key_at(c, p + 1, &end);
+        if (!key || (j->in_tags && key->role != NV_TAG) || end[1] != ':')
+            return found;
+        p = end + 2 + (end[2] == ' ');
+        if (*p != '"')
+            return found;
+        end = plain_end(p + 1);
+        if (*end != '"' || end >= j->end || !nv_add_field(c, key, (nv_string){p + 1, (size_t)(end - p - 1)}))
+            return found;
+        j->cursor = end + 1;
+        if (end[1] != ',')
+            return found + 1;
+        p = end + 2;
+    }
+}
+
+static int member(json *j, int depth)
 {
     nv_string text, name;
     size_t prefix = j->c->path.length;
+    if (next(j, &text) != STRING || !string(j, &name) || (j->store && !enter(j, name, depth)))
+        return 0;
+    if (next(j, &text) != COLON)
+        return 0;
+    token t = next(j, &text);
+    int opens_tags = t == OPEN && is_tags(j, depth);
+    j->in_tags |= opens_tags;
+    if (!value(j, t, text, depth))
+        return 0;
+    j->in_tags &= !opens_tags;
+    j->c->path.length = prefix;
+    return 1;
+}
+
+static int members(json *j, int depth)
+{
+    nv_string text;
     const uint8_t *start = j->cursor - 1;
+    int bare = j->store && (depth == 1 || (depth == 2 && j->in_tags)); /* a key's name is its path */
     token t = next(j, &text);
     if (t == CLOSE)
         return depth == 1 || keep(j, (nv_string){start, (size_t)(j->cursor - start)});
-    for (;; t = next(j, &text)) {
-        if (t != STRING || !string(j, &name) || (j->store && !enter(j, name, depth)))
+    for (j->cursor = text.p;;) {
+        if (!(bare && usual_members(j)) && !member(j, depth))
             return 0;
-        if (next(j, &text) != COLON)
-            return 0;
-        t = next(j, &text);
-        int opens_tags = t == OPEN && is_tags(j, depth);
-        j->in_tags |= opens_tags;
-        if (!value(j, t, text, depth))
-            return 0;
-        j->in_tags &= !opens_tags;
-        j->c->path.length = prefix;
         t = next(j, &text);
         if (t == CLOSE)
             return 1;
@@ -274,7 +340,7 @@ static int begin(json *j, nv_columns *c, const uint8_t *p, size_t n, int store)
 {
     *j = (json){.c = c, .cursor = p, .end = p + n, .store = store};
     c->path.length = c->scratch.length = 0;
-    if (!nv_reserve(&c->scratch, n + 16)) {
+    if (!nv_reserve(&c->scratch, n + NV_PADDING)) {
         c->failed = 1;
         return 0;
     }

@@ -1,6 +1,8 @@
 /* logfmt: key=value pairs, spaces between them, values in quotes where they hold spaces. */
 #include "structured.h"
 
+static const uint8_t TRUE[4 + NV_SPARE] = "true";
+
 /* Take the backslashes out of a quoted value; \n, \t and \r are what they name. */
 static nv_string unquote(nv_columns *c, const uint8_t *p, size_t n)
 {
@@ -24,7 +26,7 @@ int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
     const uint8_t *YYCURSOR = p, *YYMARKER, *end = p + n, *start, *k, *v;
     int pairs = 0;
     c->scratch.length = 0;
-    if (!nv_reserve(&c->scratch, n + 16)) {
+    if (!nv_reserve(&c->scratch, n + NV_PADDING)) {
         c->failed = 1;
         return 0;
     }
@@ -53,22 +55,22 @@ int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
     quoted_value:
         if (YYCURSOR > end || !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)),
                                             unquote(c, v + 1, (size_t)(YYCURSOR - v - 2))))
-            break;
+            goto refuse;
         pairs++;
         continue;
     bare_value:
         if (YYCURSOR > end ||
             !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)), (nv_string){v, (size_t)(YYCURSOR - v)}))
-            break;
+            goto refuse;
         pairs++;
         continue;
     flag:
-        if (YYCURSOR > end || !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)), (nv_string){(const uint8_t *)"true", 4}))
-            break;
+        if (YYCURSOR > end || !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)), (nv_string){TRUE, 4}))
+            goto refuse;
     }
-    if (YYCURSOR < end || !pairs) {
-        c->field_count = 0;
-        return 0;
-    }
-    return 1;
+    if (pairs)
+        return 1;
+refuse: /* more fields than are kept, or none: the line is text, and whole */
+    c->field_count = 0;
+    return 0;
 }

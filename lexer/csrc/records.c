@@ -6,6 +6,7 @@
 #include "timestamp.h"
 
 #define EARLIEST (INT64_C(631152000) * NV_SECOND) /* 1990: what claims to be older has a broken clock */
+#define CLAIM_ROOM (24 + NV_SPARE)
 
 static nv_string literal(const char *s)
 {
@@ -25,7 +26,7 @@ static void add_named(nv_columns *c, const char *name, nv_string v)
 }
 
 /* An event's own time if it is plausible, else the time of receipt; a claim that was not believed stays as a tag. */
-static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claimed, char claim[24])
+static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claimed, char claim[CLAIM_ROOM])
 {
     if (claimed == NV_NO_TIME) {
         c->counts[NV_COUNT_NO_TIME]++;
@@ -34,7 +35,7 @@ static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claim
     if (claimed >= EARLIEST && claimed <= source->received + NV_DAY)
         return claimed;
     c->counts[NV_COUNT_IMPLAUSIBLE]++;
-    int n = snprintf(claim, 24, "%lld", (long long)claimed);
+    int n = snprintf(claim, CLAIM_ROOM, "%lld", (long long)claimed);
     add_named(c, "claimed_timestamp", (nv_string){(uint8_t *)claim, (size_t)n});
     return source->received;
 }
@@ -122,7 +123,7 @@ static void take_pairs(nv_columns *c, const uint8_t *p, nv_event *e)
 
 static void add_text(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
 {
-    char claim[24];
+    char claim[CLAIM_ROOM];
     nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
     e.trace = e.span = literal("");
     nv_lex(p, n, source->received, NV_WANT_ALL, &c->lexed);
@@ -168,7 +169,7 @@ static void take_roles(nv_columns *c, const nv_source *source, nv_event *e, int6
 
 static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
 {
-    char claim[24];
+    char claim[CLAIM_ROOM];
     nv_event e = {.level = literal("")};
     int64_t time = NV_NO_TIME;
     take_roles(c, source, &e, &time);

@@ -9,7 +9,7 @@ typedef enum { NV_AUTO, NV_TEXT, NV_JSON, NV_LOGFMT } nv_format;
 
 typedef struct {
     nv_string service, host;     /* for lines that name none */
-    const nv_field *tags;        /* for every line, unless it has the key itself */
+    const nv_field *tags;        /* for every line, unless it has the key itself; values as a field's */
     uint32_t tag_count;
     int64_t received;            /* ns since 1970 */
     nv_format format;

@@ -9,7 +9,8 @@
  * Take a JSON object apart: nested objects become dotted keys, arrays stay JSON text, numbers, booleans and null
  * stay as written, strings are unescaped (a lone surrogate becomes U+FFFD). The fields of a top-level object
  * `tags` lose that prefix. 1 if the whole line is one JSON object, else 0 and no field is kept.
- * The line must be followed by a newline or NUL.
+ * The line must be followed by a newline, carriage return or NUL, and in all by NV_PADDING readable bytes, as for
+ * the other two.
  */
 int nv_json_object(nv_columns *c, const uint8_t *p, size_t n);
 

@@ -6,8 +6,8 @@
     …   header, JSON in ASCII
     4   CRC-32 of the header
     8   length of the body
-    16  CityHash128 of the body
-    …   body: the columns in ClickHouse's native layout, as LZ4 frames
+    16  CityHash128 of the checksums of the body's frames (in format 1 of the body)
+    …   body: the columns in ClickHouse's native layout, as LZ4 frames, each with its own checksum
 
 Integers are little-endian. The body names no row count and no `epoch`: whoever inserts puts both around it
 and encodes nothing again. The block id is a hash over who made the block, of what, and what is in it; so a
@@ -26,15 +26,18 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from storage import schema
 from storage.errors import BlockDamaged
 from storage.native import frames
-from storage.native.frames import Buffer
+from storage.native.frames import Buffer, Frame
 
 MAGIC = b"NEVEBLK\0"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FORMATS = (1, 2)  # that are read
+PACKED_ROWS = 1024  # from here on offsets are worth frames of their own
 MAX_HEADER_BYTES = 64 << 20
 COLUMN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 REDACTION_VERSION = 0  # no redaction policy yet
@@ -60,7 +63,7 @@ class ColumnSet(Protocol):
     @property
     def counts(self) -> Mapping[str, int]: ...
 
-    def chunks(self) -> Sequence[Any]: ...
+    def chunks(self, min_packed: int | None = None) -> Sequence[Any]: ...
     def templates(self) -> Sequence[tuple[int, bytes]]: ...
 
 
@@ -121,11 +124,12 @@ class SealedBlock:
         body = view[position + BODY_START.size :]
         if len(body) != length:
             raise BlockDamaged(f"cannot read block: body of {len(body)} bytes instead of {length}")
-        if frames.checksum(body) != expected:
-            raise BlockDamaged("cannot read block: checksum of the body differs")
         # A frame with a wrong checksum of its own keeps ClickHouse busy for seconds, looking for the one bit
         # that may have flipped; so none may get there.
-        return cls(header, body, frames.verify(body))
+        decoded_bytes, checksums = frames.verify(body)
+        if frames.checksum(body if header.format_version == 1 else checksums) != expected:
+            raise BlockDamaged("cannot read block: checksum of the body differs")
+        return cls(header, body, decoded_bytes)
 
 
 def seal(
@@ -139,13 +143,13 @@ def seal(
 ) -> bytes:
     """The bytes of a sealed block of these columns, which may be reset as soon as this returns.
 
-    It adds the columns `block_id` and `row`. Cost: one pass each of LZ4, BLAKE2b and CityHash. Without
-    `rules_version`, that of the lexer that is installed.
+    It adds the columns `block_id` and `row`. Cost: one pass each of LZ4 and CityHash. Without `rules_version`,
+    that of the lexer that is installed.
     """
     sources = tuple(sources)
-    content = frames.compress(columns.chunks())
+    content = list(frames.compress(columns.chunks(PACKED_ROWS)))
     block_id = _block_id(content, agent_id, sequence, namespace, sources)
-    body = content + frames.compress(_id_chunks(block_id, columns.rows))
+    body = [*content, *_id_frames(block_id, columns.rows)]
     header = Header(
         block_id=block_id,
         agent_id=agent_id,
@@ -167,16 +171,18 @@ def seal(
     return pack(header, body)
 
 
-def pack(header: Header, body: Buffer) -> bytes:
+def pack(header: Header, body: Sequence[Frame]) -> bytes:
     """The bytes of a block of this header and these frames."""
     text = _encode_header(header)
+    parts = [part for frame in body for part in frame]
+    checksums = b"".join(frame.checksum for frame in body)
     return b"".join(
         (
             START.pack(MAGIC, header.format_version, len(text)),
             text,
             HEADER_CRC.pack(zlib.crc32(text)),
-            BODY_START.pack(len(body), frames.checksum(body)),
-            body,
+            BODY_START.pack(sum(map(len, parts)), frames.checksum(checksums)),
+            *parts,
         )
     )
 
@@ -187,7 +193,7 @@ def parse_header(data: Buffer) -> tuple[Header, int]:
     magic, version, length = _unpack(START, view, 0)
     if magic != MAGIC:
         raise BlockDamaged("cannot read block: it does not start as one")
-    if version != FORMAT_VERSION:
+    if version not in FORMATS:
         raise BlockDamaged(f"cannot read block: format version {version}", "upgrade this program")
     end = START.size + length
     if length > MAX_HEADER_BYTES or end > len(view):
@@ -196,7 +202,7 @@ def parse_header(data: Buffer) -> tuple[Header, int]:
     (crc,) = _unpack(HEADER_CRC, view, end)
     if zlib.crc32(text) != crc:
         raise BlockDamaged("cannot read block: checksum of the header differs")
-    return _decode_header(bytes(text)), end + HEADER_CRC.size
+    return _decode_header(bytes(text), version), end + HEADER_CRC.size
 
 
 def _unpack(form: struct.Struct, view: memoryview, position: int) -> tuple[Any, ...]:
@@ -213,28 +219,30 @@ def _rules_version() -> int:
 
 
 def _block_id(
-    content: Buffer, agent_id: str, sequence: int, namespace: str, sources: tuple[Source, ...]
+    content: Sequence[Frame], agent_id: str, sequence: int, namespace: str, sources: tuple[Source, ...]
 ) -> bytes:
+    """Over the content by its checksums: whoever makes a block can give it any id, so nothing stronger helps."""
     identity = [agent_id, sequence, namespace, [list(asdict(source).values()) for source in sources]]
     text = json.dumps(identity, separators=(",", ":")).encode("ascii")
     digest = hashlib.blake2b(struct.pack("<Q", len(text)), digest_size=16)
     digest.update(text)
-    digest.update(content)
+    for frame in content:
+        digest.update(frame.checksum)
     return digest.digest()
 
 
-def _id_chunks(block_id: bytes, rows: int) -> tuple[bytes, ...]:
+def _id_frames(block_id: bytes, rows: int) -> tuple[Frame, ...]:
     """The native columns `block_id` and `row`."""
+    id_column = column_start(*schema.BLOCK_COLUMNS[0]) + block_id * rows
+    return (*frames.compress([id_column]), *_row_frames(rows))
+
+
+@lru_cache(maxsize=2)  # full blocks mostly have the same number of rows
+def _row_frames(rows: int) -> tuple[Frame, ...]:
     numbers = array("I", range(rows))
     if sys.byteorder == "big":
         numbers.byteswap()
-    (id_name, id_type), (row_name, row_type) = schema.BLOCK_COLUMNS
-    return (
-        column_start(id_name, id_type),
-        block_id * rows,
-        column_start(row_name, row_type),
-        numbers.tobytes(),
-    )
+    return tuple(frames.compress([column_start(*schema.BLOCK_COLUMNS[1]) + numbers.tobytes()]))
 
 
 def column_start(name: str, type_: str) -> bytes:
@@ -260,9 +268,9 @@ def _encode_header(header: Header) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
-def _decode_header(text: bytes) -> Header:
+def _decode_header(text: bytes, format_version: int) -> Header:
     try:
-        fields = json.loads(text)
+        fields = {**json.loads(text), "format_version": format_version}
         fields["block_id"] = bytes.fromhex(fields["block_id"])
         fields["columns"] = tuple((_column_name(name), type_) for name, type_ in fields["columns"])
         fields["sources"] = tuple(Source(**source) for source in fields["sources"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from clickhouse_cityhash.cityhash import CityHash128
 from lz4 import block as lz4
@@ -17,13 +17,22 @@ from lz4 import block as lz4
 from storage.errors import BlockDamaged
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Piece: TypeAlias = Buffer | tuple[Buffer, int]  # data, or data that is one LZ4 block already and its unpacked size
 
 LZ4_METHOD = 0x82
 HEADER = struct.Struct("<BII")  # method, size with this header, size of the data within
 CHECKSUM = struct.Struct("<QQ")
 OVERHEAD = CHECKSUM.size + HEADER.size
 FRAME_BYTES = 1 << 20  # what ClickHouse itself cuts at; large enough for LZ4, small enough for a cache
+DIRECT_BYTES = 64 << 10  # a piece of so much is compressed where it lies, smaller ones are put together first
 MAX_FRAME_BYTES = 1 << 30  # what ClickHouse refuses beyond
+
+
+class Frame(NamedTuple):
+    """One frame: its checksum and what that is over."""
+
+    checksum: bytes
+    body: bytes
 
 
 def checksum(data: Buffer) -> bytes:
@@ -33,14 +42,33 @@ def checksum(data: Buffer) -> bytes:
     return CHECKSUM.pack(value >> 64, value & 0xFFFFFFFFFFFFFFFF)
 
 
-def compress(chunks: Iterable[Buffer], frame_bytes: int = FRAME_BYTES) -> bytes:
-    """The chunks, one after another, as frames of up to `frame_bytes` of data each."""
-    return b"".join(_frames(chunks, frame_bytes))
+def compress(pieces: Iterable[Piece], frame_bytes: int = FRAME_BYTES) -> Iterator[Frame]:
+    """The pieces, one after another, as frames of up to `frame_bytes` of data each."""
+    small: list[Buffer] = []
+    size = 0
+    for piece in pieces:
+        whole = isinstance(piece, tuple) or len(piece) >= DIRECT_BYTES
+        if small and (whole or size >= frame_bytes):
+            yield from _cut(b"".join(small), frame_bytes)
+            small, size = [], 0
+        if isinstance(piece, tuple):
+            yield _packed(*piece)
+        elif whole:
+            yield from _cut(piece, frame_bytes)
+        else:
+            small.append(piece)
+            size += len(piece)
+    yield from _cut(b"".join(small), frame_bytes)
 
 
 def frame(data: Buffer) -> bytes:
     """One frame that holds all of the data."""
-    return b"".join(_frame(data))
+    return b"".join(_packed(lz4.compress(data, store_size=False), len(data)))
+
+
+def join(frames: Iterable[Frame]) -> bytes:
+    """Frames as they are written and sent."""
+    return b"".join(part for one in frames for part in one)
 
 
 def decompress(frames: Buffer) -> bytes:
@@ -48,43 +76,34 @@ def decompress(frames: Buffer) -> bytes:
     return b"".join(_unpack(memoryview(frames)))
 
 
-def verify(frames: Buffer) -> int:
-    """How many bytes of data are in a run of frames, without unpacking them; BlockDamaged as `decompress`."""
-    return sum(data_size for _, data_size in _checked(memoryview(frames)))
+def verify(frames: Buffer) -> tuple[int, bytes]:
+    """How many bytes of data are in a run of frames, without unpacking them, and the frames' checksums.
+
+    BlockDamaged as `decompress`.
+    """
+    found = [(size, checksum) for _, size, checksum in _checked(memoryview(frames))]
+    return sum(size for size, _ in found), b"".join(checksum for _, checksum in found)
 
 
-def _frames(chunks: Iterable[Buffer], frame_bytes: int) -> Iterator[bytes]:
-    pending = bytearray()
-    for chunk in chunks:
-        view = memoryview(chunk).cast("B")
-        if pending:
-            missing = frame_bytes - len(pending)
-            pending += view[:missing]
-            view = view[missing:]
-            if len(pending) == frame_bytes:
-                yield from _frame(pending)
-                pending = bytearray()
-        whole = len(view) - len(view) % frame_bytes
-        for start in range(0, whole, frame_bytes):
-            yield from _frame(view[start : start + frame_bytes])
-        pending += view[whole:]
-    if pending:
-        yield from _frame(pending)
+def _cut(data: Buffer, frame_bytes: int) -> Iterator[Frame]:
+    view = memoryview(data)
+    for start in range(0, len(view), frame_bytes):
+        part = view[start : start + frame_bytes]
+        yield _packed(lz4.compress(part, store_size=False), len(part))
 
 
-def _frame(data: Buffer) -> tuple[bytes, bytes]:
-    packed = lz4.compress(data, store_size=False)
-    body = HEADER.pack(LZ4_METHOD, HEADER.size + len(packed), len(data)) + packed
-    return checksum(body), body
+def _packed(packed: Buffer, data_size: int) -> Frame:
+    body = b"".join((HEADER.pack(LZ4_METHOD, HEADER.size + len(packed), data_size), packed))
+    return Frame(checksum(body), body)
 
 
 def _unpack(view: memoryview) -> Iterator[bytes]:
-    for packed, data_size in _checked(view):
+    for packed, data_size, _ in _checked(view):
         yield lz4.decompress(packed, uncompressed_size=data_size)
 
 
-def _checked(view: memoryview) -> Iterator[tuple[memoryview, int]]:
-    """The packed data of each frame and its unpacked size."""
+def _checked(view: memoryview) -> Iterator[tuple[memoryview, int, bytes]]:
+    """The packed data of each frame, its unpacked size and its checksum."""
     position = 0
     while position < len(view):
         start = position + CHECKSUM.size
@@ -94,7 +113,8 @@ def _checked(view: memoryview) -> Iterator[tuple[memoryview, int]]:
         body = view[start : start + size]
         if method != LZ4_METHOD or size < HEADER.size or data_size > MAX_FRAME_BYTES or len(body) < size:
             raise BlockDamaged(f"cannot read frame at byte {position}: not a whole lz4 frame")
-        if checksum(body) != view[position:start]:
+        expected = bytes(view[position:start])
+        if checksum(body) != expected:
             raise BlockDamaged(f"cannot read frame at byte {position}: checksum differs")
-        yield body[HEADER.size :], data_size
+        yield body[HEADER.size :], data_size, expected
         position = start + size

@@ -144,6 +144,14 @@ def test_logfmt() -> None:
     assert lexer.Columns().fields(b"just some words", "logfmt") is None
 
 
+def test_a_line_of_more_fields_than_are_kept_is_text_and_whole() -> None:
+    for fields, structured in ((4096, True), (4097, False)):
+        pairs = b" ".join(b"k%d=1" % i for i in range(fields))
+        assert (lexer.Columns().fields(pairs, "logfmt") is not None) is structured
+        members = b",".join(b'"k%d":1' % i for i in range(fields))
+        assert (lexer.Columns().fields(b"{" + members + b"}") is not None) is structured
+
+
 @given(st.text(max_size=50))
 def test_the_shard_is_zlibs_crc(key: str) -> None:
     data = key.encode("utf-8", "surrogatepass")

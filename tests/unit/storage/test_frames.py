@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
-from itertools import pairwise
+from typing import Any
 
 import pytest
 from clickhouse_cityhash.cityhash import CityHash128
@@ -14,16 +14,21 @@ from storage.errors import BlockDamaged
 from storage.native import frames
 
 
+def compress(pieces: list[Any], frame_bytes: int = frames.FRAME_BYTES) -> bytes:
+    return frames.join(frames.compress(pieces, frame_bytes))
+
+
 @given(st.lists(st.binary(max_size=300)), st.integers(1, 128))
 def test_round_trip(chunks: list[bytes], frame_bytes: int) -> None:
-    assert frames.decompress(frames.compress(chunks, frame_bytes)) == b"".join(chunks)
+    assert frames.decompress(compress(chunks, frame_bytes)) == b"".join(chunks)
 
 
-@given(st.binary(max_size=500), st.lists(st.integers(0, 500), max_size=5), st.integers(1, 100))
-def test_cuts_between_chunks_do_not_show(data: bytes, cuts: list[int], frame_bytes: int) -> None:
-    edges = [0, *sorted(cuts), len(data)]
-    chunks = [data[start:end] for start, end in pairwise(edges)]
-    assert frames.compress(chunks, frame_bytes) == frames.compress([data], frame_bytes)
+def test_large_pieces_small_ones_and_packed_ones_keep_their_order() -> None:
+    pieces = [b"a" * 10, os.urandom(frames.DIRECT_BYTES), b"b", b"c", bytes(3 * frames.FRAME_BYTES), b"d"]
+    packed = [(lz4.compress(piece, store_size=False), len(piece)) for piece in pieces]
+    mixed = [*pieces[:2], *packed[2:5], pieces[5]]
+    for given_pieces in (pieces, packed, mixed):
+        assert frames.decompress(compress(given_pieces)) == b"".join(pieces)
 
 
 def test_layout_of_one_frame() -> None:
@@ -35,7 +40,7 @@ def test_layout_of_one_frame() -> None:
 
 
 def test_frames_hold_no_more_than_asked() -> None:
-    stream = frames.compress([os.urandom(10_000)], 4096)
+    stream = compress([os.urandom(10_000)], 4096)
     sizes = []
     position = 0
     while position < len(stream):
@@ -47,11 +52,11 @@ def test_frames_hold_no_more_than_asked() -> None:
 
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
 def test_any_buffer_is_taken(buffer: type) -> None:
-    assert frames.decompress(buffer(frames.compress([buffer(b"abc" * 1000)]))) == b"abc" * 1000
+    assert frames.decompress(buffer(compress([buffer(b"abc" * 1000)]))) == b"abc" * 1000
 
 
 def test_every_changed_byte_is_found() -> None:
-    stream = bytearray(frames.compress([b"some lines of a log\n" * 20], 150))
+    stream = bytearray(compress([b"some lines of a log\n" * 20], 150))
     for position in range(len(stream)):
         stream[position] ^= 0x40
         with pytest.raises(BlockDamaged):
