@@ -259,19 +259,20 @@ cdef class Columns:
         cdef nv_field fields[256]
         cdef nv_source source
         cdef size_t n = data.shape[0], taken
-        cdef bytes service_bytes = service.encode(), host_bytes = host.encode(), key, value
+        cdef bytes spare = bytes(NV_PADDING), key, value
+        cdef bytes service_bytes = service.encode() + spare, host_bytes = host.encode() + spare
         padded = []
         items = [] if not tags else [(k.encode(), v.encode()) for k, v in tags.items()]
         if len(items) > _MAX_TAGS:
             raise ValueError(f"cannot add {len(items)} tags to every line; at most {_MAX_TAGS} are possible")
         for i in range(len(items)):
-            key, value = items[i][0], items[i][1] + bytes(NV_PADDING)
+            key, value = items[i][0], items[i][1] + spare
             padded.append(value)
             fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
             fields[i].value.p = <const uint8_t *><char *>value
             fields[i].value.n = len(value) - NV_PADDING
-        source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes)
-        source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes)
+        source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes) - NV_PADDING
+        source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes) - NV_PADDING
         source.tags = fields
         source.tag_count = len(items)
         source.received = received_ns

@@ -60,7 +60,7 @@ static int dictionary_find(nv_dictionary *d, nv_string s, uint32_t *index)
             return 1;
         }
     }
-    if (!nv_append_string(&d->strings, s.p, s.n))
+    if (!nv_append_string(&d->strings, s.p, s.n) || !nv_reserve(&d->strings, NV_SPARE))
         return 0;
     entry e = {hash, d->strings.length - s.n, s.n};
     if (!nv_append(&d->entries, &e, sizeof e))
@@ -77,14 +77,26 @@ static void dictionary_clear(nv_dictionary *d)
         memset(d->slots, 0, (d->mask + 1) * sizeof *d->slots);
 }
 
+static inline int is_entry(const nv_dictionary *d, const entry *e, nv_string s)
+{
+    return e->length == s.n && nv_same(d->strings.data + e->at, s.p, s.n);
+}
+
+/* The string must be followed by NV_SPARE readable bytes. */
 static int low_cardinality_add(nv_low_cardinality *c, nv_string s)
 {
-    if (c->dictionary.count) { /* as in the row before, most often */
-        const entry *e = (const entry *)c->dictionary.entries.data + c->last;
-        if (e->length == s.n && !memcmp(c->dictionary.strings.data + e->at, s.p, s.n))
-            return nv_append_u32(&c->index, c->last);
-    }
-    return dictionary_find(&c->dictionary, s, &c->last) && nv_append_u32(&c->index, c->last);
+    nv_dictionary *d = &c->dictionary;
+    const entry *entries = (const entry *)d->entries.data;
+    if (d->count && is_entry(d, &entries[c->last], s)) /* as in the row before, most often */
+        return nv_append_u32(&c->index, c->last);
+    uint32_t *seen = &c->seen[nv_glance(s.p, s.n) % NV_LOW_SEEN];
+    if (*seen < d->count && is_entry(d, &entries[*seen], s))
+        c->last = *seen;
+    else if (dictionary_find(d, s, &c->last))
+        *seen = c->last;
+    else
+        return 0;
+    return nv_append_u32(&c->index, c->last);
 }
 
 /* The header word: index width in the low byte, "has its own keys" and "needs a new dictionary". */
@@ -211,6 +223,16 @@ nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
     if (k->last)
         k->last->next = k->slots[at];
     return k->last = k->slots[at];
+}
+
+nv_key *nv_key_seen(nv_columns *c, const uint8_t *p, size_t n)
+{
+    nv_keys *k = &c->keys;
+    nv_key **seen = &k->seen[nv_glance(p, n) % NV_SEEN], *key = *seen;
+    if (!key || key->length != n || !nv_same(p, key->name, n))
+        return *seen = nv_key_of(c, p, n);
+    k->last->next = key;
+    return k->last = key;
 }
 
 /* ---- rows ---- */

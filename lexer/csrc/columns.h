@@ -18,10 +18,13 @@ typedef struct {
     nv_buffer entries; /* nv_entry */
 } nv_dictionary;
 
+#define NV_LOW_SEEN 256 /* values that a glance finds */
+
 typedef struct {
     nv_dictionary dictionary;
     nv_buffer index; /* uint32 a row */
     uint32_t last;   /* the row before's */
+    uint32_t seen[NV_LOW_SEEN];
 } nv_low_cardinality;
 
 /* One tag of one row: where its key stands in the shard's dictionary. The rows of a shard's tags only grow. */
@@ -52,10 +55,13 @@ typedef struct nv_key {
     uint8_t name[];        /* then a quote, and NV_SPARE bytes more */
 } nv_key;
 
+#define NV_SEEN 1024 /* keys that a glance finds */
+
 typedef struct {
     nv_key **slots;
     uint32_t mask, count;
     nv_key *last; /* what was asked for last; never NULL once there is a key */
+    nv_key *seen[NV_SEEN];
 } nv_keys;
 
 typedef struct {
@@ -94,7 +100,8 @@ typedef struct {
 /* One event, before it is a row. Its tags are the columns' fields. */
 typedef struct {
     int64_t time;
-    nv_string level, service, host, message, trace, span;
+    nv_string level, service, host; /* followed by NV_SPARE readable bytes, as fields are */
+    nv_string message, trace, span;
     uint64_t fingerprint;
 } nv_event;
 
@@ -104,6 +111,9 @@ void nv_columns_reset(nv_columns *c);
 
 /* The entry of a key, made if there is none; NULL where memory ran out. */
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n);
+
+/* The same for a name that NV_SPARE readable bytes follow. */
+nv_key *nv_key_seen(nv_columns *c, const uint8_t *p, size_t n);
 
 /* Note a field of the line at hand; of a key that comes twice the last value holds. 0 where there are too many. */
 static inline int nv_add_field(nv_columns *c, nv_key *key, nv_string value)

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 static inline uint64_t nv_load64(const uint8_t *p)
 {
@@ -73,6 +76,26 @@ static inline uint64_t nv_hash(const uint8_t *p, size_t n)
     }
     h = nv_fold(a ^ NV_SEED_C, b ^ h);
     return nv_fold(h ^ NV_SEED_A, NV_SEED_B);
+}
+
+/* Whether n bytes stand at both places, each followed by 16 readable bytes: short ones are compared without a call. */
+static inline int nv_same(const uint8_t *a, const uint8_t *b, size_t n)
+{
+#if defined(__SSE2__)
+    if (n <= 16) {
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
+        return !(~(unsigned)_mm_movemask_epi8(same) << (16 - n) & 0xffff);
+    }
+#endif
+    return !memcmp(a, b, n);
+}
+
+/* A quick number for n bytes, followed by 8 readable ones: for caches whose entries are compared. */
+static inline uint32_t nv_glance(const uint8_t *p, size_t n)
+{
+    uint64_t first = nv_load64(p);
+    first = n < 8 ? first << (8 * (8 - n)) % 64 : first ^ nv_load64(p + n - 8) * 3;
+    return (uint32_t)((first + n) * NV_SEED_A >> 40);
 }
 
 /* CRC-32 (IEEE 802.3, as zlib's crc32): picks the shard of a tag key. */

@@ -205,28 +205,16 @@ static int is_tags(const json *j, int depth)
     return j->store && depth == 1 && path->length == 4 && !memcmp(path->data, "tags", 4);
 }
 
-/* Whether n bytes stand at p; both are followed by NV_SPARE readable bytes. */
-static inline int begins(const uint8_t *p, const uint8_t *name, size_t n)
-{
-#if defined(__SSE2__)
-    if (n <= 16) {
-        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)name));
-        return !(~(unsigned)_mm_movemask_epi8(same) << (16 - n) & 0xffff);
-    }
-#endif
-    return !memcmp(p, name, n);
-}
-
 /* The key whose name starts at p, unescaped: most often the one that came after the last one before. */
 static inline nv_key *key_at(nv_columns *c, const uint8_t *p, const uint8_t **end)
 {
     nv_key *key = c->keys.last;
-    if (key && (key = key->next)->plain && begins(p, key->name, key->length + 1)) {
+    if (key && (key = key->next)->plain && nv_same(p, key->name, key->length + 1)) {
         *end = p + key->length;
         return c->keys.last = key;
     }
     *end = plain_end(p);
-    return **end == '"' ? nv_key_of(c, p, (size_t)(*end - p)) : NULL;
+    return **end == '"' ? nv_key_seen(c, p, (size_t)(*end - p)) : NULL;
 }
 
 /*

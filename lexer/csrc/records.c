@@ -8,15 +8,12 @@
 #define EARLIEST (INT64_C(631152000) * NV_SECOND) /* 1990: what claims to be older has a broken clock */
 #define CLAIM_ROOM (24 + NV_SPARE)
 
-static nv_string literal(const char *s)
-{
-    return (nv_string){(const uint8_t *)s, strlen(s)};
-}
-
 static nv_string level_text(nv_level level)
 {
-    return literal(NV_LEVEL_NAMES[level]);
+    return (nv_string){(const uint8_t *)NV_LEVEL_NAMES[level], strlen(NV_LEVEL_NAMES[level])};
 }
+
+static const nv_string NOTHING = {(const uint8_t[NV_SPARE]){0}, 0};
 
 /* ---- times ---- */
 
@@ -125,7 +122,7 @@ static void add_text(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
 {
     char claim[CLAIM_ROOM];
     nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
-    e.trace = e.span = literal("");
+    e.trace = e.span = NOTHING;
     nv_lex(p, n, source->received, NV_WANT_ALL, &c->lexed);
     note(c);
     e.level = level_text(c->lexed.level);
@@ -170,7 +167,7 @@ static void take_roles(nv_columns *c, const nv_source *source, nv_event *e, int6
 static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
-    nv_event e = {.level = literal("")};
+    nv_event e = {.level = NOTHING};
     int64_t time = NV_NO_TIME;
     take_roles(c, source, &e, &time);
     if (!e.message.p)

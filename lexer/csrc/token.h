@@ -26,7 +26,8 @@ typedef enum {
     NV_LEVEL_CRITICAL, NV_LEVEL_FATAL, NV_LEVELS
 } nv_level;
 
-extern const char *const NV_LEVEL_NAMES[NV_LEVELS];
+#define NV_LEVEL_ROOM 48 /* a name, and what may be read past it */
+extern const char NV_LEVEL_NAMES[NV_LEVELS][NV_LEVEL_ROOM];
 
 /* The level that a whole word names, in any case ("WARNING", "err", "I"): NV_LEVEL_NONE if none does. */
 nv_level nv_level_word(const uint8_t *p, const uint8_t *end);

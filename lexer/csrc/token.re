@@ -6,7 +6,7 @@ const char *const NV_KIND_NAMES[NV_KINDS] = {
     "value", "time", "quantity",
 };
 
-const char *const NV_LEVEL_NAMES[NV_LEVELS] = {
+const char NV_LEVEL_NAMES[NV_LEVELS][NV_LEVEL_ROOM] = {
     "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal",
 };
 
