@@ -17,7 +17,7 @@ def hash64(text: bytes) -> int:
     """The hash that makes a fingerprint out of a template's text."""
 
 def simd_ways() -> list[str]:
-    """The ways to classify bytes that this processor has: "scalar", "baseline", and "avx2" where it is."""
+    """The ways to classify bytes that this processor has: "scalar", "baseline", then "avx2" and "avx512"."""
 
 def choose_simd(way: str) -> None:
     """Classify bytes in one of `simd_ways`, or "auto": the best. All give the same. For tests and benchmarks."""

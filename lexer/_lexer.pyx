@@ -11,7 +11,7 @@ cdef extern from "hash.h" nogil:
     uint64_t nv_hash(const uint8_t *p, size_t n)
 
 cdef extern from "classes.h" nogil:
-    int nv_classify_has_avx2()
+    int nv_classify_has(int way)
     void nv_classify_choose(int way)
     enum:
         NV_LOOK
@@ -139,12 +139,15 @@ def hash64(bytes text not None):
     return nv_hash(<const uint8_t *><char *>text, len(text))
 
 
+_WAYS = ("auto", "scalar", "baseline", "avx2", "avx512")
+
+
 def simd_ways():
-    return ["scalar", "baseline"] + (["avx2"] if nv_classify_has_avx2() else [])
+    return [name for way, name in enumerate(_WAYS) if way and nv_classify_has(way)]
 
 
 def choose_simd(str way):
-    nv_classify_choose(("auto", "scalar", "baseline", "avx2").index(way))
+    nv_classify_choose(_WAYS.index(way))
 
 
 cdef class Lexer:

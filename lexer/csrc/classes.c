@@ -129,9 +129,30 @@ static void classify_sse2(const uint8_t *p, size_t n, nv_bitmaps *out)
     close_maps(out, blocks);
 }
 
-int nv_classify_has_avx2(void)
+int nv_classify_has(nv_simd way)
 {
-    return __builtin_cpu_supports("avx2");
+    if (way == NV_SIMD_AVX512)
+        return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+    return way != NV_SIMD_AVX2 || __builtin_cpu_supports("avx2");
+}
+
+/* One look into the table for 64 bytes at once. */
+__attribute__((target("avx512vbmi,avx512bw"))) static void classify_avx512(const uint8_t *p, size_t n, nv_bitmaps *out)
+{
+    const __m512i low = _mm512_loadu_si512(CLASS), high = _mm512_loadu_si512(CLASS + 64);
+    size_t blocks = (n + 63) / 64;
+    for (size_t b = 0; b < blocks; b++) {
+        __m512i v = _mm512_loadu_si512(p + b * 64);
+        __mmask64 past = _mm512_movepi8_mask(v);
+        __m512i c = _mm512_maskz_permutex2var_epi8(~past, low, v, high);
+        out->chunk[b] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(CHUNK)) | past;
+        out->digit[b] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(DIGIT));
+        out->mark[b] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(MARK));
+        out->dot[b] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(DOT));
+        out->colon[b] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(COLON));
+    }
+    mask_last(out, n, blocks);
+    close_maps(out, blocks);
 }
 
 __attribute__((target("avx2"))) static inline uint64_t bits(__m256i low, __m256i high)
@@ -183,9 +204,9 @@ __attribute__((target("avx2"))) static void classify_avx2(const uint8_t *p, size
     close_maps(out, blocks);
 }
 #else
-int nv_classify_has_avx2(void)
+int nv_classify_has(nv_simd way)
 {
-    return 0;
+    return way != NV_SIMD_AVX2 && way != NV_SIMD_AVX512;
 }
 
 static void classify_sse2(const uint8_t *p, size_t n, nv_bitmaps *out)
@@ -197,14 +218,21 @@ static void classify_avx2(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
     classify_scalar(p, n, out);
 }
+
+static void classify_avx512(const uint8_t *p, size_t n, nv_bitmaps *out)
+{
+    classify_scalar(p, n, out);
+}
 #endif
 
 static nv_simd chosen = NV_SIMD_AUTO;
 
 void nv_classify_choose(nv_simd way)
 {
-    if (way == NV_SIMD_AUTO || (way == NV_SIMD_AVX2 && !nv_classify_has_avx2()))
-        way = nv_classify_has_avx2() ? NV_SIMD_AVX2 : NV_SIMD_BASELINE;
+    if (way == NV_SIMD_AUTO)
+        way = NV_SIMD_WAYS - 1;
+    while (!nv_classify_has(way))
+        way--;
     chosen = way;
 }
 
@@ -212,7 +240,9 @@ void nv_classify(const uint8_t *p, size_t n, nv_bitmaps *out)
 {
     if (__builtin_expect(chosen == NV_SIMD_AUTO, 0))
         nv_classify_choose(NV_SIMD_AUTO);
-    if (chosen == NV_SIMD_AVX2)
+    if (chosen == NV_SIMD_AVX512)
+        classify_avx512(p, n, out);
+    else if (chosen == NV_SIMD_AVX2)
         classify_avx2(p, n, out);
     else if (chosen == NV_SIMD_BASELINE)
         classify_sse2(p, n, out);

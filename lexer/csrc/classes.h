@@ -14,6 +14,7 @@ typedef struct {
     uint64_t mark[NV_BLOCKS + 1];    /* / \ @ = : what makes a chunk worth a look though it holds no digit */
     uint64_t dot[NV_BLOCKS + 1];
     uint64_t colon[NV_BLOCKS + 1];
+    uint64_t trigger[NV_BLOCKS];     /* where the walk stops; made of the others */
 } nv_bitmaps;
 
 /* Fill the maps for n <= NV_LOOK bytes; reads up to NV_PADDING bytes past them. Bits past n are zero. */
@@ -23,9 +24,9 @@ void nv_classify(const uint8_t *p, size_t n, nv_bitmaps *out);
  * The ways to do it, with equal results (tested): nv_classify takes the best that the processor has. BASELINE is
  * what every processor of the kind has (SSE2 on x86-64, else SCALAR).
  */
-typedef enum { NV_SIMD_AUTO, NV_SIMD_SCALAR, NV_SIMD_BASELINE, NV_SIMD_AVX2 } nv_simd;
+typedef enum { NV_SIMD_AUTO, NV_SIMD_SCALAR, NV_SIMD_BASELINE, NV_SIMD_AVX2, NV_SIMD_AVX512, NV_SIMD_WAYS } nv_simd;
 
-int nv_classify_has_avx2(void);
+int nv_classify_has(nv_simd way);
 
 /* For tests and benchmarks. */
 void nv_classify_choose(nv_simd way);

@@ -38,13 +38,14 @@ static inline int is_letter(uint8_t c) { return (uint8_t)((c | 32) - 'a') < 26; 
 
 static inline void put(walk *w, const uint8_t *p, size_t n)
 {
-    if (n <= 32) { /* room for an over-long copy is kept at both ends */
-        memcpy(w->text, p, 16);
-        memcpy(w->text + 16, p + 16, 16);
-    } else {
-        memcpy(w->text, p, n);
-    }
+    uint8_t *to = w->text;
     w->text += n;
+    do { /* room for an over-long copy is kept at both ends */
+        memcpy(to, p, 16);
+        memcpy(to + 16, p + 16, 16);
+        to += 32;
+        p += 32;
+    } while (to < w->text);
 }
 
 /* Between two variables that follow one another only these may stand: a list of values is one variable. */
@@ -95,8 +96,11 @@ static inline uint32_t chunk_end(const nv_bitmaps *maps, uint32_t at)
     return b * 64 + (uint32_t)__builtin_ctzll(gaps);
 }
 
-/* A colon between digits, as in times and ports, is inside its chunk. */
-static void join_colons(nv_bitmaps *maps, uint32_t blocks)
+/*
+ * A colon between digits, as in times and ports, is inside its chunk. The walk stops at digits, marks and dots
+ * between letters.
+ */
+static void join_maps(nv_bitmaps *maps, uint32_t blocks)
 {
     uint64_t before = 0;
     for (uint32_t b = 0; b < blocks; b++) {
@@ -104,6 +108,8 @@ static void join_colons(nv_bitmaps *maps, uint32_t blocks)
         uint64_t right = digit >> 1 | maps->digit[b + 1] << 63;
         maps->chunk[b] |= maps->colon[b] & left & right;
         before = digit >> 63;
+        uint64_t letters = maps->chunk[b] & ~maps->dot[b];
+        maps->trigger[b] = digit | maps->mark[b] | (maps->dot[b] & letters << 1 & letters >> 1);
     }
 }
 
@@ -394,16 +400,14 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
     nv_bitmaps *maps = &out->maps;
     uint32_t blocks = (uint32_t)((looked + 63) / 64);
     nv_classify(p, looked, maps);
-    join_colons(maps, blocks);
+    join_maps(maps, blocks);
     if (want & NV_WANT_TIME) {
         w.seek_time = TIME_TRIES;
         time_at_start(&w);
     }
     uint32_t next = w.cursor;
     for (uint32_t b = next >> 6; b < blocks;) {
-        uint64_t letters = maps->chunk[b] & ~maps->dot[b];
-        uint64_t inner_dots = maps->dot[b] & letters << 1 & letters >> 1;
-        uint64_t triggers = (maps->digit[b] | maps->mark[b] | inner_dots) & (~UINT64_C(0) << (next & 63));
+        uint64_t triggers = maps->trigger[b] & (~UINT64_C(0) << (next & 63));
         if (!triggers) {
             next = ++b * 64;
             continue;

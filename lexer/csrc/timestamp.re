@@ -8,32 +8,47 @@ typedef struct {
     int afternoon;                                            /* 0 none, 1 AM, 2 PM */
 } fields;
 
-/* Days since 1970-01-01 in the proleptic Gregorian calendar, years counted from March. */
-static int64_t days_from_civil(int64_t year, int month, int day)
+static int is_leap(int year)
 {
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t of_era = year - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+    return year % 4 == 0 && (year % 100 || year % 400 == 0);
+}
+
+/* Days since 1970-01-01 in the proleptic Gregorian calendar, from 1600 on. */
+static int64_t days_from_civil(int year, int month, int day)
+{
+    static const int16_t before[13] = {0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    unsigned past = (unsigned)year - 1600;
+    unsigned leaps = (past + 3) / 4 - (past + 99) / 100 + (past + 399) / 400;
+    return (int64_t)past * 365 + leaps + before[month] + (month > 2 && is_leap(year)) + day - 1 - 135140;
 }
 
 static int days_in(int year, int month)
 {
     static const int8_t days[13] = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (month == 2 && (year % 4 || (year % 100 == 0 && year % 400)))
-        return 28;
-    return days[month];
+    return month == 2 && !is_leap(year) ? 28 : days[month];
 }
 
+/* The month that three letters name. Their last two tell months apart. */
 static int month_of(const uint8_t *p)
 {
-    static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
-    char low[3] = {(char)(p[0] | 32), (char)(p[1] | 32), (char)(p[2] | 32)};
-    for (int m = 0; m < 12; m++)
-        if (!memcmp(low, names + 3 * m, 3))
-            return m + 1;
-    return 0;
+    int month = 0;
+#define ENDS(a, b) ((a) << 8 | (b))
+    switch (ENDS(p[1] | 32, p[2] | 32)) {
+    case ENDS('a', 'n'): month = 1; break;
+    case ENDS('e', 'b'): month = 2; break;
+    case ENDS('a', 'r'): month = 3; break;
+    case ENDS('p', 'r'): month = 4; break;
+    case ENDS('a', 'y'): month = 5; break;
+    case ENDS('u', 'n'): month = 6; break;
+    case ENDS('u', 'l'): month = 7; break;
+    case ENDS('u', 'g'): month = 8; break;
+    case ENDS('e', 'p'): month = 9; break;
+    case ENDS('c', 't'): month = 10; break;
+    case ENDS('o', 'v'): month = 11; break;
+    case ENDS('e', 'c'): month = 12; break;
+    }
+#undef ENDS
+    return (p[0] | 32) == "?jfmamjjasond"[month] ? month : 0;
 }
 
 static int is_digit(uint8_t c)
@@ -189,6 +204,14 @@ static int full_width(const uint8_t *p, const uint8_t *end, int64_t *ns)
     return (int)(end - p);
 }
 
+static int settle(const fields *f, int64_t received, int64_t *ns)
+{
+    if (!valid(f))
+        return 0;
+    *ns = f->year ? nanoseconds(f, f->year) : most_recent(f, received);
+    return 1;
+}
+
 static int finish(const uint8_t *start, const uint8_t *end, const char *order, int64_t received, int64_t *ns)
 {
     fields f = {0};
@@ -200,15 +223,46 @@ static int finish(const uint8_t *start, const uint8_t *end, const char *order, i
             return 0;
         f.hour = f.hour % 12 + (f.afternoon == 2 ? 12 : 0);
     }
-    if (!valid(&f))
+    return settle(&f, received, ns) ? (int)(end - start) : 0;
+}
+
+/* hh:mm:ss at p, where it has its full width and the match ends with it or with a fraction; 0 where it has not. */
+static int full_time(const uint8_t *p, const uint8_t *end, fields *f)
+{
+    if (end - p < 8 || p[2] != ':' || p[5] != ':' || is_digit(*end))
         return 0;
-    *ns = f.year ? nanoseconds(&f, f.year) : most_recent(&f, received);
-    return (int)(end - start);
+    f->hour = two(p);
+    f->minute = two(p + 3);
+    f->second = two(p + 6);
+    return p + 8 == end || fraction(p + 9, &f->nanos) == end;
+}
+
+/* Jun  9 06:06:20: as syslog writes it. */
+static int syslog_date(const uint8_t *start, const uint8_t *end, int64_t received, int64_t *ns)
+{
+    fields f = {.month = month_of(start)};
+    if (start[6] != ' ' || !f.month || !full_time(start + 7, end, &f))
+        return finish(start, end, "BDhmsf", received, ns);
+    f.day = start[4] == ' ' ? start[5] - '0' : two(start + 4);
+    return settle(&f, received, ns) ? (int)(end - start) : 0;
+}
+
+/* 03-17 16:13:38.811: as Android writes it. */
+static int month_and_day(const uint8_t *start, const uint8_t *end, int64_t received, int64_t *ns)
+{
+    fields f = {.month = two(start), .day = two(start + 3)};
+    if (!full_time(start + 6, end, &f))
+        return finish(start, end, "MDhmsf", received, ns);
+    return settle(&f, received, ns) ? (int)(end - start) : 0;
 }
 
 /* 17/06/09: year first, as log4j writes it, unless only month first makes a date. */
 static int two_digit_date(const uint8_t *start, const uint8_t *end, int64_t received, int64_t *ns)
 {
+    fields f = {.month = two(start + 3), .day = two(start + 6)};
+    f.year = two(start) + (start[0] < '7' ? 2000 : 1900);
+    if (full_time(start + 9, end, &f) && settle(&f, received, ns))
+        return (int)(end - start);
     int taken = finish(start, end, "yMDhmsfz", received, ns);
     return taken ? taken : finish(start, end, "MDyhmsfz", received, ns);
 }
@@ -260,10 +314,10 @@ int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
     dd [ /-] month [ /-] year [ :T] time zone?                          { return finish(p, YYCURSOR, "DBYhmsfz", received, ns); }
     dd "." m2 "." year [ ] time zone?                                   { return finish(p, YYCURSOR, "DMYhmsfz", received, ns); }
     wday "," " " dd " " month " " year " " time zone?                   { return finish(p, YYCURSOR, "DBYhmsfz", received, ns); }
-    (wday " ")? month " "{1,2} dd " " time                              { return finish(p, YYCURSOR, "BDhmsf", received, ns); }
+    (wday " ")? month " "{1,2} dd " " time                              { return syslog_date(p, YYCURSOR, received, ns); }
     (wday " ")? month " "{1,2} dd " " time " " ([A-Z]{3,4} " ")? year / [^0-9A-Za-z:.] { return finish(p, YYCURSOR, "BDhmsfY", received, ns); }
     (wday " ")? month " "{1,2} dd ","? " " year ","? " " time (" "? [AaPp] 'm')? zone? { return finish(p, YYCURSOR, "BDYhmsfaz", received, ns); }
-    m2 [-.] d2 " " time                                                 { return finish(p, YYCURSOR, "MDhmsf", received, ns); }
+    m2 [-.] d2 " " time                                                 { return month_and_day(p, YYCURSOR, received, ns); }
     [IWEF] m2 d2 " " time                                               { return finish(p, YYCURSOR, "MDhmsf", received, ns); }
     d d m2 d2 " "{1,2} h1 ":" m ":" s                                   { return finish(p, YYCURSOR, "yMDhms", received, ns); }
     d d m2 d2 " " h2 m s / " "                                          { return finish(p, YYCURSOR, "yMDhms", received, ns); }
