@@ -51,12 +51,8 @@ static inline void put(walk *w, const uint8_t *p, size_t n)
 /* Between two variables that follow one another only these may stand: a list of values is one variable. */
 static inline int joins(const uint8_t *p, size_t n)
 {
-    if (n > 2)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != ' ' && p[i] != ',' && p[i] != ';' && p[i] != '|')
-            return 0;
-    return 1;
+    static const uint8_t between[256] = {[' '] = 1, [','] = 1, [';'] = 1, ['|'] = 1};
+    return n <= 2 && (between[p[0]] | (n < 1)) & (between[p[1]] | (n < 2));
 }
 
 static inline void variable(walk *w, uint32_t start, uint32_t end, nv_kind kind)
@@ -327,16 +323,12 @@ static nv_kind kind_of(const walk *w, uint32_t start, uint32_t *end)
     const nv_bitmaps *maps = &w->out->maps;
     const uint8_t *p = w->line + start, *stop = w->line + *end;
     nv_kind kind;
+    uint64_t digits = bits_between(maps->digit, start, *end), marks = bits_between(maps->mark, start, *end);
     if (!goes_on(stop)) {
-        if (is_digit(*p))
-            return NV_NUMBER;
-        if (!bits_between(maps->mark, start, *end) && *end - start <= 64) {
-            uint64_t digits = bits_between(maps->digit, start, *end);
-            if (digits)
-                return is_numbered_word(p, *end - start, digits) ? NV_WORD : NV_IDENT;
-            if (!may_be_host(maps, start, *end))
-                return NV_WORD;
-        }
+        if (digits & 1 || (digits && !marks && *end - start <= 64)) /* the first alone, or all by their bits */
+            return digits & 1 ? NV_NUMBER : is_numbered_word(p, *end - start, digits) ? NV_WORD : NV_IDENT;
+        if (!digits && !marks && *end - start <= 64 && !may_be_host(maps, start, *end))
+            return NV_WORD;
     }
     kind = nv_token(p, stop, &stop);
     *end = (uint32_t)((stop < w->end ? stop : w->end) - w->line);
