@@ -39,7 +39,16 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                [*NEVE, "serve", "--data", str(self.folder / "data"), "--listen", self.address, *self.options], stderr=out
+                [
+                    *NEVE,
+                    "serve",
+                    "--data",
+                    str(self.folder / "data"),
+                    "--listen",
+                    self.address,
+                    *self.options,
+                ],
+                stderr=out,
             )
         deadline = time.monotonic() + READY_SECONDS
         while not is_ready(self.client):

@@ -11,7 +11,7 @@ from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.namespaces import Namespaces
-from ingest.spool import DEFAULT_QUOTA_BYTES, Spool
+from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
 from storage.config import ClickHouseConfig
 from storage.hot import Hot
@@ -41,7 +41,7 @@ class GatewayState:
         self.namespaces = Namespaces(
             self.hot, settings.data_dir / "namespaces.json", create=settings.create_namespaces
         )
-        self.spool = Spool(self._folder.spool, settings.spool_quota_bytes)
+        self.spool = Spool(self._folder.spool, settings.spool_quota_bytes, KEEP_BYTES)
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
         self.committer = Committer(self.spool, self.ledger, self.counters)

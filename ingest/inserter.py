@@ -20,7 +20,7 @@ from ingest.attempts import Attempt, AttemptRecord, attempt_for
 from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.spool import Spool, SpoolEntry, verify
+from ingest.spool import Spool, SpoolEntry
 from storage.errors import (
     BlockDamaged,
     InsertRefused,
@@ -167,7 +167,7 @@ class Inserter:
 
     def _load(self, entry: SpoolEntry) -> Held | None:
         try:
-            return Held(entry, verify(entry, self._spool.read(entry)))
+            return Held(entry, self._spool.load(entry)[1])
         except BlockDamaged as error:
             self._dead_letters.take(self._spool, entry, error.message)
             self._counters.add("blocks_damaged")

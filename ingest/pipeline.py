@@ -35,6 +35,8 @@ FIRST_CONTACT_SECONDS = 15.0
 """How long `once` waits for a destination that never answered."""
 PATIENCE_SECONDS = 120.0
 """How long `once` waits for one that answered before: long enough for a restart."""
+AGENT_KEEP_BYTES = 12 << 20
+"""Of spooled blocks in memory too: the one or two that are sent next."""
 _TICK = 0.25
 
 
@@ -87,7 +89,7 @@ class Agent:
         with contextlib.ExitStack() as self._resources:
             self._state = self._resources.enter_context(StateFolder(settings.state))
             self._checkpoints = Checkpoints(self._state.checkpoints)
-            self.spool = Spool(self._state.spool, settings.quota_bytes)
+            self.spool = Spool(self._state.spool, settings.quota_bytes, AGENT_KEEP_BYTES)
             self._identity = self._recover()
             self._feeds = self._make_feeds()
             self._delivery = self._make_delivery()

@@ -15,7 +15,7 @@ import httpx
 from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.spool import Spool, SpoolEntry, verify
+from ingest.spool import Spool, SpoolEntry
 from storage.errors import BlockDamaged
 from storage.native.block import Header
 
@@ -109,13 +109,12 @@ class Shipper:
             raise
 
     def _ship(self, entry: SpoolEntry) -> None:
-        data = self._spool.read(entry)
         try:
-            header = verify(entry, data).header
+            data, block = self._spool.load(entry)
         except BlockDamaged as error:
             self._set_aside(entry, error.message, "blocks_damaged")
             return
-        answer = self._gateway.send(data)
+        header, answer = block.header, self._gateway.send(data)
         if answer.verdict in (Verdict.LATER, Verdict.BLOCKED):
             self._wait(answer)
             return

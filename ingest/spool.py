@@ -24,6 +24,8 @@ BLOCK_SUFFIX = ".block"
 DAMAGED_FOLDER = "damaged"
 DEFAULT_QUOTA_BYTES = 2 << 30
 """About an hour of 10,000 lines a second, compressed; a small server's disk still has room beside it."""
+KEEP_BYTES = 32 << 20
+"""Of the oldest blocks kept in memory too, as much as one INSERT sends: most need not be read and checked again."""
 FREE_RESERVE_BYTES = 16 << 20
 """Left free on the disk: checkpoints and ledgers must still be written for the spool to drain."""
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -83,9 +85,12 @@ class Spool:
     `twins` tells that recovery found two blocks of one sequence number: a copied folder wrote here.
     """
 
-    def __init__(self, folder: Path, quota_bytes: int = DEFAULT_QUOTA_BYTES) -> None:
+    def __init__(self, folder: Path, quota_bytes: int = DEFAULT_QUOTA_BYTES, keep_bytes: int = 0) -> None:
+        """`keep_bytes`: of blocks that were put and wait, kept in memory too."""
         self.folder = folder
         self.quota_bytes = quota_bytes
+        self.keep_bytes = keep_bytes
+        self._kept: dict[str, bytes] = {}
         self._entries: dict[str, SpoolEntry] = {}
         self._ids: set[bytes] = set()
         self._bytes = 0
@@ -137,12 +142,22 @@ class Spool:
             self._release(size)
             self._full = ""
             self._admit(entries)
+            self._keep(entries, [data for _, _, data in blocks])
             self._changed.notify_all()
         return entries
 
     def read(self, entry: SpoolEntry) -> bytes:
         """The bytes of a block as they were put. Raises OSError."""
         return (self.folder / entry.name).read_bytes()
+
+    def load(self, entry: SpoolEntry) -> tuple[bytes, SealedBlock]:
+        """A block as it was put, and its bytes. Raises OSError, and BlockDamaged where the disk changed it."""
+        with self._changed:
+            kept = self._kept.get(entry.name)
+        if kept is not None:
+            return kept, SealedBlock.trust(kept)
+        data = self.read(entry)
+        return data, verify(entry, data)
 
     def remove(self, entries: Iterable[SpoolEntry]) -> None:
         """Let go of blocks that are safe elsewhere.
@@ -221,6 +236,14 @@ class Spool:
             self._bytes += entry.size
             self._last_sequence = max(self._last_sequence, entry.sequence)
 
+    def _keep(self, entries: Iterable[SpoolEntry], blocks: Iterable[bytes]) -> None:
+        room = self.keep_bytes - sum(map(len, self._kept.values()))
+        for entry, data in zip(entries, blocks, strict=True):
+            if len(data) > room:
+                return  # what comes later is needed later
+            self._kept[entry.name] = data
+            room -= len(data)
+
     def _check_order(self, sequences: Sequence[int]) -> None:
         expected = [self.last_sequence, *sequences]
         if any(later <= earlier for earlier, later in pairwise(expected)):
@@ -228,6 +251,7 @@ class Spool:
 
     def _forget(self, entry: SpoolEntry) -> None:
         with self._changed:
+            self._kept.pop(entry.name, None)
             if self._entries.pop(entry.name, None) is not None:
                 self._ids.discard(entry.block_id)
                 self._bytes -= entry.size

@@ -75,7 +75,7 @@ class PlainColumns:
     def column_types(self) -> list[tuple[str, str]]:
         return [(name, type_) for name, type_, _ in self.encoded]
 
-    def chunks(self, min_packed: int | None = None) -> list[bytes]:
+    def chunks(self, min_packed: int | None = None) -> list[bytes]:  # noqa: ARG002 - it packs nothing
         return [string(name) + string(type_) + b"\0" + data for name, type_, data in self.encoded]
 
     def templates(self) -> list[tuple[int, bytes]]:

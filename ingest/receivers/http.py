@@ -6,7 +6,6 @@ the ledger's window.
 
 import asyncio
 import queue
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ingest.batch import DEFAULT_NAMESPACE, MAX_BYTES, MAX_ROWS, Format, Labels
+from ingest.batch import DEFAULT_NAMESPACE, MAX_BYTES, MAX_ROWS, Format, Labels, add_lines
 from ingest.committer import REQUEST_AGENT, Submission
 from ingest.receivers.body import gateway_of, read_body
 from ingest.receivers.encodings import decode

@@ -12,6 +12,7 @@ from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.spool import Spool
 from storage.hot import Hot
+from storage.native import frames
 from storage.native.block import SealedBlock, pack
 
 Make = Callable[..., SealedBlock]
@@ -60,7 +61,7 @@ class Setting:
 
 
 def whole(block: SealedBlock) -> bytes:
-    return pack(block.header, bytes(block.frames))
+    return pack(block.header, frames.split(block.frames))
 
 
 def events(first: int, count: int) -> list[dict[str, Any]]:

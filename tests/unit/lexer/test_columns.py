@@ -21,7 +21,9 @@ def columns_of(rows: list[list[str]], shards: int) -> lexer.Columns:
 
 
 def plain(pieces: list[Any]) -> bytes:
-    return b"".join(lz4.decompress(p[0], uncompressed_size=p[1]) if isinstance(p, tuple) else p for p in pieces)
+    return b"".join(
+        lz4.decompress(p[0], uncompressed_size=p[1]) if isinstance(p, tuple) else p for p in pieces
+    )
 
 
 keys = st.sampled_from([f"key{i}" for i in range(12)])
