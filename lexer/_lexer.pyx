@@ -27,6 +27,7 @@ cdef extern from "timestamp.h" nogil:
 cdef extern from "template.h" nogil:
     enum:
         NV_RULES_VERSION
+        NV_WANT_ROW
         NV_WANT_ALL
     int64_t NV_NO_TIME
     ctypedef struct nv_span:
@@ -215,7 +216,7 @@ def lex_all(const uint8_t[::1] data not None, int64_t received_ns=0):
             newline = <const uint8_t *>memchr(p, 10, end - p)
             if newline is NULL:
                 break
-            nv_lex(p, newline - p, received_ns, NV_WANT_ALL, line)
+            nv_lex(p, newline - p, received_ns, NV_WANT_ROW, line)
             total += line.fingerprint
             lines += 1
             p = newline + 1

@@ -123,7 +123,7 @@ static void add_text(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
     char claim[CLAIM_ROOM];
     nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
     e.trace = e.span = NOTHING;
-    nv_lex(p, n, source->received, NV_WANT_ALL, &c->lexed);
+    nv_lex(p, n, source->received, NV_WANT_ROW, &c->lexed);
     note(c);
     e.level = level_text(c->lexed.level);
     e.fingerprint = c->lexed.fingerprint;

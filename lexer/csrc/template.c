@@ -14,6 +14,7 @@ typedef struct {
     const uint8_t *line, *end; /* what is looked at */
     int64_t received;
     uint32_t cursor;           /* all before it is in the template */
+    uint32_t after;            /* where the last variable ended */
     uint32_t header;           /* where the timestamp ended */
     int seek_time;             /* chunks that are still tried as a timestamp */
     int want;
@@ -29,6 +30,18 @@ static const uint8_t IS_WORD[256] = {
     ['d'] = 2, ['e'] = 2, ['f'] = 2, ['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2, ['l'] = 2, ['m'] = 2,
     ['n'] = 2, ['o'] = 2, ['p'] = 2, ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2, ['w'] = 2,
     ['x'] = 2, ['y'] = 2, ['z'] = 2,
+};
+
+/* nv_unit's first letters. */
+static const uint8_t STARTS_UNIT[256] = {
+    ['n'] = 1, ['u'] = 1, ['m'] = 1, ['s'] = 1, ['h'] = 1, ['S'] = 1, ['M'] = 1, ['H'] = 1, ['d'] = 1, ['D'] = 1,
+    ['B'] = 1, ['b'] = 1, ['K'] = 1, ['G'] = 1, ['T'] = 1, ['P'] = 1, ['k'] = 1, ['g'] = 1, ['t'] = 1, ['p'] = 1,
+    ['r'] = 1,
+};
+
+static const uint8_t IN_KEY[256] = {['.'] = 1, ['-'] = 1};
+static const uint8_t ENDS_VALUE[256] = {
+    [','] = 1, [';'] = 1, [')'] = 1, [']'] = 1, ['}'] = 1, ['>'] = 1, ['"'] = 1, ['\''] = 1, ['&'] = 1, ['|'] = 1,
 };
 
 static inline int is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
@@ -57,15 +70,15 @@ static inline int joins(const uint8_t *p, size_t n)
 
 static inline void variable(walk *w, uint32_t start, uint32_t end, nv_kind kind)
 {
-    nv_line *out = w->out;
     uint32_t gap = start - w->cursor;
-    if (!out->spans || w->cursor != out->span[out->spans - 1].end || !joins(w->line + w->cursor, gap)) {
+    if (w->cursor != w->after || !joins(w->line + w->cursor, gap)) {
         put(w, w->line + w->cursor, gap);
         memcpy(w->text, "<*>", 4);
         w->text += 3;
     }
-    out->span[out->spans++] = (nv_span){start, end, kind};
-    w->cursor = end;
+    if (w->want & NV_WANT_SPANS)
+        w->out->span[w->out->spans++] = (nv_span){start, end, kind};
+    w->cursor = w->after = end;
 }
 
 /* ---- chunks ---- */
@@ -115,7 +128,7 @@ static int try_time(walk *w, uint32_t at)
 {
     int64_t ns;
     int taken = nv_timestamp(w->line + at, w->received, &ns);
-    if (!taken && at < EPOCH_WITHIN && (at == 0 || w->line[at - 1] == ' ' || w->line[at - 1] == '\t' || w->line[at - 1] == '[')) {
+    if (!taken && at < EPOCH_WITHIN && is_digit(w->line[at + 5]) && is_digit(w->line[at + 9]) && (at == 0 || w->line[at - 1] == ' ' || w->line[at - 1] == '\t' || w->line[at - 1] == '[')) {
         taken = nv_unix_time(w->line + at, w->end, &ns);
         if (taken && (ns < INT64_C(631152000) * NV_SECOND || ns > w->received + NV_DAY))
             taken = 0;
@@ -177,10 +190,13 @@ static nv_level level_here(const walk *w, const uint8_t *word, const uint8_t *en
 /* The first chunk near the line's start that names a level. */
 static nv_level find_level(const walk *w)
 {
-    static const uint8_t first[256] = {
-        ['a'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['i'] = 1, ['n'] = 1, ['p'] = 1, ['s'] = 1, ['t'] = 1,
-        ['v'] = 1, ['w'] = 1,
+#define L(n) (1 << (n))
+    static const uint16_t lengths[256] = { /* of the level words that start with a letter */
+        ['a'] = L(5), ['c'] = L(1) | L(4) | L(8), ['d'] = L(1) | L(3) | L(5), ['e'] = L(1) | L(3) | L(5) | L(9),
+        ['f'] = L(1) | L(4) | L(5) | L(6) | L(7), ['i'] = L(1) | L(3) | L(4) | L(11) | L(13), ['n'] = L(6),
+        ['p'] = L(5), ['s'] = L(6), ['t'] = L(3) | L(5), ['v'] = L(1) | L(7), ['w'] = L(1) | L(3) | L(4) | L(7),
     };
+#undef L
     const nv_bitmaps *maps = &w->out->maps;
     uint32_t at = w->header, n = (uint32_t)(w->end - w->line), limit = at + LEVEL_WITHIN;
     if (limit > n)
@@ -194,10 +210,13 @@ static nv_level find_level(const walk *w)
             uint32_t start = b * 64 + (uint32_t)__builtin_ctzll(starts);
             if (start >= limit)
                 break;
-            if (!first[w->line[start] | 32])
+            uint16_t fits = lengths[w->line[start] | 32];
+            if (!fits)
                 continue;
-            uint32_t end = chunk_end(maps, start);
-            nv_level level = end - start <= 13 ? level_here(w, w->line + start, w->line + end) : NV_LEVEL_NONE;
+            uint32_t end = chunk_end(maps, start), n_word = end - start;
+            if (n_word > 13 || !(fits >> n_word & 1))
+                continue;
+            nv_level level = level_here(w, w->line + start, w->line + end);
             if (level != NV_LEVEL_NONE)
                 return level;
         }
@@ -210,8 +229,7 @@ static nv_level find_level(const walk *w)
 static uint32_t value_end(const walk *w, uint32_t at)
 {
     const uint8_t *p = w->line + at;
-    while (p < w->end && *p > ' ' && *p != ',' && *p != ';' && *p != ')' && *p != ']' && *p != '}' && *p != '>' &&
-           *p != '"' && *p != '\'' && *p != '&' && *p != '|')
+    while (p < w->end && *p > ' ' && !ENDS_VALUE[*p])
         p++;
     while (p > w->line + at && (p[-1] == '.' || p[-1] == ':'))
         p--;
@@ -233,8 +251,8 @@ static const uint8_t *closing_quote(const walk *w, uint32_t at)
 static void keep_pair(walk *w, uint32_t equals, uint32_t value, uint32_t end)
 {
     uint32_t key = equals;
-    while (key > 0 && equals - key < 128 &&
-           (IS_WORD[w->line[key - 1]] || w->line[key - 1] == '.' || w->line[key - 1] == '-'))
+    uint32_t first = equals > 128 ? equals - 128 : 0;
+    while (key > first && (IS_WORD[w->line[key - 1]] | IN_KEY[w->line[key - 1]]))
         key--;
     while (key < equals && IS_WORD[w->line[key]] != 2)
         key++;
@@ -278,6 +296,10 @@ static uint32_t take_value(walk *w, uint32_t equals)
 static inline uint64_t bits_between(const uint64_t *map, uint32_t start, uint32_t end)
 {
     uint32_t b = start >> 6, shift = start & 63, n = end - start;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (__builtin_expect(n <= 56, 1)) /* a word that starts at any byte of the map has them all */
+        return nv_load64((const uint8_t *)map + (start >> 3)) >> (start & 7) & ((UINT64_C(1) << n) - 1);
+#endif
     uint64_t bits = map[b] >> shift;
     if (shift && n > 64 - shift)
         bits |= map[b + 1] << (64 - shift);
@@ -372,9 +394,9 @@ static uint32_t take_chunk(walk *w, uint32_t trigger)
     if (kind == NV_WORD)
         return end;
     start = extend_back(w, start, kind);
-    while (end > start + 1 && (w->line[end - 1] == '.' || w->line[end - 1] == '-'))
+    while ((w->line[end - 1] == '.' || w->line[end - 1] == '-') && end > start + 1)
         end--;
-    if (w->line[end] == ' ' && is_digit(w->line[end - 1]) && is_letter(w->line[end + 1])) {
+    if (w->line[end] == ' ' && is_digit(w->line[end - 1]) && STARTS_UNIT[w->line[end + 1]]) {
         end += (uint32_t)nv_unit(w->line + end);
         if (w->line + end > w->end)
             end = (uint32_t)(w->end - w->line);
@@ -387,6 +409,7 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
 {
     size_t looked = n < NV_LOOK ? n : NV_LOOK;
     walk w = {.line = p, .end = p + looked, .received = received, .want = want, .out = out, .text = out->template_text};
+    w.after = UINT32_MAX;
     out->spans = out->pairs = 0;
     out->timestamp = NV_NO_TIME;
     nv_bitmaps *maps = &out->maps;

@@ -33,7 +33,7 @@ typedef struct {
     nv_bitmaps maps;
 } nv_line;
 
-enum { NV_WANT_TIME = 1, NV_WANT_LEVEL = 2, NV_WANT_PAIRS = 4, NV_WANT_ALL = 7 };
+enum { NV_WANT_TIME = 1, NV_WANT_LEVEL = 2, NV_WANT_PAIRS = 4, NV_WANT_ROW = 7, NV_WANT_SPANS = 8, NV_WANT_ALL = 15 };
 
 /*
  * Lex n bytes of a line (without its newline). They must be followed by NV_PADDING readable bytes, the first of
