@@ -7,6 +7,7 @@ more are drawn from 114 others, some common, most rare. Messages are some 110 by
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -193,5 +194,8 @@ def write(folder: Path, rows: int) -> tuple[Path, Path]:
             for event in events(rows):
                 a.write(encode(event) + "\n")
                 b.write(text_line(event) + "\n")
+            for file in (a, b):  # else whoever syncs first, in what is measured, writes these out too
+                file.flush()
+                os.fsync(file.fileno())
         temporary.rename(structured)  # last: both are whole
     return structured, text

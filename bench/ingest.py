@@ -10,9 +10,12 @@ same JSON lines into a table with one Map column, without fsync, into the same k
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,6 +51,7 @@ def neve(path: Path, rows: int, folder: Path) -> dict[str, Any]:
             "gateway_cpu_us_per_event": sum(spent[name] for name in CLIENT_PARTS) / rows * 1e6,
             "bytes_per_event": server.bytes_on_disk() / rows,
             "peak_client_mib": max(agent.peak, after["gateway"].peak),
+            "peak_agent_mib": agent.peak,
         }
 
 
@@ -76,6 +80,17 @@ def baseline(name: str, path: Path, rows: int, folder: Path) -> dict[str, Any]:
         }
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Everything that is started meanwhile shares the first core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def figures(path: Path, rows: int, seconds: float, client: float, server: float) -> dict[str, Any]:
     return {
         "events_per_s": rows / seconds,
@@ -95,6 +110,8 @@ def run(rows: int, runs: int, folder: Path, names: list[str]) -> Report:
     report = Report("ingest", rows)
     for name, path in (("neve", structured), ("neve-text", text)):
         report.add(name, **middle([neve(path, rows, folder / f"{name}-{i}") for i in range(runs)]))
+    with one_core():
+        report.add("neve-one-core", **neve(structured, rows, folder / "neve-one-core"))
     for name in names:
         report.add(
             name, **middle([baseline(name, structured, rows, folder / f"{name}-{i}") for i in range(runs)])
