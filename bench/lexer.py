@@ -25,25 +25,30 @@ from lexer._lexer import PADDING_BYTES, choose_simd, lex_all, simd_ways, split_a
 LOGHUB = Path(__file__).parent.parent.parent / "shared" / "loghub"
 SLOW_LINES = 20_000
 RUNS = 5
+DRAIN_MASKS = 7  # ids, times, addresses: what Drain's users mask
 
-# What a person writes to mask the variables of a line, most specific first.
+# What a person writes to mask what the lexer masks, most specific first: the same classes, runs of them made one.
 MASKS = [
     rb"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b",
-    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?",
-    rb"\d\d/\d\d/\d\d \d\d:\d\d:\d\d",
-    rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d+ \d\d:\d\d:\d\d",
-    rb"\bhttps?://[^\s\"'<>]+",
-    rb"\b[\w.+-]+@[\w-]+\.[\w.-]+\b",
-    rb"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b",
-    rb"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b",
-    rb"(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}",
-    rb"\b0x[0-9a-fA-F]+\b",
-    rb"(?:/[\w.@-]+){2,}/?",
-    rb"\b[A-Z]:\\[\w\\.~-]+",
-    rb"\b\d+(?:\.\d+)? ?(?:ms|us|ns|s|KB|MB|GB|bytes)\b",
+    rb"\b(?:\d{4}[-/.]\d\d?[-/.]\d\d?[T _:-]\d\d?[:.]\d\d[:.]\d\d(?:[.,:]\d+)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?"
+    rb"|\d{8}[ T_-]?\d\d?:?\d\d:?\d\d(?:[.,:]\d+)?|\d\d[-/]\d\d(?:[-/]\d\d)? \d\d:\d\d:\d\d(?:[.,]\d+)?"
+    rb"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:\d\d?[ /-])?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+    rb"[ /-]+\d{1,4}(?:,? \d{4})?[ :T]\d\d:\d\d:\d\d(?: \d{4})?(?: ?[+-]\d{4})?|\d\d:\d\d:\d\d(?:[.,]\d+)?)",
+    rb"\b[a-z][a-z0-9+.-]*://[^\s\"'<>|(){}\[\]]+",
+    rb"\b[A-Za-z0-9._%+-]+@[\w-]+(?:\.[\w-]+)*",
+    rb"\b(?:[0-9a-fA-F]{2}:){5,7}[0-9a-fA-F]{2}\b",
+    rb"(?:\b[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}\b|(?:\b[0-9a-fA-F]{1,4}:){1,7}(?::[0-9a-fA-F]{1,4}){1,7}",
+    rb"/?\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b",
+    rb"\b(?:[\w-]+\.)+(?:com|net|org|edu|gov|mil|io|dev|cloud|local|localdomain|internal|lan|home|arpa)\b(?::\d+)?",
+    rb"\b0[xX][0-9a-fA-F]+\b|#[0-9a-fA-F]+\b",
+    rb"[~.]{0,2}(?:/[^\s\"'<>|,;:?(){}\[\]/\\]+)+/?(?:\?\S*)?",
+    rb"\b[A-Za-z]:\\[^\s\"'<>|,;:?(){}\[\]/]*|\\\\?(?:[^\s\"'<>|,;:?(){}\[\]/\\]+\\)+[^\s\"'<>|,;:?(){}\[\]/\\]*",
+    rb"\b[+-]?\d+(?:[.,]\d+)* ?(?:[num]?s|secs?|mins?|hrs?|h|seconds?|minutes?|hours?|days"
+    rb"|[KMGTP]?i?B(?:/s)?|bytes|%|[MG]?Hz)(?![\w/-])",
     rb"\b[0-9a-fA-F]{8,}\b",
-    rb"=[^\s,;]+",
-    rb"\b\d+(?:\.\d+)*\b",
+    rb"(?<=[\w\])])=(?:\"[^\"]*\"|'[^']*'|[^\s,;)\]}>\"'&|]+)",
+    rb"[\w.%+~@$#&*-]*\d[\w.%+~@$#&*-]*",
+    rb"<\*>(?:[ ,;|]{1,2}<\*>)+",
 ]
 
 
@@ -71,9 +76,7 @@ def drain(masked: bool) -> Callable[[bytes], object]:
     config = TemplateMinerConfig()
     config.profiling_enabled = False
     if masked:
-        config.masking_instructions = [MaskingInstruction(m.decode(), "*") for m in MASKS if m[:1] != b"="][
-            :7
-        ]
+        config.masking_instructions = [MaskingInstruction(m.decode(), "*") for m in MASKS[:DRAIN_MASKS]]
     miner = TemplateMiner(config=config)
     return lambda line: miner.add_log_message(line.decode("utf-8", "replace"))["cluster_id"]
 
