@@ -24,6 +24,7 @@ from lexer._lexer import PADDING_BYTES, choose_simd, lex_all, simd_ways, split_a
 
 LOGHUB = Path(__file__).parent.parent.parent / "shared" / "loghub"
 SLOW_LINES = 20_000
+LONG_BYTES = 5000  # with the newline: past the 4,096 that a fingerprint looks at
 RUNS = 5
 DRAIN_MASKS = 7  # ids, times, addresses: what Drain's users mask
 
@@ -92,6 +93,13 @@ def read_lines(files: Sequence[Path], rows: int) -> list[bytes]:
     return lines[:rows]
 
 
+def long_lines(lines: list[bytes], count: int) -> bytes:
+    """`count` lines of LONG_BYTES, put together of short ones."""
+    text = b" ".join(lines)
+    cut = [text[i * (LONG_BYTES - 1) : (i + 1) * (LONG_BYTES - 1)] for i in range(count)]
+    return b"".join(line + b"\n" for line in cut if len(line) == LONG_BYTES - 1) + bytes(PADDING_BYTES)
+
+
 def cpu_ns(work: Callable[[], object]) -> int:
     """CPU time of one run, in ns."""
     begun = time.process_time_ns()
@@ -125,6 +133,10 @@ def run(rows: int, files: Sequence[Path], runs: int) -> Report:
         choose_simd(way)
         measure(report, f"neve-{way}", len(lines), size, lambda: lex_all(data), runs)
     choose_simd("auto")
+    long = long_lines(lines, len(lines) // 20)
+    long_size = len(long) - PADDING_BYTES
+    measure(report, "split-and-hash-5k", long_size // LONG_BYTES, long_size, lambda: split_all(long), runs)
+    measure(report, "neve-5k", long_size // LONG_BYTES, long_size, lambda: lex_all(long), runs)
     slow: dict[str, Callable[[], Callable[[bytes], object]]] = {
         "drain3": lambda: drain(False),
         "drain3-masked": lambda: drain(True),
