@@ -4,12 +4,14 @@ ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL` or `agent …`, what follows `nev
 KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIGKILL at the n-th call of that
             function: no handler runs, nothing is flushed, as if the power of this one process had gone
 LISTENING   a connection that is told when the gateway listens
+MIRROR      root and folder of a `power.Mirror`, or nothing; FORGET: what syncs nothing
 """
 
 import argparse
 import asyncio
 import importlib
 import os
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -64,11 +66,16 @@ def agent(*arguments: str) -> None:
     sys.exit(args.run(args))
 
 
-def main(arguments: list[str], kill_at: str) -> None:
+def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, forget: str) -> None:
+    if mirror:
+        power = runpy.run_path(str(Path(__file__).with_name("power.py")))
+        power["Mirror"](*map(Path, mirror)).install()
+        if forget:
+            power["lose_syncs"](forget)
     if kill_at:
         arm(kill_at)
     {"gateway": gateway, "agent": agent}[arguments[0]](*arguments[1:])
 
 
 if __name__ == "__main__":
-    main(globals()["ARGUMENTS"], globals()["KILL_AT"])
+    main(*(globals()[name] for name in ("ARGUMENTS", "KILL_AT", "MIRROR", "FORGET")))

@@ -38,6 +38,8 @@ class Site:
         self.gateway: ForkServerProcess | None = None
         self.agent: ForkServerProcess | None = None
         self.state = folder / "agent"
+        self.mirrors: dict[str, Path] = {}  # of the folders of "agent" and "gateway", where power may fail
+        self.forget = ""
         self._logs = 0
 
     @property
@@ -65,7 +67,11 @@ class Site:
         return self.agent
 
     def child(self, arguments: Sequence[object], kill_at: str, listening: object = None) -> ForkServerProcess:
+        part = str(arguments[0])
+        root = self.state if part == "agent" else self.folder / "gateway"
+        mirror = (str(root), str(self.mirrors[part])) if part in self.mirrors else None
         given = {"ARGUMENTS": list(map(str, arguments)), "KILL_AT": kill_at, "LISTENING": listening}
+        given |= {"MIRROR": mirror, "FORGET": self.forget}
         process = PROCESSES.Process(target=runpy.run_path, args=(CHILD, given, "__main__"))
         process.start()
         return process
@@ -149,6 +155,12 @@ def numbered(numbers: Iterable[int]) -> str:
 def lines() -> object:
     """Make the text of numbered lines."""
     return numbered
+
+
+@pytest.fixture(scope="session")
+def mirror_of() -> object:
+    """Make the durable copy of a folder: `power.Mirror`."""
+    return runpy.run_path(str(Path(__file__).with_name("power.py")))["Mirror"]
 
 
 @pytest.fixture(scope="session")
