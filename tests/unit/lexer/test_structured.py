@@ -43,6 +43,7 @@ def test_valid_json(text: bytes) -> None:
         b'"\t"',
         b'"a\nb"',
         b"\xef\xbb\xbf{}",
+        b"[1\x0b]",
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b"\x00",
@@ -57,6 +58,16 @@ def test_the_depth_limit() -> None:
     columns = lexer.Columns()
     for depth, valid in ((lexer.JSON_DEPTH, True), (lexer.JSON_DEPTH + 1, False)):
         assert columns.json_valid(b"[" * depth + b"]" * depth) is valid
+
+
+@pytest.mark.parametrize("text", [b"[1,\n2]", b"\n{\n}\n", b'{"a"\r\n:\n1}'])
+def test_a_newline_is_white_space(text: bytes) -> None:
+    assert lexer.Columns().json_valid(text)
+
+
+def test_an_empty_object_of_tags_is_a_field() -> None:
+    assert lexer.Columns().fields(b'{"tags":{}}') == [(b"tags", b"{}")]
+    assert lexer.Columns().fields(b'{"tags":{"":1},"a":{}}') == [(b"", b"1"), (b"a", b"{}")]
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
