@@ -173,7 +173,7 @@ static int value(json *j, token first, nv_string text, int depth);
 static nv_key *key_here(json *j)
 {
     nv_buffer *path = &j->c->path;
-    if (j->in_tags) {
+    if (j->in_tags && path->length > 4) { /* `tags` itself, an empty object, has nothing to lose */
         nv_key *key = nv_key_of(j->c, path->data + 5, path->length - 5);
         if (!key || key->role == NV_TAG)
             return key;
