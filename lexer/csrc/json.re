@@ -33,6 +33,7 @@ static token next(json *j, nv_string *text)
         start = YYCURSOR;
         /*!re2c
         space+                               { continue; }
+        "\n"                                 { if (start >= j->end) return END; continue; }
         "{"                                  { found = OPEN; break; }
         "}"                                  { found = CLOSE; break; }
         "["                                  { found = OPEN_ARRAY; break; }
