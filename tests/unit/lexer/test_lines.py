@@ -172,6 +172,14 @@ def test_a_fingerprint_does_not_depend_on_where_the_line_lies() -> None:
         assert lexer._lexer.lex_all(data) == (500, alone)
 
 
+@pytest.mark.parametrize("token", [b"10.0.0.1:8080", b"/var/log/syslog", b"k=value", b"12 ms", b"a:b:c:d::1"])
+def test_what_lies_past_the_look_does_not_matter(token: bytes) -> None:
+    for cut in range(1, len(token)):
+        head = b"w" * (lexer.LOOK_BYTES - cut - 1) + b" " + token[:cut]
+        assert lexed(head + token[cut:] + b" more").spans == lexed(head).spans
+        assert lexer.fingerprint(head + token[cut:]) == lexer.fingerprint(head)
+
+
 def test_a_fingerprint_is_the_same_in_another_process() -> None:
     line = b"2026-11-22 10:00:00 INFO job 7 took 12 ms at /var/run/x"
     code = f"import lexer; print(lexer.fingerprint({line!r}))"
