@@ -275,7 +275,7 @@ static int begin(json *j, nv_columns *c, const uint8_t *p, size_t n, int store)
 {
     *j = (json){.c = c, .cursor = p, .end = p + n, .store = store};
     c->path.length = c->scratch.length = 0;
-    if (!nv_reserve(&c->scratch, n + 16)) {
+    if (!nv_reserve(&c->scratch, n + 16) || !nv_reserve(&c->path, 16)) { /* an empty name is a name: no null pointer */
         c->failed = 1;
         return 0;
     }
