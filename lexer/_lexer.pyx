@@ -121,7 +121,8 @@ PADDING_BYTES = NV_PADDING
 JSON_DEPTH = NV_JSON_DEPTH
 
 _FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
-_COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys")
+_COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys",
+           "malformed_logfmt")
 _MAX_TAGS = 256
 
 

@@ -202,9 +202,12 @@ static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
             return;
         }
         c->counts[NV_COUNT_MALFORMED_JSON]++;
-    } else if (source->format == NV_LOGFMT && nv_logfmt(c, p, n)) {
-        add_structured(c, p, n, source);
-        return;
+    } else if (source->format == NV_LOGFMT) {
+        if (nv_logfmt(c, p, n)) {
+            add_structured(c, p, n, source);
+            return;
+        }
+        c->counts[NV_COUNT_MALFORMED_LOGFMT]++;
     }
     add_text(c, p, n, source);
 }
