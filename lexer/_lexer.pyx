@@ -53,6 +53,7 @@ cdef extern from "buffer.h" nogil:
 cdef extern from "columns.h" nogil:
     enum:
         NV_COUNTS
+        NV_MAX_KEY
     ctypedef struct nv_string:
         const uint8_t *p
         size_t n
@@ -260,7 +261,11 @@ cdef class Columns:
             raise ValueError(f"cannot add {len(items)} tags to every line; at most {_MAX_TAGS} are possible")
         for i in range(len(items)):
             key, value = items[i]
+            if len(key) > NV_MAX_KEY:
+                raise ValueError(f"cannot add a tag with a name of {len(key)} bytes; at most {NV_MAX_KEY} bytes are possible")
             fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
+            if fields[i].key is NULL:
+                raise MemoryError
             fields[i].value.p = <const uint8_t *><char *>value
             fields[i].value.n = len(value)
         source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes)

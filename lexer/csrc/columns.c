@@ -3,7 +3,6 @@
 #include "hash.h"
 #include "timestamp.h"
 
-#define MAX_KEYS 65536     /* kept from block to block; past that the table is made anew */
 #define MAX_KNOWN 262144   /* the same for fingerprints */
 #define MAX_TEMPLATES 4096 /* a block: the rest is reported by a later one or derived from the message */
 
@@ -188,6 +187,8 @@ static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
 {
     nv_keys *k = &c->keys;
+    if (n > NV_MAX_KEY)
+        return NULL;
     if (k->last && same_key(k->last->next, p, n))
         return k->last = k->last->next;
     if ((!k->slots || k->count * 2 > k->mask) && !keys_rehash(k)) {
@@ -403,7 +404,7 @@ void nv_columns_reset(nv_columns *c)
         s->dictionary = 0;
         s->pairs = 0;
     }
-    if (c->keys.count > MAX_KEYS)
+    if (c->keys.count > NV_MAX_KEYS)
         keys_clear(&c->keys);
     if (c->known_count > MAX_KNOWN) {
         memset(c->known, 0, ((size_t)c->known_mask + 1) * sizeof *c->known);

@@ -60,6 +60,8 @@ typedef struct {
 } nv_field;
 
 #define NV_MAX_FIELDS 4096
+#define NV_MAX_KEY 512     /* bytes of a dotted key; a line with a longer one is no structured line */
+#define NV_MAX_KEYS 65536  /* kept from block to block; past that the block is full, and the table made anew */
 
 enum {
     NV_COUNT_EMPTY, NV_COUNT_MALFORMED_JSON, NV_COUNT_SPLIT, NV_COUNT_IMPLAUSIBLE, NV_COUNT_NO_TIME,
@@ -98,7 +100,7 @@ nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
 void nv_columns_free(nv_columns *c);
 void nv_columns_reset(nv_columns *c);
 
-/* The entry of a key, made if there is none; NULL where memory ran out. */
+/* The entry of a key, made if there is none; NULL where memory ran out, or for one longer than NV_MAX_KEY. */
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n);
 
 /* Note a field of the line at hand; of a key that comes twice the last value holds. 0 where there are too many. */

@@ -214,7 +214,7 @@ static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
 
 int nv_full(const nv_columns *c)
 {
-    return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes ||
+    return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes || c->keys.count > NV_MAX_KEYS ||
            ((c->rows & 1023) == 1023 && nv_columns_bytes(c) >= c->max_bytes * 2);
 }
 
