@@ -219,7 +219,7 @@ int nv_add_field(nv_columns *c, nv_key *key, nv_string value)
         c->counts[NV_COUNT_DUPLICATE_KEYS]++;
         return 1;
     }
-    if (c->field_count == NV_MAX_FIELDS)
+    if (c->field_count == c->field_room)
         return 0;
     key->line = c->line;
     key->field = c->field_count;
@@ -270,6 +270,7 @@ void nv_add_row(nv_columns *c, const nv_event *e)
         if (c->fields[i].key)
             ok = add_tag(c, &c->fields[i]);
     c->field_count = 0;
+    c->field_room = NV_MAX_FIELDS;
     if (!ok) {
         c->failed = 1;
         return;
@@ -338,7 +339,8 @@ nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
     c->max_bytes = max_bytes;
     c->block = 1;
     c->shard = calloc(shards, sizeof *c->shard);
-    c->fields = malloc(NV_MAX_FIELDS * sizeof *c->fields);
+    c->field_room = NV_MAX_FIELDS;
+    c->fields = malloc((NV_MAX_FIELDS + NV_MAX_ADDED) * sizeof *c->fields);
     if (!c->shard || !c->fields) {
         nv_columns_free(c);
         return NULL;

@@ -60,6 +60,7 @@ typedef struct {
 } nv_field;
 
 #define NV_MAX_FIELDS 4096
+#define NV_MAX_ADDED 257   /* beyond them: the source's tags, and a time that was not believed */
 #define NV_MAX_KEY 512     /* bytes of a dotted key; a line with a longer one is no structured line */
 #define NV_MAX_KEYS 65536  /* kept from block to block; past that the block is full, and the table made anew */
 
@@ -80,7 +81,7 @@ typedef struct {
     nv_shard *shard;
     nv_keys keys;
     nv_field *fields; /* of the line at hand */
-    uint32_t field_count;
+    uint32_t field_count, field_room;
     nv_buffer scratch, path, padded;
     uint64_t *known; /* fingerprints whose templates were reported */
     uint32_t known_mask, known_count;

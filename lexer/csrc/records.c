@@ -34,6 +34,7 @@ static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claim
     if (claimed >= EARLIEST && claimed <= source->received + NV_DAY)
         return claimed;
     c->counts[NV_COUNT_IMPLAUSIBLE]++;
+    c->field_room = NV_MAX_FIELDS + NV_MAX_ADDED;
     int n = snprintf(claim, 24, "%lld", (long long)claimed);
     add_named(c, "claimed_timestamp", (nv_string){(uint8_t *)claim, (size_t)n});
     return source->received;
@@ -72,6 +73,7 @@ static nv_level level_of(nv_string s)
 
 static void add_source_tags(nv_columns *c, const nv_source *source)
 {
+    c->field_room = NV_MAX_FIELDS + NV_MAX_ADDED;
     for (uint32_t i = 0; i < source->tag_count; i++) {
         nv_key *key = source->tags[i].key;
         int there = key->line == c->line && key->field < c->field_count && c->fields[key->field].key == key;
