@@ -34,7 +34,7 @@ def test_the_longest_key(length: int, kept: bool) -> None:
     for format, line in (
         ("json", b'{"%s":1}' % name),
         ("json", b'{"%s":{"%s":1}}' % (half, other)),
-        ("json", b'{"tags":{"%s":1}}' % name[5:]),
+        ("json", b'{"tags":{"%s":1}}' % name),
         ("logfmt", name + b"=1"),
     ):
         assert (lexer.Columns().fields(line, format) is not None) is kept
