@@ -1,5 +1,7 @@
 #include "columns.h"
 
+#include <sys/random.h>
+
 #include "hash.h"
 #include "timestamp.h"
 
@@ -17,6 +19,19 @@ int nv_buffer_grow(nv_buffer *b, size_t n)
     b->data = data;
     b->room = room;
     return 1;
+}
+
+/*
+ * The tables in memory have a hash of their own in each process. Texts that collide in the one that is stored are easy
+ * to make, and who names the keys of a log could make every look-up walk through thousands of them.
+ */
+static nv_seeds secret = {NV_SEED_A, NV_SEED_B, NV_SEED_C};
+
+__attribute__((constructor)) static void choose_secret(void)
+{
+    nv_seeds random;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) == sizeof random)
+        secret = (nv_seeds){random.a, random.b | 1, random.c};
 }
 
 /* ---- dictionaries ---- */
@@ -47,7 +62,7 @@ static int dictionary_rehash(nv_dictionary *d)
 
 static int dictionary_find(nv_dictionary *d, nv_string s, uint32_t *index)
 {
-    uint64_t hash = nv_hash(s.p, s.n);
+    uint64_t hash = nv_hash_with(secret, s.p, s.n);
     if ((!d->slots || d->count * 2 > d->mask) && !dictionary_rehash(d))
         return 0;
     uint32_t at = (uint32_t)hash & d->mask;
@@ -195,7 +210,7 @@ nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
         c->failed = 1;
         return NULL;
     }
-    uint64_t hash = nv_hash(p, n);
+    uint64_t hash = nv_hash_with(secret, p, n);
     uint32_t at = (uint32_t)hash & k->mask;
     while (k->slots[at] && !(k->slots[at]->hash == hash && same_key(k->slots[at], p, n)))
         at = (at + 1) & k->mask;
