@@ -5,6 +5,7 @@ Counts are those of callgrind: the same whenever the same code runs on the same 
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -111,3 +112,17 @@ def self_costs(lines: Iterable[str]) -> Iterator[tuple[str, str, int]]:
             if not called:
                 yield program_file, source, int(line.split()[1])
             called = False
+
+
+def main() -> int:
+    """Build a program and say where it is."""
+    options = argparse.ArgumentParser(description="build a program of lexer/tools and print its path")
+    options.add_argument("name", choices=["fuzz", "measure"])
+    options.add_argument("--sanitize", action="store_true")
+    args = options.parse_args()
+    print(program(args.name, sanitize=args.sanitize))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

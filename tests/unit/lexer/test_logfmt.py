@@ -34,7 +34,10 @@ def fields(line: bytes) -> list[tuple[bytes, bytes]] | None:
         (b"@timestamp=x _a=y", [(b"@timestamp", b"x"), (b"_a", b"y")]),
         ("größe=1 b=ü".encode(), [("größe".encode(), b"1"), (b"b", "ü".encode())]),
         (b"a=\xff\xfe", [(b"a", b"\xff\xfe")]),
-        (rb'a="q\"q" b="\\" c="\n\t\r" d="\x"', [(b"a", b'q"q'), (b"b", b"\\"), (b"c", b"\n\t\r"), (b"d", b"x")]),
+        (
+            rb'a="q\"q" b="\\" c="\n\t\r" d="\x"',
+            [(b"a", b'q"q'), (b"b", b"\\"), (b"c", b"\n\t\r"), (b"d", b"x")],
+        ),
         (rb"a=\n b='c", [(b"a", rb"\n"), (b"b", b"'c")]),
         (b'a="b"c=d', [(b"a", b"b"), (b"c", b"d")]),
         (b"a=1 a=2", [(b"a", b"2")]),
@@ -74,7 +77,9 @@ def test_lines(line: bytes, expected: list[tuple[bytes, bytes]]) -> None:
 def test_what_is_no_logfmt_is_kept_whole_and_counted(line: bytes) -> None:
     assert fields(line) is None
     columns = lexer.Columns()
-    columns.add(line + b" .\n", received_ns=NOW, format="logfmt")  # the dot: no line is empty, and none is logfmt
+    columns.add(
+        line + b" .\n", received_ns=NOW, format="logfmt"
+    )  # the dot: no line is empty, and none is logfmt
     assert columns.rows == 1
     assert columns.counts["malformed_logfmt"] == 1
     assert line + b" ." in b"".join(columns.chunks())
@@ -113,7 +118,9 @@ def test_what_is_written_is_read_back(pairs: list[tuple[str, str | None]], gap: 
 
 def test_known_names_fill_columns() -> None:
     columns = lexer.Columns()
-    columns.add(b'ts=2026-01-02T03:04:05Z lvl=warning msg="it is 5" app=pay n=1\n', received_ns=NOW, format="logfmt")
+    columns.add(
+        b'ts=2026-01-02T03:04:05Z lvl=warning msg="it is 5" app=pay n=1\n', received_ns=NOW, format="logfmt"
+    )
     data = b"".join(columns.chunks())
     assert columns.min_timestamp == 1767323045 * 10**9
     for text in (b"\x04warn", b"\x03pay", b"\x07it is 5", b"\x01n"):
