@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: build demo test lint types bench constraints clean
+.PHONY: build demo test lint types bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -17,7 +17,8 @@ $(VENV)/.installed: constraints.txt | $(BIN)/python
 	$(PIP) --no-deps --require-hashes --requirement constraints.txt
 	touch $@
 
-SOURCES := $(shell find lexer -name '*.[ch]' -o -name '*.re' -o -name '*.pyx' -o -name CMakeLists.txt)
+SOURCES := $(shell find lexer -path lexer/tools -prune -o \
+    \( -name '*.[ch]' -o -name '*.re' -o -name '*.pyx' -o -name CMakeLists.txt \) -print)
 
 # The generators (re2c, Cython, CMake) are in the environment already: no isolation, nothing fetched.
 $(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
@@ -27,7 +28,18 @@ $(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
 demo: build
 	$(BIN)/python deploy/demo.py
 
-test: build
+# What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
+SYSTEM_PACKAGES := valgrind
+
+system-packages:
+	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
+	missing=$$(for name in $(SYSTEM_PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; done); \
+	[ -z "$$missing" ] || { apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; } || \
+	    echo "cannot install" $$missing "; the tests that need it skip"
+
+test: build system-packages
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: build
@@ -36,6 +48,17 @@ lint: build
 
 types: build
 	$(BIN)/mypy
+
+# Made-up lines through the lexer's C under the sanitizers: make fuzz LINES=1000000 [SEED=n] [FILES="lines to start from"]
+LINES ?= 1000000
+SEED ?= 1
+
+fuzz: build
+	$$($(BIN)/python -m bench.native fuzz --sanitize) $(LINES) $(SEED) $(FILES)
+
+# Whether a line takes more instructions than bench/instructions.json says.
+instructions: build system-packages
+	$(BIN)/python -m bench.instructions $(INSTRUCTIONS_ARGS)
 
 bench: build
 	$(BIN)/python -m bench.lexer --quick

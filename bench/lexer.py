@@ -11,13 +11,14 @@ from __future__ import annotations
 import random
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
 
-from bench import corpus
+from bench import corpus, native
 from bench.plot import bars
 from bench.report import Report, parser
 from lexer._lexer import PADDING_BYTES, choose_simd, lex_all, simd_ways, split_all
@@ -112,6 +113,15 @@ def measure(report: Report, name: str, lines: int, size: int, work: Callable[[],
     report.add(name, ns_per_line=ns / lines, mb_per_s=size / ns * 1000)
 
 
+def count(report: Report, name: str, way: str, lines: list[bytes]) -> None:
+    """Add the instructions that a line takes, those of libc too, to what was measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        total = native.measure(way, "lex", [path])[0].total
+    report.result(name)["instructions_per_line"] = total / len(lines)
+
+
 def over(work: Callable[[bytes], object], lines: list[bytes]) -> Callable[[], object]:
     def all_lines() -> None:
         for line in lines:
@@ -137,6 +147,9 @@ def run(rows: int, files: Sequence[Path], runs: int) -> Report:
     long_size = len(long) - PADDING_BYTES
     measure(report, "split-and-hash-5k", long_size // LONG_BYTES, long_size, lambda: split_all(long), runs)
     measure(report, "neve-5k", long_size // LONG_BYTES, long_size, lambda: lex_all(long), runs)
+    if native.can_count():
+        for way in simd_ways():
+            count(report, "neve" if way == simd_ways()[-1] else f"neve-{way}", way, few)
     slow: dict[str, Callable[[], Callable[[bytes], object]]] = {
         "drain3": lambda: drain(False),
         "drain3-masked": lambda: drain(True),

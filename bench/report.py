@@ -6,12 +6,12 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass

@@ -78,6 +78,7 @@ _WORTH_SAYING = {
     "lines_recovered": "lines of them from an earlier run",
     "empty_lines": "empty lines passed over",
     "malformed_json": "lines kept as text (not valid json)",
+    "malformed_logfmt": "lines kept as text (not valid logfmt)",
     "split_lines": "pieces of lines longer than a mebibyte",
     "implausible_times": "lines with an implausible time",
     "lines_refused": "lines refused and set aside as dead letters",

@@ -54,6 +54,7 @@ cdef extern from "buffer.h" nogil:
 cdef extern from "columns.h" nogil:
     enum:
         NV_COUNTS
+        NV_MAX_KEY
     ctypedef struct nv_string:
         const uint8_t *p
         size_t n
@@ -128,7 +129,8 @@ PADDING_BYTES = NV_PADDING
 JSON_DEPTH = NV_JSON_DEPTH
 
 _FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
-_COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys")
+_COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys",
+           "malformed_logfmt")
 _MAX_TAGS = 256
 
 
@@ -272,7 +274,11 @@ cdef class Columns:
         for i in range(len(items)):
             key, value = items[i][0], items[i][1] + spare
             padded.append(value)
+            if len(key) > NV_MAX_KEY:
+                raise ValueError(f"cannot add a tag with a name of {len(key)} bytes; at most {NV_MAX_KEY} bytes are possible")
             fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
+            if fields[i].key is NULL:
+                raise MemoryError
             fields[i].value.p = <const uint8_t *><char *>value
             fields[i].value.n = len(value) - NV_PADDING
         source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes) - NV_PADDING

@@ -1,9 +1,10 @@
 #include "columns.h"
 
+#include <sys/random.h>
+
 #include "hash.h"
 #include "timestamp.h"
 
-#define MAX_KEYS 65536     /* kept from block to block; past that the table is made anew */
 #define MAX_KNOWN 262144   /* the same for fingerprints */
 #define MAX_TEMPLATES 4096 /* a block: the rest is reported by a later one or derived from the message */
 
@@ -18,6 +19,19 @@ int nv_buffer_grow(nv_buffer *b, size_t n)
     b->data = data;
     b->room = room;
     return 1;
+}
+
+/*
+ * The tables in memory have a hash of their own in each process. Texts that collide in the one that is stored are easy
+ * to make, and who names the keys of a log could make every look-up walk through thousands of them.
+ */
+static nv_seeds secret = {NV_SEED_A, NV_SEED_B, NV_SEED_C};
+
+__attribute__((constructor)) static void choose_secret(void)
+{
+    nv_seeds random;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) == sizeof random)
+        secret = (nv_seeds){random.a, random.b | 1, random.c};
 }
 
 /* ---- dictionaries ---- */
@@ -48,7 +62,7 @@ static int dictionary_rehash(nv_dictionary *d)
 
 static int dictionary_find(nv_dictionary *d, nv_string s, uint32_t *index)
 {
-    uint64_t hash = nv_hash(s.p, s.n);
+    uint64_t hash = nv_hash_with(secret, s.p, s.n);
     if ((!d->slots || d->count * 2 > d->mask) && !dictionary_rehash(d))
         return 0;
     uint32_t at = (uint32_t)hash & d->mask;
@@ -204,13 +218,15 @@ static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
 {
     nv_keys *k = &c->keys;
+    if (n > NV_MAX_KEY)
+        return NULL;
     if (k->last && same_key(k->last->next, p, n))
         return k->last = k->last->next;
     if ((!k->slots || k->count * 2 > k->mask) && !keys_rehash(k)) {
         c->failed = 1;
         return NULL;
     }
-    uint64_t hash = nv_hash(p, n);
+    uint64_t hash = nv_hash_with(secret, p, n);
     uint32_t at = (uint32_t)hash & k->mask;
     while (k->slots[at] && !(k->slots[at]->hash == hash && same_key(k->slots[at], p, n)))
         at = (at + 1) & k->mask;
@@ -262,6 +278,7 @@ void nv_add_row(nv_columns *c, const nv_event *e)
         if (c->fields[i].key)
             ok = add_tag(c, &c->fields[i]);
     c->field_count = 0;
+    c->field_room = NV_MAX_FIELDS;
     if (!ok) {
         c->failed = 1;
         return;
@@ -330,7 +347,8 @@ nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
     c->max_bytes = max_bytes;
     c->block = 1;
     c->shard = calloc(shards, sizeof *c->shard);
-    c->fields = malloc(NV_MAX_FIELDS * sizeof *c->fields);
+    c->field_room = NV_MAX_FIELDS;
+    c->fields = malloc((NV_MAX_FIELDS + NV_MAX_ADDED) * sizeof *c->fields);
     if (!c->shard || !c->fields) {
         nv_columns_free(c);
         return NULL;
@@ -394,7 +412,7 @@ void nv_columns_reset(nv_columns *c)
         s->tags.length = s->keys.length = s->values.length = 0;
         s->dictionary = 0;
     }
-    if (c->keys.count > MAX_KEYS)
+    if (c->keys.count > NV_MAX_KEYS)
         keys_clear(&c->keys);
     if (c->known_count > MAX_KNOWN) {
         memset(c->known, 0, ((size_t)c->known_mask + 1) * sizeof *c->known);

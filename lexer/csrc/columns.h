@@ -70,10 +70,13 @@ typedef struct {
 } nv_field;
 
 #define NV_MAX_FIELDS 4096
+#define NV_MAX_ADDED 257   /* beyond them: the source's tags, and a time that was not believed */
+#define NV_MAX_KEY 512     /* bytes of a dotted key; a line with a longer one is no structured line */
+#define NV_MAX_KEYS 65536  /* kept from block to block; past that the block is full, and the table made anew */
 
 enum {
     NV_COUNT_EMPTY, NV_COUNT_MALFORMED_JSON, NV_COUNT_SPLIT, NV_COUNT_IMPLAUSIBLE, NV_COUNT_NO_TIME,
-    NV_COUNT_DUPLICATE_KEYS, NV_COUNTS
+    NV_COUNT_DUPLICATE_KEYS, NV_COUNT_MALFORMED_LOGFMT, NV_COUNTS
 };
 
 typedef struct {
@@ -88,7 +91,7 @@ typedef struct {
     nv_shard *shard;
     nv_keys keys;
     nv_field *fields; /* of the line at hand */
-    uint32_t field_count;
+    uint32_t field_count, field_room;
     nv_buffer scratch, path, padded;
     uint64_t *known; /* fingerprints whose templates were reported */
     uint32_t known_mask, known_count;
@@ -109,7 +112,7 @@ nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
 void nv_columns_free(nv_columns *c);
 void nv_columns_reset(nv_columns *c);
 
-/* The entry of a key, made if there is none; NULL where memory ran out. */
+/* The entry of a key, made if there is none; NULL where memory ran out, or for one longer than NV_MAX_KEY. */
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n);
 
 /* The same for a name that NV_SPARE readable bytes follow. */
@@ -125,7 +128,7 @@ static inline int nv_add_field(nv_columns *c, nv_key *key, nv_string value)
         c->counts[NV_COUNT_DUPLICATE_KEYS]++;
         return 1;
     }
-    if (c->field_count == NV_MAX_FIELDS)
+    if (c->field_count == c->field_room)
         return 0;
     key->line = c->line;
     key->field = c->field_count;

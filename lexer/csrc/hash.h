@@ -50,20 +50,24 @@ static inline uint64_t nv_load_tail(const uint8_t *p, size_t n)
     return v;
 }
 
-/* 64-bit hash of n bytes; depends on nothing but the bytes. */
-static inline uint64_t nv_hash(const uint8_t *p, size_t n)
+typedef struct {
+    uint64_t a, b, c;
+} nv_seeds;
+
+/* 64-bit hash of n bytes. */
+static inline uint64_t nv_hash_with(nv_seeds seeds, const uint8_t *p, size_t n)
 {
-    uint64_t h = NV_SEED_A ^ n, g = NV_SEED_B;
+    uint64_t h = seeds.a ^ n, g = seeds.b;
     size_t left = n;
     while (left >= 32) {
-        h = nv_fold(nv_load64(p) ^ NV_SEED_A, nv_load64(p + 8) ^ h);
-        g = nv_fold(nv_load64(p + 16) ^ NV_SEED_B, nv_load64(p + 24) ^ g);
+        h = nv_fold(nv_load64(p) ^ seeds.a, nv_load64(p + 8) ^ h);
+        g = nv_fold(nv_load64(p + 16) ^ seeds.b, nv_load64(p + 24) ^ g);
         p += 32;
         left -= 32;
     }
     h ^= g;
     if (left >= 16) {
-        h = nv_fold(nv_load64(p) ^ NV_SEED_B, nv_load64(p + 8) ^ h);
+        h = nv_fold(nv_load64(p) ^ seeds.b, nv_load64(p + 8) ^ h);
         p += 16;
         left -= 16;
     }
@@ -74,8 +78,14 @@ static inline uint64_t nv_hash(const uint8_t *p, size_t n)
     } else {
         a = nv_load_tail(p, left);
     }
-    h = nv_fold(a ^ NV_SEED_C, b ^ h);
-    return nv_fold(h ^ NV_SEED_A, NV_SEED_B);
+    h = nv_fold(a ^ seeds.c, b ^ h);
+    return nv_fold(h ^ seeds.a, seeds.b);
+}
+
+/* The hash that is stored: it depends on nothing but the bytes. */
+static inline uint64_t nv_hash(const uint8_t *p, size_t n)
+{
+    return nv_hash_with((nv_seeds){NV_SEED_A, NV_SEED_B, NV_SEED_C}, p, n);
 }
 
 /* Whether n bytes stand at both places, each followed by 16 readable bytes: short ones are compared without a call. */

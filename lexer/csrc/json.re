@@ -35,6 +35,7 @@ static token next(json *j, nv_string *text)
         start = YYCURSOR;
         /*!re2c
         space+                               { continue; }
+        "\n"                                 { if (start >= j->end) { found = END; break; } continue; }
         "{"                                  { found = OPEN; break; }
         "}"                                  { found = CLOSE; break; }
         "["                                  { found = OPEN_ARRAY; break; }
@@ -177,7 +178,7 @@ static int value(json *j, token first, nv_string text, int depth);
 static nv_key *key_here(json *j)
 {
     nv_buffer *path = &j->c->path;
-    if (j->in_tags) {
+    if (j->in_tags && path->length > 4) { /* `tags` itself, an empty object, has nothing to lose */
         nv_key *key = nv_key_of(j->c, path->data + 5, path->length - 5);
         if (!key || key->role == NV_TAG)
             return key;
@@ -209,7 +210,7 @@ static int is_tags(const json *j, int depth)
 static inline nv_key *key_at(nv_columns *c, const uint8_t *p, const uint8_t **end)
 {
     nv_key *key = c->keys.last;
-    if (key && (key = key->next)->plain && nv_same(p, key->name, key->length + 1)) {
+    if (key && (key = key->next)->plain && key->length < NV_SPARE && nv_same(p, key->name, key->length + 1)) {
         *end = p + key->length;
         return c->keys.last = key;
     }
@@ -272,6 +273,8 @@ static int members(json *j, int depth)
     token t = next(j, &text);
     if (t == CLOSE)
         return depth == 1 || keep(j, (nv_string){start, (size_t)(j->cursor - start)});
+    if (t != STRING)
+        return 0;
     for (j->cursor = text.p;;) {
         if (!(bare && usual_members(j)) && !member(j, depth))
             return 0;
@@ -328,7 +331,7 @@ static int begin(json *j, nv_columns *c, const uint8_t *p, size_t n, int store)
 {
     *j = (json){.c = c, .cursor = p, .end = p + n, .store = store};
     c->path.length = c->scratch.length = 0;
-    if (!nv_reserve(&c->scratch, n + NV_PADDING)) {
+    if (!nv_reserve(&c->scratch, n + NV_PADDING) || !nv_reserve(&c->path, 16)) { /* an empty name is a name: no null pointer */
         c->failed = 1;
         return 0;
     }

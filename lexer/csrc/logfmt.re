@@ -25,6 +25,7 @@ int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
 {
     const uint8_t *YYCURSOR = p, *YYMARKER, *end = p + n, *start, *k, *v;
     int pairs = 0;
+    uint64_t doubles = c->counts[NV_COUNT_DUPLICATE_KEYS];
     c->scratch.length = 0;
     if (!nv_reserve(&c->scratch, n + NV_PADDING)) {
         c->failed = 1;
@@ -55,22 +56,23 @@ int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
     quoted_value:
         if (YYCURSOR > end || !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)),
                                             unquote(c, v + 1, (size_t)(YYCURSOR - v - 2))))
-            goto refuse;
+            goto refused;
         pairs++;
         continue;
     bare_value:
         if (YYCURSOR > end ||
             !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)), (nv_string){v, (size_t)(YYCURSOR - v)}))
-            goto refuse;
+            goto refused;
         pairs++;
         continue;
     flag:
         if (YYCURSOR > end || !nv_add_field(c, nv_key_of(c, start, (size_t)(k - start)), (nv_string){TRUE, 4}))
-            goto refuse;
+            goto refused;
     }
     if (pairs)
         return 1;
-refuse: /* more fields than are kept, or none: the line is text, and whole */
+refused:
     c->field_count = 0;
+    c->counts[NV_COUNT_DUPLICATE_KEYS] = doubles;
     return 0;
 }

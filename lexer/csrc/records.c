@@ -32,6 +32,7 @@ static int64_t settle_time(nv_columns *c, const nv_source *source, int64_t claim
     if (claimed >= EARLIEST && claimed <= source->received + NV_DAY)
         return claimed;
     c->counts[NV_COUNT_IMPLAUSIBLE]++;
+    c->field_room = NV_MAX_FIELDS + NV_MAX_ADDED;
     int n = snprintf(claim, CLAIM_ROOM, "%lld", (long long)claimed);
     add_named(c, "claimed_timestamp", (nv_string){(uint8_t *)claim, (size_t)n});
     return source->received;
@@ -70,6 +71,7 @@ static nv_level level_of(nv_string s)
 
 static void add_source_tags(nv_columns *c, const nv_source *source)
 {
+    c->field_room = NV_MAX_FIELDS + NV_MAX_ADDED;
     for (uint32_t i = 0; i < source->tag_count; i++) {
         nv_key *key = source->tags[i].key;
         int there = key->line == c->line && key->field < c->field_count && c->fields[key->field].key == key;
@@ -200,16 +202,19 @@ static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
             return;
         }
         c->counts[NV_COUNT_MALFORMED_JSON]++;
-    } else if (source->format == NV_LOGFMT && nv_logfmt(c, p, n)) {
-        add_structured(c, p, n, source);
-        return;
+    } else if (source->format == NV_LOGFMT) {
+        if (nv_logfmt(c, p, n)) {
+            add_structured(c, p, n, source);
+            return;
+        }
+        c->counts[NV_COUNT_MALFORMED_LOGFMT]++;
     }
     add_text(c, p, n, source);
 }
 
 int nv_full(const nv_columns *c)
 {
-    return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes ||
+    return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes || c->keys.count > NV_MAX_KEYS ||
            ((c->rows & 1023) == 1023 && nv_columns_bytes(c) >= c->max_bytes * 2);
 }
 

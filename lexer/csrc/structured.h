@@ -8,7 +8,9 @@
 /*
  * Take a JSON object apart: nested objects become dotted keys, arrays stay JSON text, numbers, booleans and null
  * stay as written, strings are unescaped (a lone surrogate becomes U+FFFD). The fields of a top-level object
- * `tags` lose that prefix. 1 if the whole line is one JSON object, else 0 and no field is kept.
+ * `tags` lose that prefix. Of a key that comes twice the last value holds. A line that is deeper than NV_JSON_DEPTH,
+ * has more than NV_MAX_FIELDS fields or a dotted key longer than NV_MAX_KEY is not taken apart.
+ * 1 if the whole line is one JSON object, else 0 and no field is kept.
  * The line must be followed by a newline, carriage return or NUL, and in all by NV_PADDING readable bytes, as for
  * the other two.
  */
@@ -17,7 +19,8 @@ int nv_json_object(nv_columns *c, const uint8_t *p, size_t n);
 /* 1 if n bytes are one JSON text as RFC 8259 has it (any bytes past 0x7f pass in strings), nested to NV_JSON_DEPTH. */
 int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n);
 
-/* Take `key=value key="quoted value" flag` apart; a key without a value is "true". 0 if the line is no logfmt. */
+/* Take `key=value key="quoted value" flag` apart; a key without a value is "true". 0 if the line is no logfmt, has
+ * more than NV_MAX_FIELDS fields or a key longer than NV_MAX_KEY. */
 int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n);
 
 #endif

@@ -408,6 +408,11 @@ static uint32_t take_chunk(walk *w, uint32_t trigger)
 void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
 {
     size_t looked = n < NV_LOOK ? n : NV_LOOK;
+    if (n > NV_LOOK) { /* no token may go on past the look: what lies there would change it, and cost its length */
+        memcpy(out->head, p, NV_LOOK);
+        memset(out->head + NV_LOOK, 0, NV_PADDING);
+        p = out->head;
+    }
     walk w = {.line = p, .end = p + looked, .received = received, .want = want, .out = out, .text = out->template_text};
     w.after = UINT32_MAX;
     out->spans = out->pairs = 0;

@@ -31,6 +31,7 @@ typedef struct {
     nv_pair pair[NV_MAX_PAIRS];
     uint8_t template_text[NV_TEMPLATE_ROOM];
     nv_bitmaps maps;
+    uint8_t head[NV_LOOK + NV_PADDING]; /* of a longer line */
 } nv_line;
 
 enum { NV_WANT_TIME = 1, NV_WANT_LEVEL = 2, NV_WANT_PAIRS = 4, NV_WANT_ROW = 7, NV_WANT_SPANS = 8, NV_WANT_ALL = 15 };

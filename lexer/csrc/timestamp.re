@@ -332,7 +332,7 @@ int nv_unix_time(const uint8_t *p, const uint8_t *end, int64_t *ns)
         value = value * 10 + (uint64_t)(*q++ - '0');
     int digits = (int)(q - p);
     int64_t unit = digits == 10 ? NV_SECOND : digits == 13 ? 1000000 : digits == 16 ? 1000 : digits == 19 ? 1 : 0;
-    if (!unit || value > (uint64_t)INT64_MAX / (uint64_t)unit)
+    if (!unit || value >= (uint64_t)INT64_MAX / (uint64_t)unit)
         return 0;
     int nanos = 0;
     if (digits == 10 && end - q > 1 && *q == '.' && is_digit(q[1])) {

@@ -60,8 +60,8 @@ nv_kind nv_token(const uint8_t *p, const uint8_t *chunk_end, const uint8_t **end
                                                            { FOUND(NV_PATH); break; }
         a ":" "\\" (part* "\\")* part*                     { FOUND(NV_PATH); break; }
         "\\" part+ "\\" (part* "\\")* part*               { FOUND(NV_PATH); break; }
-        "\\\\"? part+ "\\" (part* "\\")+ part*             { FOUND(NV_PATH); break; }
-        part+ "/" (part+ "/")+ part*                       { FOUND(NV_PATH); break; }
+        "\\\\"? name+ "\\" (part* "\\")+ part*             { FOUND(NV_PATH); break; }
+        name+ "/" (part+ "/")+ part*                       { FOUND(NV_PATH); break; }
         a{2,} d{1,2}                                       { FOUND(NV_WORD); break; }
         */
     } while (0);

@@ -96,9 +96,7 @@ def test_the_gateways_power_fails(
 
 
 @pytest.mark.parametrize("forgotten", ["fsync", "fsync_folder"])
-def test_a_forgotten_sync_would_be_found(
-    powered: Any, lines: Any, exit_code: Any, forgotten: str
-) -> None:
+def test_a_forgotten_sync_would_be_found(powered: Any, lines: Any, exit_code: Any, forgotten: str) -> None:
     """The gateway answers for a block that is not on the disk: its lines are lost, and this layer shows it."""
     place = powered("gateway")
     site = place.site

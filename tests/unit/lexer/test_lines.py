@@ -47,6 +47,7 @@ def lexed(line: bytes) -> lexer.Lexer:
         (b"1700000000123 x", 1700000000123 * 10**6),
         (b"1700000000123456 x", 1700000000123456 * 10**3),
         (b"1700000000123456789 x", 1700000000123456789),
+        (b"9223372036.999999999 x", None),
         (b"17/06/09 20:10:40 INFO x", at(2017, 6, 9, 20, 10, 40)),
         (b"20171223-22:15:29:606|Step", at(2017, 12, 23, 22, 15, 29, 606_000_000)),
         (b"20171224-0:3:5:9|Step", at(2017, 12, 24, 0, 3, 5, 900_000_000)),
@@ -169,6 +170,14 @@ def test_a_fingerprint_does_not_depend_on_where_the_line_lies() -> None:
         random.Random(seed).shuffle(shuffled)
         data = b"\n".join(shuffled) + b"\n" + b"\n" * lexer._lexer.PADDING_BYTES
         assert lexer._lexer.lex_all(data) == (500, alone)
+
+
+@pytest.mark.parametrize("token", [b"10.0.0.1:8080", b"/var/log/syslog", b"k=value", b"12 ms", b"a:b:c:d::1"])
+def test_what_lies_past_the_look_does_not_matter(token: bytes) -> None:
+    for cut in range(1, len(token)):
+        head = b"w" * (lexer.LOOK_BYTES - cut - 1) + b" " + token[:cut]
+        assert lexed(head + token[cut:] + b" more").spans == lexed(head).spans
+        assert lexer.fingerprint(head + token[cut:]) == lexer.fingerprint(head)
 
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:

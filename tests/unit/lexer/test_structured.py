@@ -1,11 +1,10 @@
-"""JSON after RFC 8259, logfmt, and how lines become rows."""
+"""How lines become rows; JSON and logfmt line by line are in test_json.py and test_logfmt.py."""
 
 import json
 import zlib
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,50 +12,10 @@ import lexer
 
 NOW = 1_780_000_000 * 10**9
 
-VALID = rb"""
-{} | [] | 0 | -0 | 1.5 | -1.5e+10 | 1E5 | 1e-7 | "x" | "" | true | false | null | [1,2] | [[]]
-{"a":{"b":[{}]}} | {"a":1,"a":2}
- [ 1 , 2 ] | {"":0} | "\u0041" | "\ud834\udd1e" | "\ud800" | "\"\\\/\b\f\n\r\t"
-"\u007f" | 1234567890123456789012345678901234567890
-""".replace(b"\n", b"|").split(b"|")
-INVALID = rb"""
-[1,] | {"a":1,} | {,} | [,1] | [1 2] | {"a" 1} | {"a":} | {a:1} | {'a':1} | 01 | -01 | 1. | .5 | +1
-1e | 1e+ | 0x1 | NaN | Infinity | -
-tru | nul | True | "a | "\x" | "\u12" | "\u12g4" | [ | ] | { | } | {"a":1 | [1 | 1 2
-{}{} | //c | /*c*/1 | "a"b | {"a":1}} | [1]] | ,
-{"a":1 "b":2} | {1:2} | {null:1} | {"a":1,,"b":2} | [1,,2] | - 1 | 1.e5 | --1 | "\a" | "\U0041"
-""".replace(b"\n", b"|").split(b"|")
 
-
-@pytest.mark.parametrize("text", [t.strip() for t in VALID if t.strip()])
-def test_valid_json(text: bytes) -> None:
-    assert lexer.Columns().json_valid(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [t.strip() for t in INVALID if t.strip()]
-    + [
-        b"",
-        b" ",
-        b'"\x00"',
-        b'"\t"',
-        b'"a\nb"',
-        b"\xef\xbb\xbf{}",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b"\x00",
-        b"[1\x0c]",
-    ],
-)
-def test_invalid_json(text: bytes) -> None:
-    assert not lexer.Columns().json_valid(text)
-
-
-def test_the_depth_limit() -> None:
-    columns = lexer.Columns()
-    for depth, valid in ((lexer.JSON_DEPTH, True), (lexer.JSON_DEPTH + 1, False)):
-        assert columns.json_valid(b"[" * depth + b"]" * depth) is valid
+def test_an_empty_object_of_tags_is_a_field() -> None:
+    assert lexer.Columns().fields(b'{"tags":{}}') == [(b"tags", b"{}")]
+    assert lexer.Columns().fields(b'{"tags":{"":1},"a":{}}') == [(b"", b"1"), (b"a", b"{}")]
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -130,26 +89,6 @@ def test_known_names_fill_columns_and_tags_lose_their_prefix() -> None:
         assert text in data
     assert b"tags.k" not in data
     assert b"msg" not in data
-
-
-def test_logfmt() -> None:
-    found = lexer.Columns().fields(b'level=info msg="a \\"b\\" c" n=1 flag empty=', "logfmt")
-    assert found == [
-        (b"level", b"info"),
-        (b"msg", b'a "b" c'),
-        (b"n", b"1"),
-        (b"flag", b"true"),
-        (b"empty", b""),
-    ]
-    assert lexer.Columns().fields(b"just some words", "logfmt") is None
-
-
-def test_a_line_of_more_fields_than_are_kept_is_text_and_whole() -> None:
-    for fields, structured in ((4096, True), (4097, False)):
-        pairs = b" ".join(b"k%d=1" % i for i in range(fields))
-        assert (lexer.Columns().fields(pairs, "logfmt") is not None) is structured
-        members = b",".join(b'"k%d":1' % i for i in range(fields))
-        assert (lexer.Columns().fields(b"{" + members + b"}") is not None) is structured
 
 
 @given(st.text(max_size=50))
