@@ -1,5 +1,6 @@
 """Which namespaces exist, as far as the gateway knows; remembered on disk for when ClickHouse is away."""
 
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -20,7 +21,7 @@ class Namespaces:
         self._lock = threading.Lock()
         self._known: frozenset[str] = frozenset()
         make_folder(path.parent)
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError, ValueError):  # what is damaged is learnt anew
             self._known = frozenset(json.loads(path.read_bytes()))
 
     def check(self, namespace: str) -> None:

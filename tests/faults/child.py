@@ -5,15 +5,18 @@ KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIG
             function: no handler runs, nothing is flushed, as if the power of this one process had gone
 LISTENING   a connection that is told when the gateway listens
 MIRROR      root and folder of a `power.Mirror`, or nothing; FORGET: what syncs nothing
+CLOCK       seed of a clock that jumps, 0 for the real one
 """
 
 import argparse
 import asyncio
 import importlib
 import os
+import random
 import runpy
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,20 @@ def arm(spec: str) -> None:
     setattr(owner, name, dying)
 
 
+def jump(seed: int) -> None:
+    """Let the wall clock jump by up to a day, in either direction, again and again."""
+    chance, real, real_ns = random.Random(seed), time.time, time.time_ns
+    offset = [0.0]
+
+    def step() -> float:
+        if chance.random() < 0.2:
+            offset[0] = chance.uniform(-86400, 86400)
+        return offset[0]
+
+    time.time = lambda: real() + step()
+    time.time_ns = lambda: real_ns() + int(step() * 1e9)
+
+
 class Server(uvicorn.Server):
     """Says when it listens."""
 
@@ -66,16 +83,18 @@ def agent(*arguments: str) -> None:
     sys.exit(args.run(args))
 
 
-def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, forget: str) -> None:
+def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, forget: str, clock: int) -> None:
+    if clock:
+        jump(clock)
     if mirror:
         power = runpy.run_path(str(Path(__file__).with_name("power.py")))
         power["Mirror"](*map(Path, mirror)).install()
         if forget:
-            power["lose_syncs"](forget)
+            power["forget"](forget)
     if kill_at:
         arm(kill_at)
     {"gateway": gateway, "agent": agent}[arguments[0]](*arguments[1:])
 
 
 if __name__ == "__main__":
-    main(*(globals()[name] for name in ("ARGUMENTS", "KILL_AT", "MIRROR", "FORGET")))
+    main(*(globals()[name] for name in ("ARGUMENTS", "KILL_AT", "MIRROR", "FORGET", "CLOCK")))

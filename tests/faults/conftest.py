@@ -27,6 +27,10 @@ NUMBERS = """
 """
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(runpy.run_path(str(Path(__file__).with_name("matrix.py")))["Matrix"]())
+
+
 class Site:
     """A whole installation in one folder. Whatever is killed can be started again."""
 
@@ -40,6 +44,7 @@ class Site:
         self.state = folder / "agent"
         self.mirrors: dict[str, Path] = {}  # of the folders of "agent" and "gateway", where power may fail
         self.forget = ""
+        self.clock = 0  # seed of clocks that jump
         self._logs = 0
 
     @property
@@ -71,7 +76,7 @@ class Site:
         root = self.state if part == "agent" else self.folder / "gateway"
         mirror = (str(root), str(self.mirrors[part])) if part in self.mirrors else None
         given = {"ARGUMENTS": list(map(str, arguments)), "KILL_AT": kill_at, "LISTENING": listening}
-        given |= {"MIRROR": mirror, "FORGET": self.forget}
+        given |= {"MIRROR": mirror, "FORGET": self.forget, "CLOCK": self.clock}
         process = PROCESSES.Process(target=runpy.run_path, args=(CHILD, given, "__main__"))
         process.start()
         return process
@@ -161,6 +166,12 @@ def lines() -> object:
 def mirror_of() -> object:
     """Make the durable copy of a folder: `power.Mirror`."""
     return runpy.run_path(str(Path(__file__).with_name("power.py")))["Mirror"]
+
+
+@pytest.fixture(scope="session")
+def bad_network() -> object:
+    """Make a network between an agent and the gateway's port: `proxy.BadNetwork`."""
+    return runpy.run_path(str(Path(__file__).with_name("proxy.py")))["BadNetwork"]
 
 
 @pytest.fixture(scope="session")

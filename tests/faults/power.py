@@ -123,29 +123,16 @@ def _write(folder: Path, state: dict[str, Any]) -> None:
             (folder / name).write_bytes(content)
 
 
-def lose_syncs(names: str) -> None:
-    """Let a function of `ingest.durable` sync nothing, as if somebody had forgotten to: `fsync_folder`, `fsync`."""
-    from ingest import durable
+def forget(name: str) -> None:
+    """Let the spool sync no file (`fsync`) or no folder (`fsync_folder`), as if somebody had forgotten to."""
+    from ingest import durable, spool
 
-    def nothing(_handle: object) -> None:
-        pass
+    def write_aside(path: Path, data: bytes) -> Path:
+        aside = path.with_name(path.name + durable.TEMPORARY_SUFFIX)
+        aside.write_bytes(data)
+        return aside
 
-    for name in names.split(","):
-        if name == "fsync_folder":
-            for module in ("durable", "spool", "state", "ledger", "checkpoints"):
-                owner = __import__(f"ingest.{module}", fromlist=["ingest"])
-                if hasattr(owner, "fsync_folder"):
-                    owner.fsync_folder = nothing
-        else:
-            durable.os = _Without(os, name)  # type: ignore[assignment]
-
-
-class _Without:
-    """The module `os` with one function that does nothing."""
-
-    def __init__(self, module: Any, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def __getattr__(self, name: str) -> Any:
-        return (lambda *_args: None) if name == self._name else getattr(self._module, name)
+    if name == "fsync":
+        spool.write_aside = write_aside
+    else:
+        spool.fsync_folder = lambda _folder: None
