@@ -35,6 +35,7 @@ CLICKHOUSE_URL = (
     "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
 )
 SOCKETS = "NEVE_SOCKETS"
+PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
 PARENT = "NEVE_PARENT"
 READY_SECONDS = 60.0
 TEND_SECONDS = 0.2
@@ -245,7 +246,7 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
         return
     hot = Hot(clickhouse)
     try:
-        yield query.app.create_app(hot)
+        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE)
     finally:
         hot.close()
 
