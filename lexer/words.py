@@ -62,6 +62,7 @@ _BEFORE_A_VALUE = frozenset(
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _VALUE = re.compile(rb"[A-Za-z\x80-\xff]{2}[.][A-Za-z\x80-\xff]|[_/\\@$]|-[^-]*-")
 _NAME = re.compile(rb"[a-z][A-Z]|[A-Z]{2}[a-z]|[^-]-[^-]")
+_SENTENCE = re.compile(rb"[A-Za-z\x80-\xff][A-Za-z\x80-\xff-]*")
 _PARTICIPLE = re.compile(rb"[A-Za-z]{3,}(?:ed|ing|ful)")
 
 
@@ -93,5 +94,5 @@ def announces_value(word: bytes) -> bool:
 
 
 def is_known_word(word: bytes) -> bool:
-    """Whether a word helps to know a template by."""
-    return _LETTER.match(word.strip()) is not None
+    """Whether a word helps to know a template by: one of language, neither a value nor numbered, as `amd64`."""
+    return _SENTENCE.fullmatch(word.strip()) is not None
