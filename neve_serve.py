@@ -22,6 +22,8 @@ from fastapi import FastAPI
 
 import ingest.app
 import query.app
+from lexer.errors import PinsInvalid
+from lexer.pins import read_pins
 from query import front
 from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
@@ -101,7 +103,17 @@ def run(args: argparse.Namespace) -> int:
     config.address()
     if args.role:
         return run_role(args.role, config)
+    check_pins(config.data / PINS_FILE)
     return Server(config).run()
+
+
+def check_pins(path: Path) -> None:
+    """Refuse to start with pins that cannot be used. Raises ConfigError."""
+    if path.exists():
+        try:
+            read_pins(path)
+        except PinsInvalid as error:
+            raise ConfigError(error.message, error.hint) from None
 
 
 # --- the supervisor ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 import lexer
+import neve
 from lexer._lexer import hash64
 from query.app import create_app
 from query.learning import Learner
@@ -117,7 +118,9 @@ def test_two_processes_may_learn_at_once(hot: Hot, namespace: str, api: httpx.Cl
     }
 
 
-def test_pins_rule_and_are_read_again(pinned: tuple[httpx.Client, Path], say: Say) -> None:
+def test_pins_rule_and_are_read_again(
+    pinned: tuple[httpx.Client, Path], say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
     api, path = pinned
     say(*opened(*NAMES), "link is up", "link is down")
     (learnt,) = (p for p in patterns(api) if p["fingerprints"] > 1)
@@ -132,6 +135,8 @@ def test_pins_rule_and_are_read_again(pinned: tuple[httpx.Client, Path], say: Sa
         "link is <*>": (2, None),
         "session opened for user bob now": (1, "Bob"),
     }
+    assert neve.main(["patterns", "bob OR alice", "--url", str(api.base_url)]) == 0
+    assert [line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()] == ["name", "login", "Bob"]
     path.write_text("[[pni]]\n")
     os.utime(path, ns=(1, 1))
     assert {p["template"] for p in patterns(api)} == set(found), "the last good file counts"
