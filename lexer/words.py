@@ -16,7 +16,7 @@ KEPT, KEPT_END = b"\x02", b"\x03"  # around a word that must stay as it is
 class Shape(Enum):
     """What a word is by its letters alone; the value is how much it says for a variable where it stands."""
 
-    VARIABLE = 4.0  # the lexer, or this stage, found one there in other lines
+    VARIABLE = 4.5  # the lexer, or this stage, found one there in other lines
     VALUE = 3.0  # dots, slashes, underscores inside: a path, a host, a class, a constant
     NAME = 1.5  # camelCase, CAPITALS, parts joined by a hyphen; null
     PLAIN = 1.0
