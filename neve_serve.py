@@ -22,6 +22,8 @@ from fastapi import FastAPI
 
 import ingest.app
 import query.app
+from lexer.errors import PinsInvalid
+from lexer.pins import read_pins
 from query import front
 from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
@@ -35,6 +37,7 @@ CLICKHOUSE_URL = (
     "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
 )
 SOCKETS = "NEVE_SOCKETS"
+PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
 PARENT = "NEVE_PARENT"
 READY_SECONDS = 60.0
 TEND_SECONDS = 0.2
@@ -100,7 +103,17 @@ def run(args: argparse.Namespace) -> int:
     config.address()
     if args.role:
         return run_role(args.role, config)
+    check_pins(config.data / PINS_FILE)
     return Server(config, args.config).run()
+
+
+def check_pins(path: Path) -> None:
+    """Refuse to start with pins that cannot be used. Raises ConfigError."""
+    if path.exists():
+        try:
+            read_pins(path)
+        except PinsInvalid as error:
+            raise ConfigError(error.message, error.hint) from None
 
 
 # --- the supervisor ---------------------------------------------------------------------------------------
@@ -248,7 +261,7 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
         return
     hot = Hot(clickhouse)
     try:
-        yield query.app.create_app(hot)
+        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE)
     finally:
         hot.close()
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from lexer.errors import PinsInvalid
 from query import page
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
+from query.learning import Learner
 from query.limits import Limits
 from query.routes import router
 from query.serving import ClientGone, Gate
-from storage.errors import NeveError
+from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
 
 log = logging.getLogger("neve.query")
@@ -31,8 +34,18 @@ def create_app(
     limits: Limits | None = None,
     default_namespace: str = DEFAULT_NAMESPACE,
     version: str = "0.1.0",
+    pins_file: Path | None = None,
 ) -> FastAPI:
-    """The API over one hot tier. It does not own `hot`: who made it closes it after the application has stopped."""
+    """The API over one hot tier. It does not own `hot`: who made it closes it after the application has stopped.
+
+    `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
+    there and cannot be used.
+    """
+    learner = Learner(hot, pins_file)
+    try:
+        learner.load_pins()
+    except PinsInvalid as error:
+        raise ConfigError(error.message, error.hint) from None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,6 +54,7 @@ def create_app(
         yield
 
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
+    app.state.learner = learner
     app.state.default_namespace = default_namespace
     app.include_router(router)
     app.include_router(page.router)

@@ -195,11 +195,14 @@ def _patterns(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         return _complete(answer["stats"])
     with_previous = any(pattern["previous_count"] is not None for pattern in answer["patterns"])
     names = ["count", "share", *(["before"] if with_previous else []), "fingerprint", "template"]
+    with_names = any(pattern["name"] for pattern in answer["patterns"])
+    names += ["name"] if with_names else []
     rows = []
     for pattern in answer["patterns"]:
         before = [pattern["previous_count"]] if with_previous else []
         share = f"{pattern['share']:.2%}"
         rows.append([pattern["count"], share, *before, pattern["fingerprint"], pattern["template"]])
+        rows[-1] += [pattern["name"] or ""] if with_names else []
     screen.table(names, rows)
     return _complete(answer["stats"])
 

@@ -1,4 +1,4 @@
-"""Answers about many events at once: histogram, patterns, fields and their values, and the lines around one event."""
+"""Answers about many events at once: histogram, fields and their values, and the lines around one event."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import lexer
 from query import conditions as c
 from query.analyze import COLUMNS, field_ref
 from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
-from query.events import EVENT_COLUMNS, clean, event_of, hex_fingerprint, position_of
+from query.events import EVENT_COLUMNS, clean, event_of, position_of
 from query.plan import Plan
 from query.running import Running
 from query.search import range_sql, search
@@ -57,12 +56,12 @@ def _extent(plan: Plan, running: Running) -> tuple[int, int] | None:
     """The range to show: as asked, and where that is open, from the first event found to the last."""
     if plan.low is not None and plan.high is not None:
         return (plan.low, plan.high) if plan.high > plan.low else None
-    params = Params()
+    params = Params(plan.database)
     sql = (
         "SELECT min(toUnixTimestamp64Nano(timestamp)) AS low, max(toUnixTimestamp64Nano(timestamp)) AS high, "
         f"count() AS n FROM {plan.database}.events WHERE {range_sql(plan, params)}"
     )
-    rows = _aggregate(running, sql, params)
+    rows = aggregate(running, sql, params)
     if not rows or rows[0][2] == 0:
         return None
     low, high, _ = rows[0]
@@ -70,7 +69,7 @@ def _extent(plan: Plan, running: Running) -> tuple[int, int] | None:
 
 
 def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> dict[int, dict[str, int]]:
-    params = Params()
+    params = Params(plan.database)
     bound = params.add(width, "Int64")
     nanos = "toUnixTimestamp64Nano(timestamp)"
     group = text_of(field_ref(by), params) if by else "''"
@@ -79,7 +78,7 @@ def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> 
         f"FROM {plan.database}.events WHERE {range_sql(plan, params)} GROUP BY start, value"
     )
     counts: dict[int, dict[str, int]] = {}
-    rows = _aggregate(running, sql, params)
+    rows = aggregate(running, sql, params)
     kept = _largest_groups(rows)
     for start, value, n in rows:
         name = clean(value) if value in kept else OTHER
@@ -102,88 +101,16 @@ def _bucket(start: int, counts: dict[str, int], by: str | None) -> Stats:
     return bucket
 
 
-# --- patterns ----------------------------------------------------------------------------------------------
-
-
-def patterns(plan: Plan, running: Running, limit: int, compare: Plan | None) -> Stats:
-    """The shapes of the messages, most common first, counted over every event."""
-    rows, total, distinct = _pattern_rows(plan, running, limit)
-    fingerprints = [row[0] for row in rows]
-    templates = _templates(plan, running, fingerprints)
-    previous = _counts_of(compare, running, fingerprints) if compare else None
-    return {
-        "patterns": [_pattern(row, total, templates, previous) for row in rows],
-        "total_events": total,
-        "total_patterns": distinct,
-    }
-
-
-def _pattern_rows(plan: Plan, running: Running, limit: int) -> tuple[list[tuple[Any, ...]], int, int]:
-    params = Params()
-    counted = (
-        "SELECT fingerprint AS f, count() AS n, any(message) AS sample, "
-        "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last, "
-        "arraySort(arrayFilter(x -> x != '', groupUniqArray(100)(toString(service)))) AS services "
-        f"FROM {plan.database}.events WHERE {range_sql(plan, params)} GROUP BY f"
-    )
-    sql = (
-        "SELECT f, n, sample, first, last, services, sum(n) OVER () AS total, count() OVER () AS patterns "
-        f"FROM ({counted}) ORDER BY n DESC, f ASC LIMIT {params.add(limit, 'UInt64')}"
-    )
-    rows = _aggregate(running, sql, params)
-    return (rows, rows[0][6], rows[0][7]) if rows else ([], 0, 0)
-
-
-def _templates(plan: Plan, running: Running, fingerprints: list[int]) -> dict[int, Any]:
-    if not fingerprints:
-        return {}
-    sql = (
-        f"SELECT fingerprint AS f, argMax(template, rules_version) AS t FROM {plan.database}.templates "
-        "WHERE fingerprint IN {p0:Array(UInt64)} GROUP BY f"
-    )
-    return dict(running.query(sql, {"p0": fingerprints}).rows)
-
-
-def _counts_of(plan: Plan, running: Running, fingerprints: list[int]) -> dict[int, int]:
-    params = Params()
-    wanted = params.add(fingerprints, "Array(UInt64)")
-    sql = (
-        f"SELECT fingerprint AS f, count() AS n FROM {plan.database}.events "
-        f"WHERE fingerprint IN {wanted} AND {range_sql(plan, params)} GROUP BY f"
-    )
-    return dict(_aggregate(running, sql, params)) if fingerprints else {}
-
-
-def _pattern(
-    row: tuple[Any, ...], total: int, templates: dict[int, Any], previous: dict[int, int] | None
-) -> Stats:
-    fingerprint, count, sample, first, last, services = row[:6]
-    template = templates.get(fingerprint)
-    if template is None:
-        template = lexer.template(sample if isinstance(sample, bytes) else sample.encode())
-    return {
-        "fingerprint": hex_fingerprint(fingerprint),
-        "template": clean(template),
-        "count": count,
-        "share": count / total,
-        "sample": clean(sample),
-        "first_seen": to_rfc3339(first),
-        "last_seen": to_rfc3339(last),
-        "services": [clean(service) for service in services],
-        "previous_count": None if previous is None else previous.get(fingerprint, 0),
-    }
-
-
 # --- fields ------------------------------------------------------------------------------------------------
 
 
 def fields(plan: Plan, running: Running, limit: int) -> Stats:
     """The fields that the events of a plan have, with how many have each: columns first, then tags by count."""
-    params = Params()
+    params = Params(plan.database)
     where = range_sql(plan, params)
     texts = ("level", "service", "host", "message", "trace_id", "span_id")
     counts = ", ".join(f"countIf({name} != '') AS n_{name}" for name in texts)
-    totals = _aggregate(
+    totals = aggregate(
         running, f"SELECT count() AS n, {counts} FROM {plan.database}.events WHERE {where}", params
     )
     total, *present = totals[0] if totals else (0, *(0 for _ in texts))
@@ -198,13 +125,13 @@ def _field(name: str, type_: str, count: int) -> Stats:
 
 
 def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
-    params = Params()
+    params = Params(plan.database)
     keys = ", ".join(f"mapKeys({column_name(shard)})" for shard in range(SHARDS))
     sql = (
         f"SELECT arrayJoin(arrayConcat({keys})) AS key, count() AS n FROM {plan.database}.events "
         f"WHERE {range_sql(plan, params)} GROUP BY key ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
     )
-    rows = _aggregate(running, sql, params)
+    rows = aggregate(running, sql, params)
     return [{"name": clean(key), "kind": "tag", "type": Kind.TEXT.value, "count": n} for key, n in rows]
 
 
@@ -213,7 +140,7 @@ def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
     ref = field_ref(name)
     if ref.kind is Kind.TIME:
         raise RequestInvalid(f"cannot list values of {name}: it is a time", "ask for the histogram")
-    params = Params()
+    params = Params(plan.database)
     value = text_of(ref, params)
     shown = "lower(leftPad(hex(fingerprint), 16, '0'))" if ref.kind is Kind.FINGERPRINT else value
     there = "" if ref.kind is Kind.FINGERPRINT else f" AND {value} != ''"
@@ -223,7 +150,7 @@ def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
         f"WHERE {range_sql(plan, params)}{there} GROUP BY v) "
         f"ORDER BY n DESC, v ASC LIMIT {params.add(limit, 'UInt64')}"
     )
-    rows = _aggregate(running, sql, params)
+    rows = aggregate(running, sql, params)
     events, distinct = rows[0][2:] if rows else (0, 0)
     found = [{"value": clean(v), "count": n} for v, n, *_ in rows]
     return {"field": name, "values": found, "events": events, "distinct": distinct}
@@ -256,7 +183,7 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
     return rows[0]
 
 
-def _aggregate(running: Running, sql: str, params: Params) -> list[tuple[Any, ...]]:
+def aggregate(running: Running, sql: str, params: Params) -> list[tuple[Any, ...]]:
     """Rows of an aggregate; at a limit what was counted until then, which is noted."""
     try:
         return running.query(sql, params.values, partial=True).rows

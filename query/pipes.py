@@ -15,6 +15,7 @@ from query.analyze import Analyzer, field_ref
 from query.conditions import Kind
 from query.errors import NotYet, QueryInvalid, excerpt_of, invalid_at, position_of
 from query.levels import LEVELS
+from query.patterns import pattern_of
 from query.sql import Params, compile_condition, text_of
 from query.times import SECOND, BadTime, parse_duration
 from query.where import compile_where
@@ -245,19 +246,21 @@ class Compiler:
             "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last "
             f"FROM {stage.source}{stage.where()} GROUP BY f"
         )
-        templates = (
-            f"SELECT fingerprint AS tf, any(template) AS template FROM {self.database}.templates GROUP BY tf"
+        grouped = (
+            "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS events, any(sample) AS example, "
+            f"min(first) AS first_seen, max(last) AS last_seen FROM ({pattern_of(inner, self.database)}) GROUP BY id"
         )
         made = [
-            ("fingerprint", Kind.TEXT, "lower(leftPad(hex(f), 16, '0'))"),
-            ("template", Kind.TEXT, "if(template = '', sample, template)"),
-            ("count", Kind.NUMBER, "n"),
-            ("share", Kind.NUMBER, "n / sum(n) OVER ()"),
-            ("first_seen", Kind.TIME, "first"),
-            ("last_seen", Kind.TIME, "last"),
+            ("fingerprint", Kind.TEXT, "lower(leftPad(hex(id), 16, '0'))"),
+            ("template", Kind.TEXT, "if(template = '', example, template)"),
+            ("count", Kind.NUMBER, "events"),
+            ("share", Kind.NUMBER, "events / sum(events) OVER ()"),
+            ("first_seen", Kind.TIME, "first_seen"),
+            ("last_seen", Kind.TIME, "last_seen"),
+            ("name", Kind.TEXT, "called"),
         ]
         selected = ", ".join(f"{sql} AS {stage.next_name(i)}" for i, (_, _, sql) in enumerate(made))
-        sql = f"SELECT {selected} FROM ({inner}) AS counted LEFT JOIN ({templates}) AS known ON f = tf"
+        sql = f"SELECT {selected} FROM ({grouped})"
         columns = tuple(Column(n, Expression(stage.next_name(i), k)) for i, (n, k, _) in enumerate(made))
         return Stage(stage.depth + 1, f"({sql})", (), columns, (Order(stage.next_name(2), True),))
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from query import overview
+from query import ast, overview
 from query.explain import explain as explained
+from query.learning import Learner
 from query.limits import Limits
 from query.params import RANGE, Asked, asking, described, described_body
+from query.patterns import patterns as count_patterns
 from query.plan import DEFAULT_LIMIT, MAX_LIMIT, Plan
 from query.running import Running, check_regexes, naming
 from query.search import search, stream
@@ -69,7 +71,8 @@ async def _search(request: Request, ask: Asked) -> Response:
     plan = ask.plan(limit=limit)
     asked_limit = limit if ask.text("limit") else None
     if plan.query.pipes:
-        return await _run(request, plan, _table(_limits(request).result_rows, asked_limit))
+        learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
+        return await _run(request, plan, _table(_limits(request).result_rows, asked_limit, learner))
     if streaming:
         return await _ndjson(request, plan, asked_limit)
     return await _run(request, plan, _page)
@@ -80,8 +83,14 @@ def _page(plan: Plan, running: Running) -> Answer:
     return {"events": page.events(), "next_cursor": page.next_cursor}
 
 
-def _table(max_rows: int, limit: int | None) -> Callable[[Plan, Running], Answer]:
+def _asks_patterns(plan: Plan) -> bool:
+    return any(isinstance(pipe, ast.Patterns) for pipe in plan.query.pipes)
+
+
+def _table(max_rows: int, limit: int | None, learner: Learner | None) -> Callable[[Plan, Running], Answer]:
     def work(plan: Plan, running: Running) -> Answer:
+        if learner is not None:
+            learner.refresh(plan.namespace)
         table = run_table(plan, running, max_rows, limit)
         return {"columns": table.columns, "rows": table.rows}
 
@@ -134,7 +143,13 @@ async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTE
     """The shapes of messages, counted over every event; with a range to compare, the counts there too."""
     limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     compared = ask.plan(prefix="compare_") if ask.text("compare_from") or ask.text("compare_to") else None
-    return await _run(request, ask.plan(), lambda p, r: overview.patterns(p, r, limit, compared))
+    learner: Learner = request.app.state.learner
+
+    def work(plan: Plan, running: Running) -> Answer:
+        learner.refresh(plan.namespace)
+        return count_patterns(plan, running, limit, compared)
+
+    return await _run(request, ask.plan(), work)
 
 
 @router.get("/api/v1/fields", openapi_extra=described(*FIELDS))

@@ -71,7 +71,7 @@ def stream(plan: Plan, running: Running, limit: int | None) -> Iterator[list[dic
 
 def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
     """The statement for one window, with its parameters."""
-    params = Params()
+    params = Params(plan.database)
     where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
     sql = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from query import conditions as c
 from query.words import WordPattern, escape
+from storage.schema import current_patterns
 from storage.tags import column_of
 
 # A single character seldom rules a line out, and costs as much as a longer needle.
@@ -17,9 +18,10 @@ MIN_NEEDLE = 2
 
 
 class Params:
-    """The bound parameters of one statement, `{p0:String}` and so on."""
+    """The bound parameters of one statement, `{p0:String}` and so on, and the database that it asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: str = "") -> None:
+        self.database = database
         self.values: dict[str, object] = {}
 
     def add(self, value: object, type_: str = "String") -> str:
@@ -59,8 +61,18 @@ def compile_condition(condition: c.Condition, params: Params) -> str:
         case c.TimeIn(low, high):
             return _time_in(low, high, params)
         case c.FingerprintIs(fingerprint):
-            return f"fingerprint = {params.add(fingerprint, 'UInt64')}"
+            return _fingerprint(params.add(fingerprint, "UInt64"), params.database)
     return _value_test(condition, params)
+
+
+def _fingerprint(wanted: str, database: str) -> str:
+    """This fingerprint, and those of the pattern that has this id, or had it before it became part of another."""
+    if not database:
+        return f"fingerprint = {wanted}"
+    current = current_patterns(database)
+    now = f"SELECT {wanted} AS p UNION ALL SELECT pattern AS p FROM {current} WHERE fingerprint = {wanted} AND alias"
+    members = f"SELECT fingerprint AS f FROM {current} WHERE pattern IN ({now})"
+    return f"fingerprint IN (SELECT {wanted} AS f UNION ALL {members})"
 
 
 def _joined(operator: str, children: tuple[c.Condition, ...], params: Params) -> str:

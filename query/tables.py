@@ -39,7 +39,7 @@ class TableQuery:
 
 def compile_table(plan: Plan, limit: int) -> TableQuery:
     """The statement for the first `limit` rows. QueryInvalid where a pipe makes no sense."""
-    params = Params()
+    params = Params(plan.database)
     compiler = Compiler(plan.text, plan.analyzer(), params, plan.database, plan.seconds)
     where = range_sql(plan, params)
     order = () if plan.newest else tuple(type(term)(term.sql) for term in NEWEST_FIRST)

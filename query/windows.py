@@ -93,7 +93,7 @@ def _edges(
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
-    params = Params()
+    params = Params(plan.database)
     where = [
         f"minute {op} toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')" for op, at in _ends(low, high)
     ]

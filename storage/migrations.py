@@ -52,6 +52,7 @@ NAMESPACE: tuple[Migration, ...] = (
             schema.rollup_view(database),
         ],
     ),
+    Migration(3, "patterns of fingerprints", lambda database: [schema.patterns_table(database)]),
 )
 
 

@@ -108,6 +108,22 @@ def templates_table(database: str) -> str:
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
 
 
+def patterns_table(database: str) -> str:
+    """The pattern of each fingerprint, as learnt last; `alias`: the number was a pattern's id that leads here now."""
+    return f"""CREATE TABLE IF NOT EXISTS {database}.patterns (
+  fingerprint UInt64, pattern UInt64, template String, name String, rule String, alias UInt8, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY fingerprint
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def current_patterns(database: str) -> str:
+    """The rows of `patterns` that count, as a subquery. It is small: a row a template."""
+    columns = ", ".join(
+        f"argMax({name}, version) AS {name}" for name in ("pattern", "template", "name", "rule", "alias")
+    )
+    return f"(SELECT fingerprint, {columns} FROM {database}.patterns GROUP BY fingerprint)"
+
+
 def seen_table(database: str) -> str:
     """First and last time of each fingerprint; aggregate again when reading."""
     return f"""CREATE TABLE IF NOT EXISTS {database}.seen (

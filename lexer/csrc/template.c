@@ -226,11 +226,27 @@ static nv_level find_level(const walk *w)
 
 /* ---- key=value ---- */
 
+/* Where a value's brackets, the first of which stands at p, are closed again; NULL where they are not, before a space. */
+static const uint8_t *past_brackets(const walk *w, const uint8_t *p)
+{
+    int depth = 0;
+    for (; p < w->end && *p > ' '; p++) {
+        depth += *p == '(' || *p == '[' || *p == '{';
+        depth -= *p == ')' || *p == ']' || *p == '}';
+        if (!depth)
+            return p + 1;
+    }
+    return NULL;
+}
+
 static uint32_t value_end(const walk *w, uint32_t at)
 {
     const uint8_t *p = w->line + at;
-    while (p < w->end && *p > ' ' && !ENDS_VALUE[*p])
-        p++;
+    for (int whole = 1; p < w->end && *p > ' ' && !ENDS_VALUE[*p];) {
+        const uint8_t *closed = whole && (*p == '(' || *p == '[' || *p == '{') ? past_brackets(w, p) : p + 1;
+        whole &= closed != NULL; /* where one is left open, no other is looked for */
+        p = closed ? closed : p + 1;
+    }
     while (p > w->line + at && (p[-1] == '.' || p[-1] == ':'))
         p--;
     return (uint32_t)(p - w->line);

@@ -7,7 +7,7 @@
 #include "classes.h"
 #include "token.h"
 
-#define NV_RULES_VERSION 1
+#define NV_RULES_VERSION 2
 #define NV_MAX_SPANS (NV_LOOK / 2)
 #define NV_MAX_PAIRS 256
 #define NV_TEMPLATE_ROOM (NV_LOOK * 2 + 64)

@@ -16,6 +16,7 @@ from ingest.app import GatewaySettings, create_app
 from ingest.spool import Spool
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
+from storage.native import frames
 from storage.native.block import SealedBlock, pack
 
 
@@ -72,7 +73,7 @@ def messages(hot: Hot, namespace: str) -> list[Any]:
 
 
 def block_bytes(block: SealedBlock) -> bytes:
-    return pack(block.header, bytes(block.frames))
+    return pack(block.header, frames.split(block.frames))
 
 
 PACK = {"": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}

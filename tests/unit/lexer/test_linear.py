@@ -46,8 +46,8 @@ TEXT = (
     | {f"time, then {unit!r}": repeated(unit, b"2026-11-22 11:00:00.") for unit in (b"1", b"1.", b"+1", b" ")}
     | {
         f"{start!r}, then {unit!r}": repeated(unit, start)
-        for start in (b'a="', b"a='")
-        for unit in (b"\\", b"\\'", b"a=", b"a='")
+        for start in (b'a="', b"a='", b"a=b")
+        for unit in (b"\\", b"\\'", b"a=", b"a='", b"(", b"(a", b"[)")
     }
 )
 
