@@ -145,10 +145,10 @@ class Soak:
         elif victim == "server":
             for pid in (self.server.process.pid, *self.server.pids().values()):
                 _kill(pid)
-            self.server.process.wait()
+            self.server.__exit__(None, None, None)
             self.server = Server(self.server.folder, self.server.address).__enter__()
-        elif (pid := self.server.pids().get(victim)) is not None:
-            _kill(pid)
+        elif (found := self.server.pids().get(victim)) is not None:
+            _kill(found)
 
     def wait_for(self, lines: int) -> float:
         """Wait until all lines are stored; seconds that it took."""
