@@ -19,13 +19,13 @@ from typing import Any
 
 from storage import migrations, schema
 from storage.config import ClickHouseConfig
+from storage.epochs import Epochs
 from storage.errors import NamespaceUnknown
+from storage.inserters import Registry
 from storage.native.block import SealedBlock
 from storage.native.connection import NativeConnection
 from storage.native.pool import Pool
 from storage.results import QueryStream, Result
-
-EPOCH_SECONDS = 3600  # about how long an ingest epoch stays the present one
 
 # Up to this size one INSERT becomes one part, which is stored wholly or not at all; beyond it, several parts.
 # The server needs about three times the bytes in memory, which a small machine must have to spare.
@@ -66,7 +66,8 @@ class Hot:
     def __init__(self, config: ClickHouseConfig) -> None:
         self._config = config
         self._pool = Pool(config)
-        self._epoch_lock = threading.Lock()
+        self.epochs = Epochs(self)
+        self.registry = Registry(self)
         self._rebuild_lock = threading.Lock()
         self._known: set[str] = set()
 
@@ -163,9 +164,10 @@ class Hot:
 
         When this returns, all rows are on disk, synced. Otherwise it raises
           StorageUnavailable: nothing was sent;
+          EpochClosed: the epoch takes no row any more, and not one was stored;
           InsertRefused: the server refused the data;
           InsertUnknown: rows may be stored or not, and `rows_present` tells.
-        Once the blocks of the latter two are settled, `rebuild_rollup` makes the counts exact again;
+        Once the blocks of the last two are settled, `rebuild_rollup` makes the counts exact again;
         send them again under another token. The same token with the same blocks in the same order is stored
         once, mostly. Up to INSERT_ROWS rows and INSERT_BYTES are stored wholly or not at all.
         """
@@ -240,35 +242,16 @@ class Hot:
 
     def current_epoch(self, namespace: str) -> int:
         """The epoch to stamp on rows inserted now; opens a new one when the last is about an hour old."""
-        with self._epoch_lock:
-            epoch, age = self._last_epoch(namespace)
-            return epoch if epoch > 0 and age < EPOCH_SECONDS else self._open(namespace, epoch + 1)
+        self.require(namespace)
+        return self.epochs.current(namespace)
 
     def open_epoch(self, namespace: str) -> int:
         """Open a new epoch and give its number; a namespace's numbers only grow and are never used again."""
-        with self._epoch_lock:
-            return self._open(namespace, self._last_epoch(namespace)[0] + 1)
+        self.require(namespace)
+        return self.epochs.open(namespace)
 
-    def _last_epoch(self, namespace: str) -> tuple[int, float]:
-        """The highest epoch, 0 when there is none, and its age in seconds."""
-        self._require(namespace)
-        age = "dateDiff('millisecond', argMax(opened_at, epoch), now64(3)) / 1000"
-        sql = (
-            f"SELECT max(epoch) AS last, {age} AS age "
-            f"FROM {schema.SYSTEM_DATABASE}.epochs WHERE namespace = {{namespace:String}}"
-        )
-        epoch, age = self.query(sql, {"namespace": namespace}).rows[0]
-        return epoch, age
-
-    def _open(self, namespace: str, epoch: int) -> int:
-        self.execute(
-            f"INSERT INTO {schema.SYSTEM_DATABASE}.epochs "
-            "SELECT {namespace:String}, {epoch:UInt32}, now64(3)",
-            {"namespace": namespace, "epoch": epoch},
-        )
-        return epoch
-
-    def _require(self, namespace: str) -> None:
+    def require(self, namespace: str) -> None:
+        """Raises NamespaceUnknown where it was never made."""
         if namespace not in self._known:
             self._known.update(self.namespaces())
         if namespace not in self._known:
