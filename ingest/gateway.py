@@ -53,6 +53,8 @@ class GatewayState:
             self.committer.retire,
             self.counters,
             prepare=self._prepare,
+            name=self._folder.identity().agent_id,
+            kind="gateway",
         )
 
     def start(self) -> None:

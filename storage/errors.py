@@ -106,7 +106,7 @@ class InserterLive(NeveError):
     """An inserter cannot be evicted while its lease runs."""
 
     code = "inserter_live"
-    status = 409
+    status = 422
     default_hint = "stop it first, and wait until its lease has run out"
 
 
