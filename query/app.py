@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from query import page
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.limits import Limits
+from query.metrics import Counting, Metrics
+from query.metrics import router as metrics_router
 from query.routes import router
 from query.serving import ClientGone, Gate
 from storage.errors import NeveError
@@ -42,7 +44,10 @@ def create_app(
 
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
     app.state.default_namespace = default_namespace
+    app.state.metrics = Metrics()
+    app.add_middleware(Counting, metrics=app.state.metrics)
     app.include_router(router)
+    app.include_router(metrics_router)
     app.include_router(page.router)
     _handle_errors(app)
     return app

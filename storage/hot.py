@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 from storage import migrations, schema
@@ -58,6 +59,16 @@ REWRITE_SETTINGS: Mapping[str, Any] = {
 }
 
 SILENCE_SECONDS = 10.0  # that a query may go on in silence beyond its own time limit
+
+
+@dataclass(frozen=True)
+class Size:
+    """One namespace's events, the bytes that they take on disk, and in how many parts."""
+
+    namespace: str
+    events: int
+    bytes: int
+    parts: int
 
 
 class Hot:
@@ -156,6 +167,20 @@ class Hot:
         schema.namespace_database(namespace)
         migrations.apply_system(self)
         migrations.apply_namespace(self, namespace)
+
+    def sizes(self) -> list[Size]:
+        """What each namespace's events come to now."""
+        sql = (
+            "SELECT substring(database, {cut:UInt32}) AS namespace, sum(rows) AS n, sum(bytes_on_disk) AS bytes, "
+            "count() AS parts FROM system.parts WHERE active AND table = 'events' "
+            "AND startsWith(database, {prefix:String}) GROUP BY namespace ORDER BY namespace"
+        )
+        prefix = f"{schema.SYSTEM_DATABASE}_"
+        return [Size(*row) for row in self.query(sql, {"prefix": prefix, "cut": len(prefix) + 1}).rows]
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self.scalars("SELECT version() AS v")[0])
 
     # --- events ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ lease ran out. What it says holds until it says something else: a lease that ran
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from storage import schema
@@ -71,6 +71,15 @@ class Holder:
     @property
     def live(self) -> bool:
         return self.lease > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As `GET /gateway/storage` has it."""
+        return {
+            **asdict(self.who),
+            **asdict(self.holding),
+            "lease_seconds": round(self.lease, 1),
+            "live": self.live,
+        }
 
     def described(self) -> str:
         """One line for a person."""
