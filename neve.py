@@ -10,7 +10,15 @@ from importlib import import_module
 from storage.errors import ConfigError, NeveError
 
 DONE, FAILED, MISUSED = 0, 1, 2
-ROOMS = {"ship": "ingest.cli", "lex": "lexer.cli", "serve": "neve_serve", "search": "query.cli"}
+ROOMS = {
+    "ship": "ingest.cli",
+    "lex": "lexer.cli",
+    "serve": "neve_serve",
+    "search": "query.cli",
+    "status": "ingest.operate",
+    "deadletter": "ingest.operate",
+    "evict": "ingest.operate",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +32,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser of all commands; of one room's alone where `command` tells which: loading them all takes a second."""
     parser = Parser(prog="neve", description="Log ingestion and search.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for room in [ROOMS[command]] if command in ROOMS else ROOMS.values():
+    for room in [ROOMS[command]] if command in ROOMS else dict.fromkeys(ROOMS.values()):
         import_module(room).add_commands(commands)
     return parser
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -41,6 +41,8 @@ PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patt
 PARENT = "NEVE_PARENT"
 READY_SECONDS = 60.0
 TEND_SECONDS = 0.2
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,11 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     def route(path: str) -> str:
         return gateway if path.startswith(TO_GATEWAY) else api
 
+    async def metrics() -> tuple[str, bytes]:
+        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api})
+
     async def listen() -> None:
-        task = asyncio.ensure_future(front.serve(host, port, route))
+        task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         await task
 
@@ -288,6 +293,18 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
             f"cannot listen on {config.listen}: {error.strerror}", "choose another --listen"
         ) from None
     return 0
+
+
+async def all_metrics(parts: Mapping[str, str]) -> bytes:
+    """The metrics of every process, by its socket; the names of each start with its own."""
+    lines, texts = ["# HELP neve_up 1 while the process answers", "# TYPE neve_up gauge"], []
+    for name, socket in parts.items():
+        try:
+            texts.append(await asyncio.wait_for(front.fetch(socket, "/metrics"), METRICS_SECONDS))
+        except (OSError, TimeoutError):
+            texts.append(b"")
+        lines.append(f'neve_up{{process="{name}"}} {int(bool(texts[-1]))}')
+    return "\n".join(lines).encode() + b"\n" + b"".join(texts)
 
 
 def uvicorn_loop() -> asyncio.Runner:

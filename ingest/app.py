@@ -1,17 +1,18 @@
 """The gateway process as an ASGI app."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from ingest import operations
 from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, http
-from ingest.receivers.body import Budget, gateway_of
+from ingest.receivers.body import Budget
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -29,24 +30,21 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.state.gateway = state
         app.state.budget = Budget()
         app.state.lexers = http.Lexers()
+        app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
         try:
             yield
         finally:
+            app.state.operators.shutdown(wait=False, cancel_futures=True)
             state.stop()
 
     app = FastAPI(title="Neve gateway", lifespan=lifespan)
     app.include_router(blocks.router)
     app.include_router(http.router)
-    app.add_api_route("/gateway/status", status, methods=["GET"])
+    app.include_router(operations.router)
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(OSError, answer_disk)
     return app
-
-
-async def status(request: Request) -> dict[str, Any]:
-    """What waits, since when, and what stands in the way."""
-    return gateway_of(request).status()
 
 
 async def answer_error(_request: Request, error: Exception) -> JSONResponse:

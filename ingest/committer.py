@@ -14,7 +14,7 @@ from ingest.counters import Counters
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
 from ingest.spool import Spool, SpoolEntry
-from storage.native.block import Header
+from storage.native.block import Header, parse_header
 
 MAX_WAITING_BYTES = 64 << 20
 """Of requests that wait for the disk; beyond it senders are told to come back."""
@@ -25,10 +25,14 @@ REQUEST_AGENT = "request:"
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Blocks `(block id, data)` to keep, wholly or not at all; `request` is the key of what they came in."""
+    """Blocks `(block id, data)` to keep, wholly or not at all; `request` is the key of what they came in.
+
+    `replay`: one block that was set aside before, and is to be tried again.
+    """
 
     blocks: tuple[tuple[bytes, bytes], ...]
     request: bytes | None = None
+    replay: bool = False
     answer: "Future[bool]" = field(default_factory=Future)
 
     @property
@@ -104,6 +108,13 @@ class Committer:
         self._ledger.append([*(header.block_id for header in headers), *requests])
         self._requests.difference_update(requests)
 
+    def set_aside(self, headers: Sequence[Header]) -> None:
+        """Remember, durably, that these blocks are among the dead letters. Raises OSError."""
+        requests = [request for request in map(request_of, headers) if request is not None]
+        self._ledger.append(requests)
+        self._ledger.set_aside(header.block_id for header in headers)
+        self._requests.difference_update(requests)
+
     def accepted_before(self, one: bytes) -> bool:
         """Is this block id or request key known?"""
         return one in self._ledger or one in self._spool or one in self._requests
@@ -145,13 +156,17 @@ class Committer:
         doubles = []
         for one in round_:
             key = one.request or one.blocks[0][0]
-            if self.accepted_before(key):
+            if self._is_double(one, key):
                 one.answer.set_result(False)
             elif key in fresh:
                 doubles.append((one, fresh[key]))
             else:
                 fresh[key] = one
         return list(fresh.values()), doubles
+
+    def _is_double(self, one: Submission, key: bytes) -> bool:
+        """A dead letter's id is known, and must be: whoever sends its block again need not keep it."""
+        return key in self._spool or self._ledger.is_done(key) if one.replay else self.accepted_before(key)
 
     def _put(self, fresh: list[Submission]) -> None:
         """Keep them all with one fsync of the folder; if they do not fit together, one by one."""
@@ -170,14 +185,20 @@ class Committer:
         first = self._spool.last_sequence + 1
         blocks = [block for one in fresh for block in one.blocks]
         requests = [one.request for one in fresh if one.request is not None]
+        replayed = [block for one in fresh if one.replay for block in one.blocks]
         # Known before they can be retired: the inserter may be done with a block before this returns.
         self._requests.update(requests)
+        # Recovery lets go of what the ledger knows, so it must not know these any more. They are still among the
+        # dead letters: killed now, they are replayed again.
+        self._ledger.append(filter(None, (request_of(parse_header(data)[0]) for _, data in replayed)))
+        self._ledger.forget(block_id for block_id, _ in replayed)
         try:
             self._spool.put(
                 [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)]
             )
         except (OSError, SpoolFull):
             self._requests.difference_update(requests)
+            self._ledger.set_aside(block_id for block_id, _ in replayed)
             raise
         self._counters.add("blocks_accepted", len(blocks))
         self._counters.add("commits")

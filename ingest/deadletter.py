@@ -2,12 +2,38 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ingest.durable import make_folder, replace_file
+from ingest.durable import fsync_folder, make_folder, replace_file
+from ingest.errors import UsageError
 from ingest.spool import BLOCK_SUFFIX, Spool, SpoolEntry
+from storage.errors import BlockDamaged
+from storage.native.block import START, Header, parse_header
 
 REASON_SUFFIX = ".reason"
+SHORTEST_PREFIX = 6
+"""Of an id on a command line; shorter ones name a block by accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One refused block; `refused_at` is seconds since 1970. A damaged one has no rows and no namespace."""
+
+    path: Path
+    block_id: str
+    rows: int
+    namespace: str
+    reason: str
+    refused_at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `GET /gateway/deadletter` has it."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.refused_at))
+        said = {"id": self.block_id, "rows": self.rows, "namespace": self.namespace}
+        return {**said, "reason": self.reason, "refused_at": when}
 
 
 class DeadLetters:
@@ -23,5 +49,58 @@ class DeadLetters:
         replace_file(self.folder / (entry.name + REASON_SUFFIX), json.dumps(said).encode() + b"\n")
         spool.move(entry, self.folder)
 
+    def all(self) -> list[DeadLetter]:
+        """Those that there are, oldest first. Raises OSError."""
+        found = [_read(path) for path in self.folder.glob("*" + BLOCK_SUFFIX)]
+        return sorted(found, key=lambda one: (one.refused_at, one.path.name))
+
+    def choose(self, ids: Sequence[str], *, every: bool) -> list[DeadLetter]:
+        """Those whose ids start as given, or `every` one. Raises UsageError, OSError."""
+        known = self.all()
+        if every:
+            return known
+        return [one for text in ids for one in _matching(known, text)]
+
+    def remove(self, letter: DeadLetter) -> None:
+        """Let go of a block that is safe elsewhere, durably. Raises OSError."""
+        letter.path.unlink(missing_ok=True)
+        letter.path.with_name(letter.path.name + REASON_SUFFIX).unlink(missing_ok=True)
+        fsync_folder(self.folder)
+
     def __len__(self) -> int:
         return sum(1 for _ in self.folder.glob("*" + BLOCK_SUFFIX))
+
+
+def _matching(known: Sequence[DeadLetter], text: str) -> list[DeadLetter]:
+    found = [one for one in known if one.block_id.startswith(text.lower())]
+    if len(text) < SHORTEST_PREFIX or not found:
+        raise UsageError(f"cannot find dead letter: {text}", "neve deadletter list shows their ids")
+    if len({one.block_id for one in found}) > 1:
+        raise UsageError(f"cannot choose dead letter: {text} starts several ids", "give more of it")
+    return found
+
+
+def _read(path: Path) -> DeadLetter:
+    block_id = path.name.removesuffix(BLOCK_SUFFIX).partition("-")[2]
+    header = _header(path)
+    reason, refused_at = _reason(path)
+    rows, namespace = (header.rows, header.namespace) if header is not None else (0, "")
+    return DeadLetter(path, block_id, rows, namespace, reason, refused_at)
+
+
+def _header(path: Path) -> Header | None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(START.size)
+            length = START.unpack(start)[2] if len(start) == START.size else 0
+            return parse_header(start + file.read(length + 4))[0]
+    except BlockDamaged:
+        return None
+
+
+def _reason(path: Path) -> tuple[str, float]:
+    try:
+        said = json.loads(path.with_name(path.name + REASON_SUFFIX).read_bytes())
+        return str(said["reason"]), float(said["refused_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", path.stat().st_mtime

@@ -1,6 +1,10 @@
 """The gateway's state: spool, ledger, committer and inserter over one data folder."""
 
-from dataclasses import asdict, dataclass
+import shutil
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,14 @@ from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.namespaces import Namespaces
+from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
 from storage.config import ClickHouseConfig
 from storage.hot import Hot
+
+WATCH_SECONDS = 10.0
+"""How long ClickHouse may say nothing about its own state."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,12 @@ class GatewayState:
     def __init__(self, settings: GatewaySettings) -> None:
         """Takes the data folder. Raises StateInUse where another process holds it, OSError."""
         self.settings = settings
+        self._started = time.monotonic()
         self.counters = Counters()
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse)
+        # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
+        self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
         self.namespaces = Namespaces(
             self.hot, settings.data_dir / "namespaces.json", create=settings.create_namespaces
         )
@@ -45,6 +56,9 @@ class GatewayState:
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
         self.committer = Committer(self.spool, self.ledger, self.counters)
+        self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
+        self.replaying = threading.Lock()
+        self.name = self._folder.identity().agent_id
         self.inserter = Inserter(
             self.spool,
             self.hot,
@@ -53,6 +67,9 @@ class GatewayState:
             self.committer.retire,
             self.counters,
             prepare=self._prepare,
+            put_away=self.committer.set_aside,
+            name=self.name,
+            kind="gateway",
         )
 
     def start(self) -> None:
@@ -67,18 +84,35 @@ class GatewayState:
         self.inserter.stop()
         self.ledger.close()
         self.hot.close()
+        self.watching.close()
         self._folder.close()
 
     def status(self) -> dict[str, Any]:
-        """Depth, age, reasons and counters, for `GET /gateway/status`."""
+        """Depth, age, reasons and counters, for `GET /gateway/status`. ClickHouse is not asked."""
         troubles = self.counters.troubles()
+        spool, disk = self.spool.stats(), shutil.disk_usage(self.settings.data_dir)
         return {
-            "spool": asdict(self.spool.stats()),
+            "version": version("neve"),
+            "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "spool": asdict(spool),
+            "lag_seconds": round(spool.oldest_age, 3),
             "ledger": {"ids": len(self.ledger), "damaged_records": self.ledger.damaged_records},
             "dead_letters": len(self.dead_letters),
             "inserting": self.inserter.failure is None and "clickhouse" not in troubles,
+            "inserter": self.name,
+            "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
             "troubles": troubles,
             "counters": self.counters.all(),
+        }
+
+    def storage_status(self) -> dict[str, Any]:
+        """What ClickHouse says, for `GET /gateway/storage`. Raises NeveError."""
+        hot = self.watching
+        return {
+            "clickhouse": {"version": hot.version()},
+            "namespaces": [asdict(one) for one in hot.sizes()],
+            "epochs": [asdict(one) for one in hot.epochs.overview()],
+            "inserters": [one.to_json() for one in hot.registry.all()],
         }
 
     def _prepare(self) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,29 +20,23 @@ from ingest.attempts import Attempt, AttemptRecord, attempt_for
 from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.spool import Spool, SpoolEntry
+from ingest.gatherer import Gatherer, Held
+from ingest.spool import Spool
+from ingest.stamps import Stamps
 from storage.errors import (
-    BlockDamaged,
+    EpochClosed,
     InsertRefused,
     InsertUnknown,
     NamespaceUnknown,
     NeveError,
     StorageUnavailable,
 )
-from storage.hot import INSERT_BYTES, Hot
+from storage.hot import Hot
 from storage.native.block import Header, SealedBlock
 
-MAX_ROWS = 1 << 19
-"""Of one INSERT; storage stores twice as many wholly or not at all, if they unpack to at most INSERT_BYTES."""
-MAX_BYTES = 32 << 20
-"""Of one INSERT, compressed: they are all in memory while it is sent."""
-MAX_BLOCKS = 256
 GATHER_SECONDS = 0.25
 """Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""
-SMALL_BYTES = 8 << 20
 POLL_SECONDS = 0.05
-EPOCH_SECONDS = 2.0
-"""How long the present epoch is taken to be the present one without asking."""
 KNOWN_TEMPLATES = 1 << 18
 """Templates stored lately are not stored again; storing one twice changes nothing."""
 
@@ -55,18 +49,6 @@ Retire = Callable[[Sequence[Header]], None]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A block in the spool and in memory."""
-
-    entry: SpoolEntry
-    block: SealedBlock
-
-    @property
-    def header(self) -> Header:
-        return self.block.header
-
-
 class Stopped(Exception):
     """The inserter was told to stop; what is in the spool stays there."""
 
@@ -74,9 +56,9 @@ class Stopped(Exception):
 class Inserter:
     """The thread that empties the spool into ClickHouse. `folder` keeps its record.
 
-    `prepare` is called at the start, again and again until it raises no NeveError. `sole` says that nobody
-    else inserts into this server: then the rollup of an epoch is counted anew after an outcome that was not
-    known.
+    `retire` records durably that blocks are done with, `put_away` that they were set aside; both are called
+    before blocks leave the spool. `prepare` is called at the start, again and again until it raises no NeveError.
+    `name` is this inserter's in the registry: the same over restarts, and nobody else's; `kind` says what it is.
     """
 
     def __init__(
@@ -89,7 +71,9 @@ class Inserter:
         counters: Counters,
         *,
         prepare: Callable[[], object] = lambda: None,
-        sole: bool = True,
+        put_away: Retire | None = None,
+        name: str = "",
+        kind: str = "agent",
     ) -> None:
         self._spool = spool
         self._hot = hot
@@ -98,10 +82,12 @@ class Inserter:
         self._retire = retire
         self._counters = counters
         self._prepare = prepare
-        self._sole = sole
+        self._put_away = put_away or retire
+        self._stamps = Stamps(hot, name, kind)
+        self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
         self._stop = threading.Event()
-        self._epochs: dict[str, tuple[int, float]] = {}
+        self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0
         self.failure: BaseException | None = None
@@ -125,86 +111,74 @@ class Inserter:
                 if self._spool.wait(1.0, self._stop.is_set):
                     self._gather()
                     self._insert_next()
+                self._patiently(self._stamps.tend)
         except Stopped:
-            return
+            pass
         except BaseException as error:
             self.failure = error
             self._counters.trouble("inserter", f"stopped: {error}")
             raise
-
-    # --- which blocks
-    # -----------------------------------------------------------------------------------------
+        if not self._unresolved:
+            with suppress(NeveError):  # the next start says it
+                self._stamps.release()
 
     def _gather(self) -> None:
         """Give small blocks time to find company."""
         left = self._last_insert + GATHER_SECONDS - time.monotonic()
-        if left > 0 and sum(entry.size for entry in self._spool.pending(MAX_BLOCKS)) < SMALL_BYTES:
+        if left > 0 and self._gatherer.little():
             self._stop.wait(left)
 
     def _insert_next(self) -> None:
-        held = self._take()
-        if held and not self._stop.is_set():
+        if self._stop.is_set():
+            return
+        if held := self._gatherer.take():
             self._deliver(held)
             self._last_insert = time.monotonic()
 
-    def _take(self) -> list[Held]:
-        """The next blocks that fit into one INSERT: one namespace, the same columns."""
-        taken: list[Held] = []
-        rows = size = decoded = 0
-        for entry in self._spool.pending(MAX_BLOCKS):
-            if taken and size + entry.size > MAX_BYTES:
-                break
-            held = self._load(entry)
-            if held is None:
-                continue
-            rows, size = rows + held.header.rows, size + entry.size
-            decoded += held.block.decoded_bytes
-            too_much = rows > MAX_ROWS or decoded > INSERT_BYTES
-            if taken and (too_much or not _go_together(taken[0].header, held.header)):
-                break
-            taken.append(held)
-        return taken
-
-    def _load(self, entry: SpoolEntry) -> Held | None:
-        try:
-            return Held(entry, self._spool.load(entry)[1])
-        except BlockDamaged as error:
-            self._dead_letters.take(self._spool, entry, error.message)
-            self._counters.add("blocks_damaged")
-            self._counters.trouble(f"block {entry.block_id.hex()}", error.message)
-            return None
-
-    # --- one INSERT
-    # -------------------------------------------------------------------------------------------
+    # --- one INSERT --------------------------------------------------------------------------------------
 
     def _settle_last(self) -> None:
         """After a start: find out about the blocks of the last attempt that are still here."""
         last = self._record.read()
-        if last is None:
-            return
         waiting = {entry.block_id.hex(): entry for entry in self._spool.pending()}
-        held = [self._load(waiting[one]) for one in last.blocks if one in waiting]
-        found = [one for one in held if one is not None]
-        if found:
-            self._resolve(found, last)
+        mine = [waiting[one] for one in last.blocks if one in waiting] if last is not None else []
+        held = [one for one in map(self._gatherer.load, mine) if one is not None]
+        unresolved = {last.namespace: last.epoch} if last is not None and held else {}
+        self._patiently(lambda: self._stamps.begin(unresolved))
+        if last is not None and held:
+            self._settle(held, last, lambda: self._resolve(held, last))
 
     def _deliver(self, held: Sequence[Held]) -> None:
         """Store blocks that have no row in ClickHouse, and cannot have one later from an earlier INSERT."""
         namespace = held[0].header.namespace
-        epoch = self._patiently(lambda: self._epoch(namespace))
+        epoch = self._patiently(lambda: self._stamps.stamp(namespace))
         attempt = attempt_for(namespace, epoch, [one.header.block_id for one in held])
+        self._settle(held, attempt, lambda: self._send_first(held, attempt))
+
+    def _send_first(self, held: Sequence[Held], attempt: Attempt) -> None:
+        if self._send(held, attempt):
+            self._done(held)
+        else:
+            self._resolve(held, attempt)
+
+    def _settle(self, held: Sequence[Held], attempt: Attempt, store: Callable[[], None]) -> None:
+        """Do what `store` does, and what follows when the server will not have it."""
+        self._unresolved = True
         try:
-            if self._send(held, attempt):
-                self._done(held)
-            else:
-                self._resolve(held, attempt)
+            store()
         except InsertRefused as error:
             self._refused(held, attempt, error)
+        except EpochClosed:
+            # Nothing of this INSERT was stored; what an earlier one stored is there for good, and counted.
+            self._stamps.forget(attempt.namespace)
+            if missing := self._missing(held, attempt):
+                self._deliver(missing)
+        self._unresolved = False
 
     def _resolve(self, held: Sequence[Held], attempt: Attempt) -> None:
         """Store blocks of which `attempt` may have stored some rows already, now or in a moment.
 
-        Raises InsertRefused.
+        Raises InsertRefused, EpochClosed.
         """
         self._counters.add("inserts_unknown")
         missing = self._missing(held, attempt)
@@ -226,41 +200,53 @@ class Inserter:
             self._deliver(missing[:half])
             self._deliver(missing[half:])
         elif missing:
-            self._set_aside(missing[0], error)
+            self._put_aside(missing[:1], error.message)
         self._recount(attempt)
 
     def _send(self, held: Sequence[Held], attempt: Attempt) -> bool:
         """Send one INSERT until the server answers (True) or the outcome is unknown (False).
 
-        Raises InsertRefused.
+        Raises InsertRefused, EpochClosed.
         """
         blocks = [one.block for one in held]
         self._patiently(lambda: self._add_templates(attempt.namespace, held))
         self._record.write(attempt)
         try:
-            self._patiently(
-                lambda: self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token),
-                StorageUnavailable,
-            )
+            self._patiently(lambda: self._insert(blocks, attempt), StorageUnavailable)
         except InsertUnknown as error:
             self._counters.trouble("clickhouse", error.message)
             return False
         self._counters.add("inserts")
         return True
 
+    def _insert(self, blocks: Sequence[SealedBlock], attempt: Attempt) -> None:
+        """Send one INSERT, with a lease that runs. Raises as `Hot.insert_blocks` does."""
+        try:
+            self._stamps.keep()
+        except NeveError as error:
+            raise StorageUnavailable(error.message, error.hint) from error
+        self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
+
     def _missing(self, held: Sequence[Held], attempt: Attempt) -> list[Held]:
         """The blocks that ClickHouse has no row of, once `attempt` is over.
 
-        Half-stored ones are deleted there first.
+        Half-stored ones are deleted there first. What cannot be told any more is set aside.
         """
-        namespace, epochs = attempt.namespace, [attempt.epoch]
+        namespace, epoch = attempt.namespace, attempt.epoch
         ids = [one.header.block_id for one in held]
         self._patiently(lambda: self._wait_until_over(attempt))
-        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, epochs))
+        if epoch <= self._patiently(lambda: self._hot.epochs.dropped_through(namespace)):
+            self._put_aside(held, f"epoch {epoch} has left the hot tier: cannot tell if it had this block")
+            return []
+        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, [epoch]))
         missing = [one for one in held if present[one.header.block_id] != one.header.rows]
-        for block_id in (one.header.block_id for one in missing if present[one.header.block_id]):
-            self._patiently(partial(self._hot.delete_block_rows, namespace, block_id, epochs))
         self._done([one for one in held if one not in missing])
+        partly = [one for one in missing if present[one.header.block_id]]
+        if partly and epoch <= self._patiently(lambda: self._hot.epochs.closed_through(namespace)):
+            self._put_aside(partly, f"epoch {epoch} is closed and has some rows of this block")
+            return [one for one in missing if one not in partly]
+        for one in partly:
+            self._patiently(partial(self._hot.delete_block_rows, namespace, one.header.block_id, [epoch]))
         return missing
 
     def _wait_until_over(self, attempt: Attempt) -> None:
@@ -284,26 +270,25 @@ class Inserter:
         self._counters.add("blocks_shipped", len(held))
         self._counters.add("lines_shipped", rows)
 
-    def _set_aside(self, one: Held, error: InsertRefused) -> None:
-        self._dead_letters.take(self._spool, one.entry, error.message)
-        self._retire([one.header])
-        self._counters.add("blocks_refused")
-        self._counters.add("lines_refused", one.header.rows)
-        self._counters.trouble(f"block {one.header.block_id.hex()}", error.message)
+    def _put_aside(self, held: Sequence[Held], reason: str) -> None:
+        for one in held:
+            self._dead_letters.take(self._spool, one.entry, reason)
+            self._counters.add("blocks_refused")
+            self._counters.add("lines_refused", one.header.rows)
+            self._counters.trouble(f"block {one.header.block_id.hex()}", reason)
+        self._put_away([one.header for one in held])
 
     def _recount(self, attempt: Attempt) -> None:
-        if self._sole:
-            self._patiently(lambda: self._hot.rebuild_rollup(attempt.namespace, attempt.epoch))
+        """Count the rollup anew, while nobody else inserts; what is left wrong, the epoch's closer mends."""
+
+        def recount() -> None:
+            if self._stamps.alone(attempt.namespace):
+                self._hot.rebuild_rollup(attempt.namespace, attempt.epoch)
+
+        self._patiently(recount)
 
     # --- helpers
     # ----------------------------------------------------------------------------------------------
-
-    def _epoch(self, namespace: str) -> int:
-        epoch, until = self._epochs.get(namespace, (0, 0.0))
-        if time.monotonic() >= until:
-            epoch = self._hot.current_epoch(namespace)
-            self._epochs[namespace] = (epoch, time.monotonic() + EPOCH_SECONDS)
-        return epoch
 
     def _add_templates(self, namespace: str, held: Sequence[Held]) -> None:
         by_rules: dict[int, dict[int, str]] = {}
@@ -337,7 +322,3 @@ class Inserter:
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise Stopped
-
-
-def _go_together(first: Header, other: Header) -> bool:
-    return first.namespace == other.namespace and first.columns == other.columns

@@ -2,10 +2,12 @@
 
 While a block is in the spool its file name is the entry. Before that file is unlinked its id is appended here
 and fsynced. Records have one size and a checksum each: a torn tail is cut off, a damaged record is passed
-over.
+over. The last record of an id holds: its time below zero says that the block was set aside as a dead letter, zero
+that the id is forgotten, because its block is about to be put back.
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +27,7 @@ RECORD_BYTES = _RECORD.size + _CHECKSUM.size
 
 
 class Ledger:
-    """Append-only file of ids with a bounded memory of them. One thread appends; any thread may ask."""
+    """Append-only file of ids with a bounded memory of them. Thread-safe."""
 
     def __init__(
         self, path: Path, window_ids: int = WINDOW_IDS, window_seconds: float = WINDOW_SECONDS
@@ -35,6 +37,7 @@ class Ledger:
         self._window_ids = window_ids
         self._window_seconds = window_seconds
         self._known: dict[bytes, int] = {}
+        self._lock = threading.Lock()
         self.damaged_records = 0
         make_folder(path.parent)
         if not path.exists():
@@ -43,21 +46,50 @@ class Ledger:
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def append(self, ids: Iterable[bytes], now: float | None = None) -> None:
-        """Remember `ids` (16 bytes each), durably on return. Raises OSError."""
+        """Remember `ids` (16 bytes each) as done with, durably on return. Raises OSError."""
         moment = int(time.time() if now is None else now)
-        fresh = dict.fromkeys(one for one in ids if one not in self._known)
-        if not fresh:
+        with self._lock:
+            self._write({one: moment for one in ids if self._known.get(one, 0) <= 0})
+
+    def set_aside(self, ids: Iterable[bytes]) -> None:
+        """Remember `ids` as kept among the dead letters, durably on return. Raises OSError."""
+        moment = -int(time.time())
+        with self._lock:
+            self._write({one: moment for one in ids if one not in self._known})
+
+    def forget(self, ids: Iterable[bytes]) -> None:
+        """Take out `ids` that were set aside, durably on return. Raises OSError."""
+        with self._lock:
+            self._write({one: 0 for one in ids if self._known.get(one, 0) < 0})
+
+    def is_done(self, one: bytes) -> bool:
+        """Was it taken by who comes after, and not merely set aside?"""
+        return self._known.get(one, 0) > 0
+
+    def _write(self, changes: dict[bytes, int]) -> None:
+        if not changes:
             return
-        write_all(self._handle, b"".join(_record(one, moment) for one in fresh))
+        write_all(self._handle, b"".join(_record(*change) for change in changes.items()))
         os.fdatasync(self._handle)
-        self._known.update(dict.fromkeys(fresh, moment))
+        for change in changes.items():
+            self._learn(*change)
         if self._records() > 2 * self._window_ids:
-            self.prune(moment)
+            self._prune(time.time())
+
+    def _learn(self, one: bytes, moment: int) -> None:
+        self._known.pop(one, None)  # so that it goes to the end
+        if moment:
+            self._known[one] = moment
 
     def prune(self, now: float | None = None) -> None:
         """Forget what is beyond the window by age or count; write the file anew. Raises OSError."""
-        oldest = (time.time() if now is None else now) - self._window_seconds
-        kept = [(one, moment) for one, moment in self._known.items() if moment >= oldest][-self._window_ids :]
+        with self._lock:
+            self._prune(time.time() if now is None else now)
+
+    def _prune(self, now: float) -> None:
+        oldest = now - self._window_seconds
+        kept = [(one, moment) for one, moment in self._known.items() if abs(moment) >= oldest]
+        kept = kept[-self._window_ids :]
         replace_file(self.path, b"".join(_record(one, moment) for one, moment in kept))
         os.close(self._handle)
         self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -90,7 +122,7 @@ class Ledger:
             self.damaged_records += 1
             return
         one, moment = _RECORD.unpack(body)
-        self._known[one] = moment
+        self._learn(one, moment)
 
 
 def _record(one: bytes, moment: int) -> bytes:

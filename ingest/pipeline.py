@@ -188,7 +188,7 @@ class Agent:
             retire,
             self.counters,
             prepare=lambda: hot.create_namespace(settings.namespace),
-            sole=False,
+            name=self._identity.agent_id,
         )
 
     # --- reading ---

@@ -17,6 +17,8 @@ from query import page
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.learning import Learner
 from query.limits import Limits
+from query.metrics import Counting, Metrics
+from query.metrics import router as metrics_router
 from query.routes import router
 from query.serving import ClientGone, Gate
 from storage.errors import ConfigError, NeveError
@@ -56,7 +58,10 @@ def create_app(
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
     app.state.learner = learner
     app.state.default_namespace = default_namespace
+    app.state.metrics = Metrics()
+    app.add_middleware(Counting, metrics=app.state.metrics)
     app.include_router(router)
+    app.include_router(metrics_router)
     app.include_router(page.router)
     _handle_errors(app)
     return app

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -25,6 +25,8 @@ RETRY_AFTER_SECONDS = 1
 
 Route = Callable[[str], str]
 """From a request's path to the Unix socket of the process that answers it."""
+Page = Callable[[], Awaitable[tuple[str, bytes]]]
+"""Makes what the front door answers itself: content type and body."""
 
 
 @dataclass
@@ -103,8 +105,9 @@ class Behind(asyncio.Protocol):
 class Client(asyncio.Protocol):
     """A client's connection. Requests are handled in turn, each passed on as it comes."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, pages: Mapping[str, Page] | None = None) -> None:
         self.route = route
+        self.pages = pages or {}
         self.parser = httptools.HttpRequestParser(self)
         self.head = Head()
         self.peer = "unknown"
@@ -113,6 +116,7 @@ class Client(asyncio.Protocol):
         self.current: Behind | None = None
         self.waiting: list[bytes] = []  # of the request at hand, until its connection is there
         self.opening: asyncio.Task[None] | None = None
+        self.answered_here = False
 
     # --- the client's side -------------------------------------------------------------------------------
 
@@ -163,6 +167,10 @@ class Client(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         path = self.head.url.partition(b"?")[0].decode("latin-1")
+        if path in self.pages and not any(other.pending for other in self.behind.values()):
+            self.answered_here = True
+            self.opening = asyncio.ensure_future(self.show(self.pages[path]))
+            return
         socket = self.route(path)
         self.current = self.behind.get(socket)
         if any(other.pending for other in self.behind.values() if other is not self.current):
@@ -193,7 +201,17 @@ class Client(asyncio.Protocol):
             status = b"431 Request Header Fields Too Large"
             self.refuse(status, "head_too_large", "cannot read request: its head is too large")
 
+    async def show(self, page: Page) -> None:
+        """Answer with a page of the front door's own, and end the connection."""
+        self.pause_reading()
+        kind, body = await page()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.send(head % (kind.encode(), len(body)) + body)
+        self.close()
+
     def forward(self, data: bytes) -> None:
+        if self.answered_here:
+            return
         if self.current is None or self.current.transport is None:
             self.waiting.append(data)
         else:
@@ -240,8 +258,20 @@ class Client(asyncio.Protocol):
             self.transport.resume_reading()
 
 
-async def serve(host: str, port: int, route: Route) -> None:
-    """Listen until cancelled. Raises OSError where the address can't be had."""
-    server = await asyncio.get_running_loop().create_server(lambda: Client(route), host, port, backlog=1024)
+async def fetch(socket: str, path: str) -> bytes:
+    """What a process behind answers to a GET; empty where it does not say 200. Raises OSError."""
+    reader, writer = await asyncio.open_unix_connection(socket)
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\nhost: neve\r\n\r\n".encode())
+        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+        return body if head.split(b" ", 2)[1:2] == [b"200"] else b""
+    finally:
+        writer.close()
+
+
+async def serve(host: str, port: int, route: Route, pages: Mapping[str, Page] | None = None) -> None:
+    """Listen until cancelled; `pages` are answered here. Raises OSError where the address can't be had."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Client(route, pages), host, port, backlog=1024)
     async with server:
         await server.serve_forever()

@@ -6,6 +6,8 @@
     ├── BlockDamaged            bytes that are not a whole, unchanged sealed block
     ├── StorageUnavailable      ClickHouse cannot be reached, or cannot work now; nothing was sent
     ├── InsertRefused           the server looked at the data and said no
+    ├── InserterLive            an inserter that is to be evicted still runs
+    ├── EpochClosed             the epoch takes no row any more; not one was stored
     ├── InsertUnknown           the data were sent and the outcome is not known
     └── QueryFailed             the server said no to a query
         ├── QueryTimeout        … because it ran out of time
@@ -90,6 +92,22 @@ class InsertRefused(NeveError):
     def __init__(self, message: str, *, server_code: int, detail: str = "") -> None:
         super().__init__(message, detail=detail)
         self.server_code = server_code
+
+
+class EpochClosed(NeveError):
+    """The epoch was closed before the INSERT began. Not one row of it was stored, and none will be."""
+
+    code = "epoch_closed"
+    status = 503
+    default_hint = "insert with the present epoch"
+
+
+class InserterLive(NeveError):
+    """An inserter cannot be evicted while its lease runs."""
+
+    code = "inserter_live"
+    status = 422
+    default_hint = "stop it first, and wait until its lease has run out"
 
 
 class InsertUnknown(NeveError):

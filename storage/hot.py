@@ -15,17 +15,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 from storage import migrations, schema
 from storage.config import ClickHouseConfig
+from storage.epochs import Epochs
 from storage.errors import NamespaceUnknown
+from storage.inserters import Registry
 from storage.native.block import SealedBlock
 from storage.native.connection import NativeConnection
 from storage.native.pool import Pool
 from storage.results import QueryStream, Result
-
-EPOCH_SECONDS = 3600  # about how long an ingest epoch stays the present one
 
 # Up to this size one INSERT becomes one part, which is stored wholly or not at all; beyond it, several parts.
 # The server needs about three times the bytes in memory, which a small machine must have to spare.
@@ -60,13 +61,24 @@ REWRITE_SETTINGS: Mapping[str, Any] = {
 SILENCE_SECONDS = 10.0  # that a query may go on in silence beyond its own time limit
 
 
+@dataclass(frozen=True)
+class Size:
+    """One namespace's events, the bytes that they take on disk, and in how many parts."""
+
+    namespace: str
+    events: int
+    bytes: int
+    parts: int
+
+
 class Hot:
     """One ClickHouse server (or shard). Thread-safe; connections are made when they are needed."""
 
     def __init__(self, config: ClickHouseConfig) -> None:
         self._config = config
         self._pool = Pool(config)
-        self._epoch_lock = threading.Lock()
+        self.epochs = Epochs(self)
+        self.registry = Registry(self)
         self._rebuild_lock = threading.Lock()
         self._known: set[str] = set()
 
@@ -156,6 +168,20 @@ class Hot:
         migrations.apply_system(self)
         migrations.apply_namespace(self, namespace)
 
+    def sizes(self) -> list[Size]:
+        """What each namespace's events come to now."""
+        sql = (
+            "SELECT substring(database, {cut:UInt32}) AS namespace, sum(rows) AS n, sum(bytes_on_disk) AS bytes, "
+            "count() AS parts FROM system.parts WHERE active AND table = 'events' "
+            "AND startsWith(database, {prefix:String}) GROUP BY namespace ORDER BY namespace"
+        )
+        prefix = f"{schema.SYSTEM_DATABASE}_"
+        return [Size(*row) for row in self.query(sql, {"prefix": prefix, "cut": len(prefix) + 1}).rows]
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self.scalars("SELECT version() AS v")[0])
+
     # --- events ------------------------------------------------------------------------------------------
 
     def insert_blocks(self, namespace: str, blocks: Sequence[SealedBlock], epoch: int, token: str) -> None:
@@ -163,9 +189,10 @@ class Hot:
 
         When this returns, all rows are on disk, synced. Otherwise it raises
           StorageUnavailable: nothing was sent;
+          EpochClosed: the epoch takes no row any more, and not one was stored;
           InsertRefused: the server refused the data;
           InsertUnknown: rows may be stored or not, and `rows_present` tells.
-        Once the blocks of the latter two are settled, `rebuild_rollup` makes the counts exact again;
+        Once the blocks of the last two are settled, `rebuild_rollup` makes the counts exact again;
         send them again under another token. The same token with the same blocks in the same order is stored
         once, mostly. Up to INSERT_ROWS rows and INSERT_BYTES are stored wholly or not at all.
         """
@@ -240,35 +267,16 @@ class Hot:
 
     def current_epoch(self, namespace: str) -> int:
         """The epoch to stamp on rows inserted now; opens a new one when the last is about an hour old."""
-        with self._epoch_lock:
-            epoch, age = self._last_epoch(namespace)
-            return epoch if epoch > 0 and age < EPOCH_SECONDS else self._open(namespace, epoch + 1)
+        self.require(namespace)
+        return self.epochs.current(namespace)
 
     def open_epoch(self, namespace: str) -> int:
         """Open a new epoch and give its number; a namespace's numbers only grow and are never used again."""
-        with self._epoch_lock:
-            return self._open(namespace, self._last_epoch(namespace)[0] + 1)
+        self.require(namespace)
+        return self.epochs.open(namespace)
 
-    def _last_epoch(self, namespace: str) -> tuple[int, float]:
-        """The highest epoch, 0 when there is none, and its age in seconds."""
-        self._require(namespace)
-        age = "dateDiff('millisecond', argMax(opened_at, epoch), now64(3)) / 1000"
-        sql = (
-            f"SELECT max(epoch) AS last, {age} AS age "
-            f"FROM {schema.SYSTEM_DATABASE}.epochs WHERE namespace = {{namespace:String}}"
-        )
-        epoch, age = self.query(sql, {"namespace": namespace}).rows[0]
-        return epoch, age
-
-    def _open(self, namespace: str, epoch: int) -> int:
-        self.execute(
-            f"INSERT INTO {schema.SYSTEM_DATABASE}.epochs "
-            "SELECT {namespace:String}, {epoch:UInt32}, now64(3)",
-            {"namespace": namespace, "epoch": epoch},
-        )
-        return epoch
-
-    def _require(self, namespace: str) -> None:
+    def require(self, namespace: str) -> None:
+        """Raises NamespaceUnknown where it was never made."""
         if namespace not in self._known:
             self._known.update(self.namespaces())
         if namespace not in self._known:

@@ -35,6 +35,16 @@ class Migration:
 
 SYSTEM: tuple[Migration, ...] = (
     Migration(1, "registry of epochs", lambda _database: [schema.epochs_table()]),
+    Migration(
+        2,
+        "registry of inserters, states of epochs",
+        lambda _database: [
+            schema.epochs_opener_column(),
+            schema.epoch_states_table(),
+            schema.inserters_table(),
+            schema.evictions_table(),
+        ],
+    ),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

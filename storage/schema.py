@@ -70,6 +70,9 @@ NOT_SPARSE = "ratio_of_defaults_for_sparse_serialization = 1"
 REBUILT_ROLLUP = "rollup_rebuilt"
 """The table where an epoch is counted anew before it takes the place of the old counts."""
 
+FENCE = "closed_"
+"""Starts the name of the constraint on `events` that refuses the rows of closed epochs; the highest of them follows."""
+
 NAMESPACE = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
 
 
@@ -98,6 +101,11 @@ def events_table(database: str) -> str:
 ) ENGINE = MergeTree PARTITION BY epoch ORDER BY (service, timestamp)
 SETTINGS index_granularity = 8192, {PART_SHAPE},
   {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
+
+
+def fenced_epochs(create_table: str) -> list[int]:
+    """The epochs whose fences stand, read from the table's own definition."""
+    return [int(one) for one in re.findall(rf"CONSTRAINT `?{FENCE}(\d+)`? CHECK", create_table)]
 
 
 def templates_table(database: str) -> str:
@@ -187,4 +195,35 @@ def epochs_table() -> str:
     return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.epochs (
   namespace String, epoch UInt32, opened_at DateTime64(3, 'UTC')
 ) ENGINE = MergeTree ORDER BY (namespace, epoch)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def epochs_opener_column() -> str:
+    """Who opened an epoch, so that two who open at one moment see one another."""
+    return f"ALTER TABLE {SYSTEM_DATABASE}.epochs ADD COLUMN IF NOT EXISTS opener String"
+
+
+def epoch_states_table() -> str:
+    """What became of epochs: `closed` (this one and all below take no row any more), `dropped` (left the hot tier)."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.epoch_states (
+  namespace String, epoch UInt32, state Enum8('closed' = 1, 'dropped' = 2), at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree ORDER BY (namespace, epoch, state)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def inserters_table() -> str:
+    """What each registration of an inserter said last of each namespace: the row of the highest version holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.inserters (
+  namespace String, inserter String, registration String, kind LowCardinality(String), host String,
+  version UInt64, stamp UInt32, low UInt32, released UInt8,
+  said_at DateTime64(3, 'UTC'), lease_until DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, inserter, registration)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def evictions_table() -> str:
+    """Registrations that were taken out; rows are only ever added."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.evictions (
+  registration String, inserter String, at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree ORDER BY registration
 SETTINGS {DURABLE}, {NOT_SPARSE}"""

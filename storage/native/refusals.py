@@ -9,6 +9,7 @@ from __future__ import annotations
 from clickhouse_driver.errors import ServerException
 
 from storage.errors import (
+    EpochClosed,
     InsertRefused,
     InsertUnknown,
     NeveError,
@@ -50,6 +51,7 @@ SERVER_STATE = {
     516: "wrong user or password",
     999: "the keeper is not there",
 }
+VIOLATED_CONSTRAINT = 469  # the only constraints are the fences of closed epochs
 TIMEOUTS = {159, 160, 209}
 LIMITS = {158, 167, 241, 307, 396}
 CANCELLED = {394}
@@ -59,6 +61,8 @@ UNAVAILABLE = set(SERVER_STATE) - TIMEOUTS - LIMITS - CANCELLED - {60, 81, 497}
 def insert_error(error: ServerException, *, sent: bool) -> NeveError:
     """The error to raise for an exception that answered an INSERT, before or after data were sent."""
     said = first_line(error)
+    if error.code == VIOLATED_CONSTRAINT:
+        return EpochClosed("cannot insert blocks: their epoch is closed", detail=str(error))
     state = SERVER_STATE.get(error.code)
     if state is None:
         return InsertRefused(f"cannot insert blocks: {said}", server_code=error.code, detail=str(error))

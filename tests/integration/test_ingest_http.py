@@ -2,14 +2,11 @@
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 import zstandard
 
 from ingest.app import GatewaySettings, create_app
@@ -18,34 +15,7 @@ from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.native import frames
 from storage.native.block import SealedBlock, pack
-
-
-class TestClient(httpx.Client):
-    """A gateway that listens on a port of its own while this is entered, and a client of it."""
-
-    __test__ = False
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none")
-        self.listening = config.bind_socket()
-        self.listening.listen(64)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
-        url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
-        super().__init__(base_url=url, trust_env=False, timeout=30)
-
-    def __enter__(self) -> "TestClient":
-        self.thread.start()
-        super().__enter__()
-        self.get("/gateway/status")
-        return self
-
-    def __exit__(self, *reason: Any) -> None:
-        super().__exit__(*reason)
-        self.server.should_exit = True
-        self.thread.join()
-        self.listening.close()
+from tests.listening import Listening
 
 
 @pytest.fixture
@@ -56,12 +26,12 @@ def settings(tmp_path: Path, clickhouse: EmbeddedServer, namespace: str) -> Gate
 
 
 @pytest.fixture
-def client(settings: GatewaySettings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings)) as one:
+def client(settings: GatewaySettings) -> Iterator[Listening]:
+    with Listening(create_app(settings)) as one:
         yield one
 
 
-def wait_inserted(client: TestClient) -> None:
+def wait_inserted(client: Listening) -> None:
     """Wait until the gateway's spool is empty."""
     spool: Spool = client.app.state.gateway.spool
     while len(spool):
@@ -80,7 +50,7 @@ PACK = {"": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
 
 
 @pytest.mark.parametrize("encoding", PACK)
-def test_lines_become_searchable(client: TestClient, hot: Hot, namespace: str, encoding: str) -> None:
+def test_lines_become_searchable(client: Listening, hot: Hot, namespace: str, encoding: str) -> None:
     headers = {"content-type": "text/plain", "content-encoding": encoding}
     reply = client.post(
         "/api/v1/ingest",
@@ -95,7 +65,7 @@ def test_lines_become_searchable(client: TestClient, hot: Hot, namespace: str, e
     assert hot.query(sql).rows == [("api", "web-1")]
 
 
-def test_json_lines_and_the_one_that_is_none(client: TestClient, hot: Hot, namespace: str) -> None:
+def test_json_lines_and_the_one_that_is_none(client: Listening, hot: Hot, namespace: str) -> None:
     body = b'{"message":"one","user":"u"}\n{"broken\n' + json.dumps({"msg": "two"}).encode()
     reply = client.post(
         "/api/v1/ingest",
@@ -113,23 +83,23 @@ def test_json_lines_and_the_one_that_is_none(client: TestClient, hot: Hot, names
 def test_repeated_request_is_stored_once(
     settings: GatewaySettings, hot: Hot, namespace: str, headers: dict[str, str]
 ) -> None:
-    def send(client: TestClient) -> Any:
+    def send(client: Listening) -> Any:
         return client.post(
             "/api/v1/ingest", params={"namespace": namespace}, content=b"again\n", headers=headers
         ).json()
 
-    with TestClient(create_app(settings)) as client:
+    with Listening(create_app(settings)) as client:
         assert send(client)["duplicate"] is False
         assert send(client) == {"accepted": 1, "rejected": 0, "errors": [], "duplicate": True}
         wait_inserted(client)
         assert send(client)["duplicate"] is True
-    with TestClient(create_app(settings)) as client:
+    with Listening(create_app(settings)) as client:
         assert send(client)["duplicate"] is True
         wait_inserted(client)
     assert messages(hot, namespace) == ["again"]
 
 
-def test_large_request_becomes_several_blocks(client: TestClient, hot: Hot, namespace: str) -> None:
+def test_large_request_becomes_several_blocks(client: Listening, hot: Hot, namespace: str) -> None:
     count = 120_000
     body = b"".join(b"%d\n" % number for number in range(count))
     reply = client.post("/api/v1/ingest", params={"namespace": namespace}, content=body)
@@ -139,7 +109,7 @@ def test_large_request_becomes_several_blocks(client: TestClient, hot: Hot, name
     assert hot.query(sql).rows == [(count, count)]
 
 
-def test_block_is_taken_once(client: TestClient, hot: Hot, namespace: str, make_block: Any) -> None:
+def test_block_is_taken_once(client: Listening, hot: Hot, namespace: str, make_block: Any) -> None:
     block = make_block([{"message": "one", "timestamp": 10**18}])
     data = block_bytes(block)
     first = client.post("/api/v1/blocks", content=data)
@@ -152,7 +122,7 @@ def test_block_is_taken_once(client: TestClient, hot: Hot, namespace: str, make_
     assert (counters["blocks_received"], counters["blocks_duplicate"]) == (3, 2)
 
 
-def test_damaged_block_is_refused(client: TestClient, make_block: Any) -> None:
+def test_damaged_block_is_refused(client: Listening, make_block: Any) -> None:
     data = bytearray(block_bytes(make_block([{"message": "one"}])))
     data[-1] ^= 1
     reply = client.post("/api/v1/blocks", content=bytes(data))
@@ -160,19 +130,19 @@ def test_damaged_block_is_refused(client: TestClient, make_block: Any) -> None:
     assert reply.json()["error"]["code"] == "block_damaged"
 
 
-def test_unknown_namespace_is_said(client: TestClient) -> None:
+def test_unknown_namespace_is_said(client: Listening) -> None:
     reply = client.post("/api/v1/ingest", params={"namespace": "nobody"}, content=b"x\n")
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "namespace_unknown")
 
 
 @pytest.mark.parametrize("namespace_", ["No-Name", "x' OR 1=1 --", ""])
-def test_wrong_namespace_is_said(client: TestClient, namespace_: str) -> None:
+def test_wrong_namespace_is_said(client: Listening, namespace_: str) -> None:
     reply = client.post("/api/v1/ingest", params={"namespace": namespace_}, content=b"x\n")
     assert 400 <= reply.status_code < 500
     assert set(reply.json()["error"]) >= {"code", "message", "hint"}
 
 
-def test_wrong_parameter_and_encoding_are_said(client: TestClient, namespace: str) -> None:
+def test_wrong_parameter_and_encoding_are_said(client: Listening, namespace: str) -> None:
     where = {"namespace": namespace}
     reply = client.post("/api/v1/ingest", params={**where, "format": "xml"}, content=b"x\n")
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "bad_parameter")
@@ -186,7 +156,7 @@ def test_full_spool_turns_senders_away(tmp_path: Path, clickhouse: EmbeddedServe
     settings = GatewaySettings(
         tmp_path / "small", clickhouse.config, namespaces=(namespace,), spool_quota_bytes=4000
     )
-    with TestClient(create_app(settings)) as client:
+    with Listening(create_app(settings)) as client:
         gateway = client.app.state.gateway
         gateway.inserter.stop()
         codes = [

@@ -36,9 +36,15 @@ class Setting:
         """What a process that was killed afterwards had written down."""
         AttemptRecord(self.folder / "attempt.json").write(attempt)
 
+    def inserter(self) -> Inserter:
+        name = self.folder.name
+        return Inserter(
+            self.spool, self.hot, self.folder, self.dead_letters, self.retire, self.counters, name=name
+        )
+
     def run(self) -> None:
         """Insert until the spool is empty."""
-        inserter = Inserter(self.spool, self.hot, self.folder, self.dead_letters, self.retire, self.counters)
+        inserter = self.inserter()
         inserter.start()
         while len(self.spool) and inserter.failure is None:
             self.spool.wait_room(0.2)

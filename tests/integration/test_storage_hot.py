@@ -290,7 +290,8 @@ def test_epochs_only_grow(hot: Hot, namespace: str) -> None:
     assert hot.current_epoch(namespace) == 1
     assert hot.open_epoch(namespace) == 2
     assert hot.current_epoch(namespace) == 2
-    old = f"INSERT INTO neve.epochs VALUES ('{namespace}', 3, now64(3) - INTERVAL 2 HOUR)"
+    columns = "(namespace, epoch, opened_at)"
+    old = f"INSERT INTO neve.epochs {columns} VALUES ('{namespace}', 3, now64(3) - INTERVAL 2 HOUR)"
     hot.execute("ALTER TABLE neve.epochs DELETE WHERE namespace = '%s' AND epoch > 1" % namespace)  # noqa: UP031
     hot.execute(old)
     assert hot.current_epoch(namespace) == 4

@@ -1,0 +1,99 @@
+"""The gateway's paths for whoever runs it: status, metrics, dead letters, epochs, inserters."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import PlainTextResponse
+
+from ingest import metrics
+from ingest.errors import RequestRefused
+from ingest.receivers.body import gateway_of
+
+OPERATORS = 4
+"""Threads for these paths; more questions wait for one."""
+MAX_WAIT_SECONDS = 300.0
+
+router = APIRouter()
+T = TypeVar("T")
+
+
+@router.get("/gateway/status")
+async def status(request: Request) -> dict[str, Any]:
+    """What waits, since when, and what stands in the way. Answers whether ClickHouse does or not."""
+    return await _aside(request, gateway_of(request).status)
+
+
+@router.get("/gateway/storage")
+async def storage(request: Request) -> dict[str, Any]:
+    """What ClickHouse holds: events by namespace, epochs, inserters; 503 while it does not answer."""
+    return await _aside(request, gateway_of(request).storage_status)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics_text(request: Request) -> PlainTextResponse:
+    """Counters and gauges, as Prometheus reads them."""
+    text = await _aside(request, lambda: metrics.of_gateway(gateway_of(request)))
+    return PlainTextResponse(text, media_type=metrics.MEDIA_TYPE)
+
+
+@router.get("/gateway/deadletter")
+async def dead_letters(request: Request) -> dict[str, Any]:
+    """The blocks that were refused, oldest first."""
+    found = await _aside(request, gateway_of(request).dead_letters.all)
+    return {"dead_letters": [one.to_json() for one in found]}
+
+
+@router.post("/gateway/deadletter/replay")
+async def replay(
+    request: Request,
+    ids: Annotated[list[str] | None, Body()] = None,
+    all: Annotated[bool, Body()] = False,
+    seconds: Annotated[float, Body(ge=0, le=MAX_WAIT_SECONDS)] = 10.0,
+) -> dict[str, Any]:
+    """Put dead letters back on their way; answers what became of each, after at most `seconds`."""
+    gateway = gateway_of(request)
+    if not ids and not all:
+        raise RequestRefused("bad_parameter", "cannot replay: no ids", "give `ids`, or `all`")
+
+    def work() -> dict[str, Any]:
+        with gateway.replaying:
+            letters = gateway.dead_letters.choose(ids or [], every=all)
+            return {"replayed": [one.to_json() for one in gateway.replayer.replay(letters, seconds)]}
+
+    return await _aside(request, work)
+
+
+@router.post("/gateway/epochs/close")
+async def close_epoch(
+    request: Request,
+    namespace: Annotated[str, Body()],
+    seconds: Annotated[float, Body(ge=0, le=MAX_WAIT_SECONDS)] = 30.0,
+) -> dict[str, Any]:
+    """Open a new epoch and close the one before; answers within `seconds` whether it is closed, or who holds it."""
+    hot = gateway_of(request).hot
+
+    def work() -> dict[str, Any]:
+        old = hot.current_epoch(namespace)
+        new = hot.open_epoch(namespace)
+        closing = hot.epochs.close(namespace, old, seconds)
+        said = {"namespace": namespace, "epoch": old, "present": new}
+        return {**said, "closed": closing.closed, "reason": closing.reason}
+
+    return await _aside(request, work)
+
+
+@router.post("/gateway/evict")
+async def evict(request: Request, inserter: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
+    """Take an inserter out that will not come back; answers what it held."""
+    held = await _aside(request, lambda: gateway_of(request).watching.registry.evict(inserter))
+    return {"inserter": inserter, "held": [asdict(one.holding) for one in held]}
+
+
+async def _aside(request: Request, work: Callable[[], T]) -> T:
+    """Work in one of a few threads of its own: what waits for ClickHouse must not hold up what takes events."""
+    threads: ThreadPoolExecutor = request.app.state.operators
+    return await asyncio.get_running_loop().run_in_executor(threads, work)

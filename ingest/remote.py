@@ -1,0 +1,68 @@
+"""A running server, as the commands for its owner ask it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ingest.errors import UsageError
+from storage.errors import NeveError
+
+DEFAULT_URL = "http://127.0.0.1:8780"
+CONNECT_SECONDS = 5.0
+
+
+class ServerError(NeveError):
+    """The server said no, or nothing; `status` is what it answered, 0 for nothing."""
+
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class Remote:
+    """One server, by its address. Raises ServerError for what it refuses and when it is away."""
+
+    def __init__(self, url: str | None, seconds: float = 60.0) -> None:
+        """`seconds`: how long an answer may take. Raises UsageError."""
+        self.url = (url or os.environ.get("NEVE_URL") or DEFAULT_URL).rstrip("/")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"cannot use url: {self.url}", f"write it as {DEFAULT_URL}")
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return self._ask("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._ask("POST", path, json=body)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> "Remote":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _ask(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, **what)
+            said: dict[str, Any] = answer.json()
+        except httpx.HTTPError as error:
+            why = (str(error) or type(error).__name__).lower()
+            hint = "start it with 'neve serve', or name it with --to"
+            raise ServerError(0, f"cannot reach neve at {self.url}: {why}", hint) from None
+        except ValueError:
+            raise ServerError(
+                0, f"cannot read answer of {self.url}", "is this the address of neve?"
+            ) from None
+        if answer.is_success:
+            return said
+        refusal = said.get("error", {})
+        message = str(refusal.get("message") or f"cannot do it: status {answer.status_code}")
+        raise ServerError(answer.status_code, message, str(refusal.get("hint") or ""))
