@@ -52,6 +52,7 @@ NAMESPACE: tuple[Migration, ...] = (
             schema.rollup_view(database),
         ],
     ),
+    Migration(2, "indexes for words, tags, fingerprints and traces", schema.choose_events_table),
 )
 
 
