@@ -18,6 +18,8 @@ START = int(datetime(2025, 7, 1, 6, tzinfo=UTC).timestamp()) * 10**9
 SPAN = 6 * 3600 * 10**9  # ns that the events spread over
 DRAWN_TAGS = 6
 OTHER_KEYS = 114
+NEEDLE = "zebracorn quartz handshake aborted"
+NEEDLES_AT = (0.11, 0.37, 0.52, 0.78, 0.93)  # where in the events the five lines with the needle are
 COMBINATIONS = 4000  # of drawn tags: enough variety, and cheap to draw from
 
 _WORDS = """connection pool session request upstream cache queue worker token bucket index shard replica volume
@@ -162,6 +164,7 @@ def events(rows: int) -> Iterator[dict[str, object]]:
     services = [f"svc-{a}-{b}" for a in WORDS[:8] for b in ("api", "worker", "cron", "web", "edge")]
     hosts = [f"ip-10-{i % 4}-{i * 7 % 256}-{i * 31 % 256}.internal" for i in range(200)]
     step, drawn = SPAN // rows, _Drawn(r)
+    needles = {int(rows * part) for part in NEEDLES_AT}
     for i in range(rows):
         seconds, nanos = divmod(START + i * step + r.randrange(step), 10**9)
         stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -173,7 +176,7 @@ def events(rows: int) -> Iterator[dict[str, object]]:
             "level": level,
             "service": services[int(40 * r.random() ** 2.2)],
             "host": hosts[r.randrange(200)],
-            "message": line % drawn,
+            "message": f"{line % drawn} {NEEDLE}" if i in needles else line % drawn,
             "tags": tags,
         }
 

@@ -26,6 +26,11 @@ def cost(pid: int) -> Cost:
     return Cost(ticks / TICK, peak / 1024)
 
 
+def forget_peak(pid: int) -> None:
+    """Let the peak of a process of ours start anew, from what it has resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def children(pid: int) -> list[int]:
     """Processes that a process started and that still run."""
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+QUERY_FIGURES = ("median_ms", "cpu_ms", "bytes_read")
+
 Row = dict[str, Any]
 
 
@@ -40,12 +42,28 @@ class Report:
                 )
             )
             return
-        columns = list(dict.fromkeys(key for row in self.results for key in row))
+        columns = list(dict.fromkeys(key for row in self.results for key in row if key != "queries"))
         print(f"{self.bench}, {self.rows:,} rows, {machine()['cpu']}, {machine()['cores']} cores")
         for line in table(columns, self.results):
             print(line)
+        for line in self._query_tables():
+            print(line)
         for note in self.notes:
             print(note)
+
+    def _query_tables(self) -> list[str]:
+        """A table for each figure of the queries, with a column for each query."""
+        asked = {row["name"]: row["queries"] for row in self.results if "queries" in row}
+        lines: list[str] = []
+        for figure in QUERY_FIGURES if asked else ():
+            rows = [{"name": name, **{query: found[figure] for query, found in queries.items()}}
+                    for name, queries in asked.items()]  # fmt: skip
+            lines += [
+                "",
+                f"{figure} of queries",
+                *table(list(dict.fromkeys(key for row in rows for key in row)), rows),
+            ]
+        return lines
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:

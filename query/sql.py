@@ -4,17 +4,22 @@ Word search asks twice: a substring search throws out nearly all rows at memory 
 with its own `\\b` where the line is ASCII, which it runs several times faster than edges that know every script (and
 compiles a hundred times faster: the server compiles for every block of rows). Lines that are not UTF-8 are made so
 for RE2, which steps over no byte that it cannot decode.
+
+The index of words only rules granules out: its tests stand in `indexHint`, which the server asks the index about and
+takes for true of every row. The index of a map's values serves `tags_NN[key] = value` and `IN` as they are.
 """
 
 from __future__ import annotations
 
 from query import conditions as c
 from query.words import WordPattern, escape
-from storage.schema import current_patterns
+from storage.schema import WORDS_TEXT, current_patterns
 from storage.tags import column_of
 
 # A single character seldom rules a line out, and costs as much as a longer needle.
 MIN_NEEDLE = 2
+# Of a phrase, the longest words: they are the rarest, and each costs a look into every granule's filter.
+MAX_HINTS = 6
 
 
 class Params:
@@ -109,6 +114,19 @@ def _time_in(low: int | None, high: int | None, params: Params) -> str:
 
 
 def _words(pattern: WordPattern, params: Params) -> str:
+    hint, exact = _words_hint(pattern, params), compile_exact_words(pattern, params)
+    return f"({hint} AND {exact})" if hint else exact
+
+
+def _words_hint(pattern: WordPattern, params: Params) -> str:
+    """What the index of words knows of every message that matches."""
+    tokens = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
+    tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens]
+    return f"indexHint({' AND '.join(tests)})" if tests else ""
+
+
+def compile_exact_words(pattern: WordPattern, params: Params) -> str:
+    """The test that decides, without a word to the index."""
     needle, case_counts = pattern.needle()
     needed = len(needle.encode()) >= MIN_NEEDLE or pattern.is_substring
     position = "position" if case_counts else "positionCaseInsensitive"

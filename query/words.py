@@ -13,6 +13,7 @@ Bytes that are not UTF-8 count as characters that are no word characters.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ SPACELESS = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF),
 )  # fmt: skip
 NOT_WORD = r"[^\pL\pN_]"
+ASCII_RUN = re.compile("[A-Za-z0-9]+")
 LAST_CASED = 0x1E943  # the last letter that has a case: Adlam
 
 
@@ -75,6 +77,21 @@ class WordPattern:
         ascii_run = max((run for part in self.parts for run in _runs(part, str.isascii)), key=len, default="")
         caseless = max((run for part in self.parts for run in _runs(part, _has_no_case)), key=len, default="")
         return (ascii_run, False) if len(ascii_run) >= len(caseless.encode()) else (caseless, True)
+
+    def tokens(self) -> list[str]:
+        """Runs of ASCII letters and digits, in lower case, that stand whole in every message that matches.
+
+        Whole: what is beside such a run in the message is not an ASCII letter or digit.
+        """
+        found = []
+        for number, part in enumerate(self.parts):
+            first, last = number == 0, number == len(self.parts) - 1
+            for run in ASCII_RUN.finditer(part):
+                begins = run.start() > 0 or (first and self.left_edge)
+                ends = run.end() < len(part) or (last and self.right_edge)
+                if begins and ends:
+                    found.append(run[0].lower())
+        return list(dict.fromkeys(found))
 
     def ascii_regex(self) -> str:
         """RE2 pattern that is exact on lines of ASCII only. Faster: its edges need no tables of letters."""

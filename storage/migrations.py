@@ -62,6 +62,7 @@ NAMESPACE: tuple[Migration, ...] = (
             schema.rollup_view(database),
         ],
     ),
+    Migration(2, "indexes for words, tags, fingerprints and traces", schema.choose_events_table),
     Migration(3, "patterns of fingerprints", lambda database: [schema.patterns_table(database)]),
 )
 

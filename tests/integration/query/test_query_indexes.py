@@ -1,0 +1,88 @@
+"""Which filters the indexes of the events table serve, and that they only ever rule out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from query.plan import make_plan
+from query.search import window_sql
+from query.windows import Window
+from storage.hot import Hot
+
+ROWS = 20_000  # some granules
+PLACE = 12_345  # of the event that is looked for
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+MESSAGE = "café: “Zebracorn” aborted".encode() + b" \xffquartz\xff " + "用户login登录 error_code=7".encode()
+
+
+@pytest.fixture
+def filled(namespace: str, store: Callable[..., Any]) -> str:
+    """A namespace of many dull events and one."""
+    events: list[dict[str, Any]] = [
+        {"timestamp": row, "message": f"dull line {row}", "fingerprint": 1, "tags": {"region": f"r{row % 9}"}}
+        for row in range(ROWS)
+    ]
+    events[PLACE] |= {
+        "message": MESSAGE,
+        "fingerprint": 0x0123456789ABCDEF,
+        "trace_id": TRACE,
+        "tags": {"request_id": "q-1", "region": "r1"},
+    }
+    store(events)
+    return namespace
+
+
+def run(hot: Hot, namespace: str, query: str) -> tuple[set[int], list[str]]:
+    """The rows that a query finds, and what the server says of the indexes that it used."""
+    plan = make_plan(query, now=0, namespace=namespace)
+    sql, params = window_sql(plan, Window(None, None), None)
+    settings = {"use_query_condition_cache": 0}
+    told = [line.strip(" │") for line, *_ in hot.query(f"EXPLAIN indexes = 1 {sql}", params, settings).rows]
+    return {row[10] for row in hot.query(sql, params, settings).rows}, told
+
+
+CASES = [
+    ("request_id:q-1", "tags_00_values"),
+    ("request_id:(q-1 OR q-2)", "tags_00_values"),
+    ("request_id:=q-1 region:r1", "tags_00_values"),
+    ("fingerprint:0123456789abcdef", "fingerprint_bloom"),
+    (f"trace_id:{TRACE}", "trace_id_bloom"),
+    ("zebracorn", "message_words"),
+    ("ZEBRACORN", "message_words"),
+    ("quartz", "message_words"),
+    ("error_code", "message_words"),
+    ("café", "message_words"),
+    ("CAFÉ", "message_words"),
+    ("用户login登录", "message_words"),
+    ('"zebracorn” abor"*', "message_words"),
+    ("zebracorn OR nowhere", "message_words"),
+    ("zebra*", ""),
+    ("*corn", ""),
+    ("登录", ""),
+    ("/Zebra/", ""),
+]
+
+
+def test_what_is_found_by_which_index(hot: Hot, filled: str) -> None:
+    for query, index in CASES:
+        found, told = run(hot, filled, query)
+        assert found == {PLACE}, query
+        named = [line for line in told if line.startswith("Name: ")]
+        assert named == ([f"Name: {index}"] if index else []) or len(named) > 1, (query, told)
+        if index:
+            used = told[told.index(f"Name: {index}") :]
+            assert any(line.startswith("Granules: 1/") for line in used), (query, used)
+
+
+def test_what_is_denied_rules_nothing_out(hot: Hot, filled: str) -> None:
+    for query, rest in [("-zebracorn", ROWS - 1), ("-request_id:q-1", ROWS - 1), ("NOT (zebracorn dull)", ROWS),
+                        ("-(-dull)", ROWS - 1), ("dull OR zebracorn OR request_id:q-1", ROWS)]:  # fmt: skip
+        assert len(run(hot, filled, query)[0]) == rest, query
+
+
+def test_no_tag_and_an_empty_tag_are_one(hot: Hot, filled: str) -> None:
+    assert len(run(hot, filled, 'request_id:""')[0]) == ROWS - 1
+    assert len(run(hot, filled, 'request_id:("" OR q-1)')[0]) == ROWS
