@@ -25,8 +25,8 @@ class Recorder(Batch):
         super().__init__()
         self.taken: list[bytes] = []
 
-    def add(self, stream: Stream, data: memoryview, *, final: bool = False) -> int:
-        count = super().add(stream, data, final=final)
+    def add(self, stream: Stream, data: memoryview, *, final: bool = False, flush: bool = False) -> int:
+        count = super().add(stream, data, final=final, flush=flush)
         self.taken.append(bytes(data[:count]))
         return count
 

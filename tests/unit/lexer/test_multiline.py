@@ -188,14 +188,20 @@ def templates(data: bytes, how: str = "auto") -> list[tuple[int, bytes]]:
 @pytest.mark.parametrize(
     ("name", "second"),
     [
-        ("java-caused-by", b"org.springframework.dao.DataAccessResourceFailureException: Unable to acquire JDBC Connection"),
+        (
+            "java-caused-by",
+            b"org.springframework.dao.DataAccessResourceFailureException: Unable to acquire JDBC Connection",
+        ),
         ("java-suppressed", None),
         ("python-chained", b"KeyError: 'reporter'"),
-        ("python-exception-group", b"  | ExceptionGroup: unhandled errors in a TaskGroup (<*> sub-exceptions)"),
+        (
+            "python-exception-group",
+            b"  | ExceptionGroup: unhandled errors in a TaskGroup (<*> sub-exceptions)",
+        ),
         ("go-panic", None),
         ("indented", None),
     ],
-)  # fmt: skip
+)
 def test_template_is_the_first_line_and_the_exceptions(name: str, second: bytes | None) -> None:
     [(number, template)] = templates(TRACES[name])
     first, _, rest = template.partition(b"\n")
