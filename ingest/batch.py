@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from lexer import Columns
+from lexer import Columns, Multiline
 from storage.native.block import Source
 
 MAX_ROWS = 49152
@@ -31,10 +31,11 @@ class Labels:
     host: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     format: Format = "auto"
+    multiline: Multiline | None = None  # which lines are one record; None: every line is
 
 
-def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool) -> int:
-    """Take whole lines of `data`, received now; return the bytes taken."""
+def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool, flush: bool = False) -> int:
+    """Take whole records of `data`, received now; return the bytes taken."""
     return columns.add(
         data,
         service=labels.service,
@@ -43,6 +44,8 @@ def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool
         received_ns=time.time_ns(),
         format=labels.format,
         final=final,
+        flush=flush,
+        multiline=labels.multiline,
     )
 
 
@@ -63,12 +66,13 @@ class Batch:
         self._sources: dict[Stream, list[Source]] = {}
         self._opened = 0.0
 
-    def add(self, stream: Stream, data: memoryview, *, final: bool = False) -> int:
-        """Take whole lines of `data`; return the bytes taken, which the caller tells `cover` about.
+    def add(self, stream: Stream, data: memoryview, *, final: bool = False, flush: bool = False) -> int:
+        """Take whole records of `data`; return the bytes taken, which the caller tells `cover` about.
 
-        `final` also takes a last line that has no newline. Stops early when full.
+        `flush` also takes a last record that more lines may belong to, `final` a last line that has no
+        newline. Stops early when full.
         """
-        taken = add_lines(self.columns, stream.labels, data, final=final)
+        taken = add_lines(self.columns, stream.labels, data, final=final, flush=flush)
         if not self._opened and self.columns.rows:
             self._opened = time.monotonic()
         return taken

@@ -7,6 +7,7 @@ read again.
 """
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -61,26 +62,29 @@ class Progress:
 
 
 class Checkpoints:
-    """The state file. One thread acknowledges; the reading thread asks only at its start."""
+    """The state file. Safe from any thread: one acknowledges, another reads and adopts."""
 
     def __init__(self, path: Path) -> None:
         """Raises StateDamaged where the file is there but unreadable, OSError as the system does."""
         self.path = path
         self.sequence = 0
         self.block_id = b""
+        self._lock = threading.RLock()
         self._files: dict[tuple[int, int], Checkpoint] = {}
+        self._began: dict[str, int] = {}
         self._spooled: dict[tuple[int, int], list[Source]] = {}
         if path.exists():
             self._load(path.read_bytes())
 
     def acknowledge(self, blocks: Iterable[Header]) -> None:
         """Record, durably, that these blocks and all before them arrived. Raises OSError."""
-        for block in blocks:
-            self.sequence, self.block_id = block.sequence, block.block_id
-            for source in block.sources:
-                if source.inode:
-                    self._advance(source)
-        self._save()
+        with self._lock:
+            for block in blocks:
+                self.sequence, self.block_id = block.sequence, block.block_id
+                for source in block.sources:
+                    if source.inode:
+                        self._advance(source)
+            self._save()
 
     def spooled(self, sources: Iterable[Source]) -> None:
         """Count in the ranges of a block that recovery found in the spool; call in order of sequence."""
@@ -90,7 +94,8 @@ class Checkpoints:
 
     def progress(self, device: int, inode: int) -> Progress | None:
         """What is known of the file with this identity, from the checkpoint and the spool."""
-        known = self._files.get((device, inode))
+        with self._lock:
+            known = self._files.get((device, inode))
         progress = None
         if known is not None:
             mark = Mark.decode(known.mark, known.offset)
@@ -101,7 +106,8 @@ class Checkpoints:
 
     def known(self) -> list[tuple[int, int, Progress]]:
         """Every file that anything is known of: device, inode, progress."""
-        keys = sorted({*self._files, *self._spooled})
+        with self._lock:
+            keys = sorted({*self._files, *self._spooled})
         found = [(device, inode, self.progress(device, inode)) for device, inode in keys]
         return [(device, inode, progress) for device, inode, progress in found if progress is not None]
 
@@ -110,7 +116,22 @@ class Checkpoints:
 
         Written with the next acknowledgement.
         """
-        self._files[device, inode] = Checkpoint(device, inode, path, mark.offset, mark.encode(), time.time())
+        adopted = Checkpoint(device, inode, path, mark.offset, mark.encode(), time.time())
+        with self._lock:
+            self._files[device, inode] = adopted
+
+    def began(self, pattern: str) -> int | None:
+        """When, in nanoseconds since 1970, the agent began to follow `pattern` for the first time."""
+        return self._began.get(pattern)
+
+    def begin(self, patterns: Iterable[str], now_ns: int) -> None:
+        """Record, durably, that these patterns are followed from now on, with all adopted before.
+
+        Raises OSError.
+        """
+        with self._lock:
+            self._began.update(dict.fromkeys(patterns, now_ns))
+            self._save()
 
     def forget(self, gone: Sequence[tuple[int, int]], now: float | None = None) -> None:
         """Drop files that are `gone` and have been silent for FORGET_SECONDS;
@@ -118,10 +139,11 @@ class Checkpoints:
         written with the next acknowledgement.
         """
         limit = (time.time() if now is None else now) - FORGET_SECONDS
-        for key in gone:
-            known = self._files.get(key)
-            if known is not None and known.updated < limit and key not in self._spooled:
-                del self._files[key]
+        with self._lock:
+            for key in gone:
+                known = self._files.get(key)
+                if known is not None and known.updated < limit and key not in self._spooled:
+                    del self._files[key]
 
     def _advance(self, source: Source) -> None:
         key = (source.device, source.inode)
@@ -143,6 +165,7 @@ class Checkpoints:
             "sequence": self.sequence,
             "block_id": self.block_id.hex(),
             "files": files,
+            "began": self._began,
         }
         body = json.dumps(state, ensure_ascii=True, separators=(",", ":")).encode()
         replace_file(self.path, b"%08x\n%s\n" % (crc32(body), body))
@@ -158,7 +181,8 @@ class Checkpoints:
                 raise ValueError(f"version {state['version']}")
             self.sequence, self.block_id = int(state["sequence"]), bytes.fromhex(state["block_id"])
             files = [Checkpoint(**one) for one in state["files"]]
-        except (ValueError, KeyError, TypeError) as error:
+            self._began = {str(key): int(value) for key, value in state.get("began", {}).items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateDamaged(
                 f"cannot read checkpoints: {self.path}: {error}",
                 "restore the file, or delete it to read everything again",

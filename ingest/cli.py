@@ -16,6 +16,7 @@ from ingest.batch import DEFAULT_NAMESPACE, Labels
 from ingest.errors import StateInUse, UsageError
 from ingest.pipeline import Agent, AgentSettings, default_state
 from ingest.progress import Progress, summary
+from lexer import Multiline
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.schema import namespace_database
@@ -32,22 +33,26 @@ def add_commands(subparsers: Any) -> None:
         "ship",
         help="ship log lines from files or standard input",
         description="Follow files over rotation, or read standard input, and ship every line exactly once.",
+        epilog=_EPILOG,
     )
-    parser.add_argument("sources", nargs="+", metavar="PATH|GLOB|-", help="files, globs, folders; - is stdin")
+    parser.add_argument("sources", nargs="+", metavar="PATH|GLOB|-", help=_SOURCES_HELP)
     parser.add_argument(
         "--to", metavar="URL", default=os.environ.get("NEVE_URL") or DEFAULT_URL, help=_TO_HELP
     )
-    parser.add_argument("--namespace", default=DEFAULT_NAMESPACE, help="default: %(default)s")
+    parser.add_argument(
+        "--namespace", default=DEFAULT_NAMESPACE, help="where the lines are stored; default: %(default)s"
+    )
     parser.add_argument("--service", default="", help="service of every line; default: the file's name")
     parser.add_argument(
         "--host", default=socket.gethostname(), help="host of every line; default: %(default)s"
     )
     parser.add_argument(
-        "--tag", metavar="K=V", action="append", default=[], help="a tag of every line; repeatable"
+        "--tag", metavar="K=V", action="append", default=[], help="a tag of every line; may be repeated"
     )
     parser.add_argument(
         "--format", choices=("auto", "text", "json", "logfmt"), default="auto", help=_FORMAT_HELP
     )
+    parser.add_argument("--multiline", metavar="HOW", help=_MULTILINE_HELP)
     parser.add_argument(
         "--once", action="store_true", help="read to the end, wait for acknowledgement, and exit"
     )
@@ -57,6 +62,15 @@ def add_commands(subparsers: Any) -> None:
 
 _TO_HELP = f"a gateway, or clickhouse://user:password@host:port; default: $NEVE_URL or {DEFAULT_URL}"
 _FORMAT_HELP = "how to read lines; auto takes a line that starts with { as JSON; default: auto"
+_SOURCES_HELP = "files, globs in quotes, folders (all files below); - is standard input"
+_MULTILINE_HELP = (
+    "lines that are one record: java, python or go (stack traces; several with commas), auto (all of them, and "
+    "lines that start with white space), or start:REGEX (a record starts where a line matches from its "
+    "beginning); default: every line is a record"
+)
+_EPILOG = (
+    "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/ship.md says what happens to files that are rotated."
+)
 _STATE_HELP = "spool and checkpoints; default: a folder below ~/.local/state/neve for each URL and namespace"
 
 
@@ -95,7 +109,9 @@ def _open(args: argparse.Namespace) -> Agent:
         to=args.to,
         state=args.state or default_state(args.to, args.namespace),
         namespace=args.namespace,
-        labels=Labels(args.service, args.host, _tags(args.tag), args.format),
+        labels=Labels(
+            args.service, args.host, _tags(args.tag), args.format, _multiline(args.multiline, args.format)
+        ),
         once=args.once,
     )
     if args.state is None and set(args.sources) == {"-"}:
@@ -141,6 +157,17 @@ def _tags(given: list[str]) -> dict[str, str]:
     return tags
 
 
+def _multiline(how: str | None, format: str) -> Multiline | None:
+    if how is None:
+        return None
+    if format not in ("auto", "text"):
+        raise UsageError(f"cannot join lines of format: {format}", "leave out --multiline or --format")
+    try:
+        return Multiline(how)
+    except ValueError as error:
+        raise UsageError(str(error), "give java, python, go, auto or start:REGEX") from error
+
+
 @contextmanager
 def _signals(agent: Agent) -> Iterator[threading.Event]:
     """While inside, SIGINT and SIGTERM stop the agent cleanly, once; the second one kills."""
@@ -163,6 +190,7 @@ def _fail(error: NeveError | OSError, code: int) -> int:
     if isinstance(error, NeveError):
         text = str(error)
     else:
-        text = f"cannot use {error.filename or 'state folder'}: {(error.strerror or str(error)).lower()}"
+        reason = (error.strerror or str(error)).lower()
+        text = f"cannot use {error.filename or 'state folder'}: {reason}; give another folder with --state"
     print(f"neve ship: {text}", file=sys.stderr)
     return code

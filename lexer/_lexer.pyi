@@ -3,6 +3,7 @@ from typing import Any, Literal
 
 RULES_VERSION: int
 MAX_LINE_BYTES: int
+MAX_RECORD_LINES: int
 LOOK_BYTES: int
 PADDING_BYTES: int
 JSON_DEPTH: int
@@ -52,6 +53,20 @@ class Lexer:
     @property
     def pairs(self) -> list[tuple[bytes, bytes]]: ...
 
+class Multiline:
+    """Which lines belong together. One line of text that is a JSON object stands alone in any case.
+
+    `text` is `java`, `python`, `go` (stack traces, also after the line that reports them), several of them with
+    commas, `auto` (all three, and whatever starts with white space goes on with the line before), or
+    `start:REGEX`: a record starts where a line's beginning matches, in the syntax of `re`, over bytes.
+
+    The detectors are native; a regex costs one call of `re` a line.
+    """
+
+    text: str
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for what is none of them."""
+
 class Columns:
     """The columns of one block, built in ClickHouse's native layout while lines are read.
 
@@ -74,11 +89,16 @@ class Columns:
         received_ns: int,
         format: str = "auto",
         final: bool = False,
+        flush: bool = False,
+        multiline: Multiline | None = None,
     ) -> int:
-        """Take whole lines from `data` until it or the block's room ends; return the bytes taken.
+        """Take whole records from `data` until it or the block's room ends; return the bytes taken.
 
-        `final` takes an unterminated last line too. Blank lines are taken and counted, not stored; a line of
-        more than MAX_LINE_BYTES is stored in pieces. Raises ValueError for an unknown format.
+        A record is a line, or with `multiline` (only in formats auto and text) the lines that belong together; the
+        last one waits until the line after it is there. `flush` takes it all the same, `final` an unterminated
+        last line too. Blank lines are taken and counted, not stored, unless a record goes on after them. A line
+        of more than MAX_LINE_BYTES is stored in pieces, and so are records of more bytes than that or of more
+        than MAX_RECORD_LINES. Raises ValueError for an unknown format.
         """
     @property
     def rows(self) -> int: ...

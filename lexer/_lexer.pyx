@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
 """The binding of the C lexer and column builders; see the stub beside it for the contract."""
 
+import re
+
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -105,9 +107,26 @@ cdef extern from "structured.h" nogil:
     int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n)
     int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
 
-cdef extern from "records.h" nogil:
+cdef extern from "multiline.h" nogil:
     enum:
         NV_MAX_LINE
+        NV_MAX_RECORD_LINES
+        NV_JOIN_JAVA
+        NV_JOIN_PYTHON
+        NV_JOIN_GO
+        NV_JOIN_INDENTED
+        NV_JOIN_STARTS
+        NV_JOIN_NOT_JSON
+        NV_WAIT
+        NV_TAKE_LINES
+        NV_TAKE_ALL
+    ctypedef struct nv_join:
+        int rules
+        const uint32_t *start
+        size_t starts, next
+
+cdef extern from "records.h" nogil:
+    enum:
         NV_AUTO
         NV_TEXT
         NV_JSON
@@ -118,19 +137,21 @@ cdef extern from "records.h" nogil:
         uint32_t tag_count
         int64_t received
         int format
-        int final
+        int ending
+        nv_join *join
     size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     int nv_full(const nv_columns *c)
 
 RULES_VERSION = NV_RULES_VERSION
 MAX_LINE_BYTES = NV_MAX_LINE
+MAX_RECORD_LINES = NV_MAX_RECORD_LINES
 LOOK_BYTES = NV_LOOK
 PADDING_BYTES = NV_PADDING
 JSON_DEPTH = NV_JSON_DEPTH
 
 _FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
 _COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys",
-           "malformed_logfmt")
+           "malformed_logfmt", "multiline_records", "joined_lines")
 _MAX_TAGS = 256
 
 
@@ -242,6 +263,67 @@ def split_all(const uint8_t[::1] data not None):
     return lines, total
 
 
+_DETECTORS = {
+    "java": NV_JOIN_JAVA, "python": NV_JOIN_PYTHON, "go": NV_JOIN_GO,
+    "auto": NV_JOIN_JAVA | NV_JOIN_PYTHON | NV_JOIN_GO | NV_JOIN_INDENTED,
+}
+
+
+cdef class Multiline:
+    cdef readonly str text
+    cdef int rules
+    cdef object match
+
+    def __init__(self, str text not None):
+        self.text = text
+        kind, _, pattern = text.partition(":")
+        if kind == "start" and pattern:
+            self.rules = NV_JOIN_STARTS
+            try:
+                self.match = re.compile(pattern.encode()).match
+            except re.error as error:
+                raise ValueError(f"cannot read regex: {pattern}: {error}") from None
+            return
+        for name in text.split(","):
+            if name not in _DETECTORS:
+                raise ValueError(f"cannot join lines by: {text}")
+            self.rules |= _DETECTORS[name]
+
+    def __repr__(self):
+        return f"Multiline({self.text!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, Multiline) and other.text == self.text
+
+    def __hash__(self):
+        return hash(self.text)
+
+    cdef nv_buffer starts(self, const uint8_t *p, size_t n) except *:
+        """Where lines start that the pattern matches, as uint32; the caller frees it."""
+        cdef nv_buffer found
+        cdef size_t at = 0, end
+        cdef uint32_t start
+        cdef const uint8_t *newline
+        memset(&found, 0, sizeof(found))
+        while at < n:
+            newline = <const uint8_t *>memchr(p + at, 10, n - at)
+            end = newline - p if newline is not NULL else n
+            start = <uint32_t>at
+            # A view of the line alone: what a pattern sees must not depend on what else has been read.
+            if self.match(PyMemoryView_FromMemory(<char *>p + at, _looked_at(p, at, end), PyBUF_READ)) is not None:
+                if not nv_append(&found, &start, sizeof(start)):
+                    raise MemoryError
+            at = end + 1
+        return found
+
+
+cdef Py_ssize_t _looked_at(const uint8_t *p, size_t at, size_t end):
+    """Bytes of a line that a pattern sees: without the carriage return, and no more than the lexer looks at."""
+    if end > at and p[end - 1] == 13:
+        end -= 1
+    return min(end - at, <size_t>NV_LOOK)
+
+
 cdef class Columns:
     cdef nv_columns *c
     cdef readonly int shards, max_rows
@@ -259,7 +341,7 @@ cdef class Columns:
         nv_columns_free(self.c)
 
     def add(self, const uint8_t[::1] data not None, *, service="", host="", tags=None, int64_t received_ns,
-            str format="auto", bint final=False):
+            str format="auto", bint final=False, bint flush=False, Multiline multiline=None):
         if format not in _FORMATS:
             raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_FORMATS)}")
         cdef nv_field fields[256]
@@ -287,11 +369,24 @@ cdef class Columns:
         source.tag_count = len(items)
         source.received = received_ns
         source.format = _FORMATS[format]
-        source.final = final
+        source.ending = NV_TAKE_ALL if final else NV_TAKE_LINES if flush else NV_WAIT
+        source.join = NULL
         if n == 0:
             return 0
+        cdef nv_join join
+        cdef nv_buffer starts
+        memset(&starts, 0, sizeof(starts))
+        if multiline is not None:
+            if format not in ("auto", "text"):
+                raise ValueError(f"cannot join lines of format {format!r}; each is a record")
+            if multiline.rules & NV_JOIN_STARTS:
+                starts = multiline.starts(&data[0], n)
+            join.rules = multiline.rules | (NV_JOIN_NOT_JSON if format == "auto" else 0)
+            join.start, join.starts, join.next = <uint32_t *>starts.data, starts.length // 4, 0
+            source.join = &join
         with nogil:
             taken = nv_take(self.c, &data[0], n, &source)
+        nv_buffer_free(&starts)
         if self.c.failed:
             raise MemoryError
         return taken

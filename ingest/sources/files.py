@@ -2,7 +2,8 @@
 
 A path names a place; what is read is an identity (`ingest.identity`). Patterns are looked through again and
 again: a path that leads to another identity now is a new file, and the old one is read to its end under its
-own descriptor. What an earlier process left unread under a name of its own is found again at the start.
+own descriptor. What an earlier process left unread under a name of its own is found again at the start, and
+what came and went between two looks is found beside the path (`ingest.sources.siblings`).
 """
 
 import os
@@ -11,15 +12,17 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ingest.batch import Batch, Labels
 from ingest.checkpoints import Checkpoints, Progress
 from ingest.counters import Counters
 from ingest.identity import Mark
 from ingest.sources import rotation
-from ingest.sources.names import expand, fixed_folder, matcher, root_of, service_of
+from ingest.sources.lineage import COPY_SECONDS, Lineage
+from ingest.sources.names import expand, fixed_folder, matcher, service_of
 from ingest.sources.rotation import Key, NotYetWhole
+from ingest.sources.siblings import Siblings
 from ingest.sources.tail import MAX_CHUNK_BYTES, OpenFile, Replaced, Tail, relabel
 from ingest.sources.wake import POLL_SECONDS, Wake
 
@@ -30,10 +33,14 @@ RENAMED_SECONDS = 300.0
 """
 DELETED_SECONDS = 5.0
 """The same for a deleted one, which keeps its disk space while it is open."""
-COPY_SECONDS = 10.0
-"""How long a rotation may take between copying a file and truncating it."""
-MAX_CLOSED = 4096
-"""Identities remembered in memory after they were closed."""
+
+
+@dataclass(slots=True)
+class CutShort:
+    """A compressed file that is not whole: since when, and its size and time when that was seen."""
+
+    since: float
+    state: tuple[int, int]
 
 
 class Files:
@@ -56,17 +63,25 @@ class Files:
         self._counters = counters
         self._once = once
         self._tails: dict[Key, Tail] = {}
-        self._closed: dict[Key, Progress] = {}
+        self._lineage = Lineage(checkpoints, self._tails, once=once)
+        self._siblings = Siblings(
+            checkpoints,
+            self._lineage,
+            counters,
+            is_open=self._tails.__contains__,
+            is_named=self._matches,
+        )
         self._unnamed: set[Key] = set()
         self._moved: dict[Key, float] = {}  # when a byte last came
-        self._postponed: dict[Key, float] = {}  # copies that an open file may be truncated after
-        self._cut_short: dict[Key, float] = {}  # compressed files that are not whole
+        self._cut_short: dict[Key, CutShort] = {}
         self._finished: set[Key] = set()
         self._next_scan = 0.0
         self._wake = Wake(stop or threading.Event())
         self._buffer = memoryview(bytearray(MAX_CHUNK_BYTES))
+        started = time.time_ns()
         self._recover()
         self.scan()
+        self._siblings.begin(self._patterns, started, self._tails.values())
 
     def read(self, batch: Batch) -> int:
         """Move what is new into `batch`, until it is full; return the bytes moved."""
@@ -107,95 +122,61 @@ class Files:
     def scan(self) -> None:
         """Look through the patterns: open what is new, note what lost its name."""
         self._next_scan = time.monotonic() + SCAN_SECONDS
+        self._siblings.new_scan()
         named: set[Key] = set()
         for pattern in self._patterns:
             paths = expand(pattern)
             if not paths:
                 self._missing(pattern)
             for path in paths:
-                self._look_at(path, named)
+                self._look_at(pattern, path, named)
         self._unnamed = set(self._tails) - named
         folders = {os.path.dirname(tail.path) for tail in self._tails.values()}
         self._wake.watch(folders | {fixed_folder(pattern) for pattern in self._patterns})
 
-    def _look_at(self, path: str, named: set[Key]) -> None:
+    def _look_at(self, pattern: str, path: str, named: set[Key]) -> None:
         try:
             found = os.stat(path)
             if not stat.S_ISREG(found.st_mode):
+                self._not_a_file(pattern, path, found)
                 return
-            key = (found.st_dev, found.st_ino)
+            key = rotation.key_of(found)
+            self._read_siblings(pattern, path, key)
             if key in self._tails:
                 if key not in named:
                     self._tails[key].rename(path)
-            else:
+            elif not self._is_still_cut_short(path, key, found):
                 self._open(path, key)
         except OSError as error:
             self._trouble(path, error)
             return
         except NotYetWhole:
-            self._wait_for_whole(path, key)
+            self._wait_for_whole(path, key, found)
             return
         named.add(key)
-        self._counters.well(path)
+        if key not in self._cut_short:
+            self._counters.well(path)
+
+    def _read_siblings(self, pattern: str, path: str, key: Key | None) -> None:
+        for one in self._siblings.find(pattern, path, key):
+            self._add(one.path, one.key, one.file, one.progress)
 
     def _open(self, path: str, key: Key) -> None:
         """Raises OSError, NotYetWhole."""
-        file = rotation.open_content(path)
-        progress = self._progress_of(path, key, file)
+        file = rotation.open_content(path, key)
+        progress = self._lineage.progress_of(path, key, file)
         if progress is None:
             file.close()
             return
-        self._postponed.pop(key, None)
         self._cut_short.pop(key, None)
         self._add(path, key, file, progress)
-
-    def _progress_of(self, path: str, key: Key, file: OpenFile) -> Progress | None:
-        """Where to begin; None while it cannot be told yet."""
-        known = self._closed.get(key) or self._checkpoints.progress(*key)
-        if known is not None:
-            latest = known.latest
-            if latest is None or latest.matches(file):
-                return known
-            return Progress(path, known.generation + 1)
-        if root_of(os.path.basename(path)) != os.path.basename(path):
-            original = self._vanished_original(path, file)
-            if original is not None:
-                self._checkpoints.adopt(*key, path, original)
-                return Progress(path, 0, original.offset, [], [original])
-            if self._may_be_copy(path, key, file):
-                return None
-        return Progress(path, 0)
-
-    def _vanished_original(self, path: str, file: OpenFile) -> Mark | None:
-        """Where reading ended in a file that is gone, if this one has its content."""
-        folder, root = os.path.dirname(path), root_of(os.path.basename(path))
-        known = [*self._closed.items(), *(((d, i), p) for d, i, p in self._checkpoints.known())]
-        for key, progress in known:
-            its_folder, its_name = os.path.split(progress.path)
-            if key in self._tails or its_folder != folder or root_of(its_name) != root:
-                continue
-            mark = progress.latest
-            if mark is not None and mark.offset and mark.matches(file):
-                return replace(mark, generation=0) if rotation.locate(key, progress.path) is None else None
-        return None
-
-    def _may_be_copy(self, path: str, key: Key, file: OpenFile) -> bool:
-        """Is rotation copying it from a file that is open here? Then that one's truncation decides."""
-        if self._once:
-            return False
-        waited = time.monotonic() - self._postponed.setdefault(key, time.monotonic())
-        folder, root = os.path.dirname(path), root_of(os.path.basename(path))
-        for tail in self._tails.values():
-            its_folder, its_name = os.path.split(tail.path)
-            if its_folder == folder and root_of(its_name) == root and tail.begins_like(file):
-                return waited < COPY_SECONDS
-        return False
 
     def _add(self, path: str, key: Key, file: OpenFile, progress: Progress) -> None:
         service = self._labels.service or service_of(path)
         labels = relabel(replace(self._labels, service=service), path)
         self._tails[key] = Tail(path, key, file, labels, progress)
         self._moved[key] = time.monotonic()
+        self._lineage.settled(key)
         self._counters.add("files_opened")
 
     def _read_tail(self, tail: Tail, batch: Batch) -> int:
@@ -234,26 +215,20 @@ class Files:
         again = OpenFile(os.dup(tail.file.handle))
         copy = rotation.find_copy(tail.path, tail.footprint.mark(0), apart_from=set(self._tails))
         self._close(tail)
-        self._closed.pop(tail.key)
+        self._lineage.forget(tail.key)
+        self._siblings.look_again(tail.path)
         self._tails[tail.key] = Tail(
             tail.path, tail.key, again, tail.labels, Progress(tail.path, tail.generation + 1)
         )
         self._moved[tail.key] = time.monotonic()
         if copy is not None:
-            path, key, file = copy
-            self._adopt(path, key, file, tail.footprint.mark(0))
+            self._adopt(*copy, tail.footprint.mark(0))
 
     def _adopt(self, path: str, key: Key, file: OpenFile, mark: Mark) -> None:
-        """Go on reading, in a copy, after what was read from the original."""
-        mark = replace(mark, generation=0)
-        self._checkpoints.adopt(*key, path, mark)
-        self._postponed.pop(key, None)
-        self._add(path, key, file, Progress(path, 0, mark.offset, [], [mark]))
+        self._add(path, key, file, self._lineage.adopt(path, key, mark))
 
     def _close(self, tail: Tail) -> None:
-        self._closed[tail.key] = tail.progress()
-        if len(self._closed) > MAX_CLOSED:
-            self._closed.pop(next(iter(self._closed)))
+        self._lineage.remember(tail.key, tail.progress())
         tail.close()
         del self._tails[tail.key]
 
@@ -294,14 +269,35 @@ class Files:
 
     def _missing(self, pattern: str) -> None:
         if not re.search(r"[*?[]", pattern):
-            self._counters.trouble(pattern, "cannot read file: it is not there")
+            self._counters.trouble(pattern, "cannot read file: it is not there; check the path")
+            self._read_siblings(pattern, pattern, None)
+        elif self._once:
+            self._counters.trouble(pattern, "cannot read files: none matches; check the pattern")
 
     def _trouble(self, path: str, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             self._counters.trouble(path, f"cannot read file: {(error.strerror or str(error)).lower()}")
 
-    def _wait_for_whole(self, path: str, key: Key) -> None:
+    def _not_a_file(self, pattern: str, path: str, found: os.stat_result) -> None:
+        """Folders among what a pattern finds are passed over; what was named outright is told of."""
+        if pattern == path and not stat.S_ISDIR(found.st_mode):
+            self._counters.trouble(path, "cannot read file: it is no regular file; pipe it into neve ship -")
+
+    def _is_still_cut_short(self, path: str, key: Key, found: os.stat_result) -> bool:
+        """Unpacking it again tells nothing new while it has not changed."""
+        known = self._cut_short.get(key)
+        if known is None or known.state != (found.st_size, found.st_mtime_ns):
+            return False
+        self._tell_cut_short(path, known)
+        return True
+
+    def _wait_for_whole(self, path: str, key: Key, found: os.stat_result) -> None:
+        state = (found.st_size, found.st_mtime_ns)
+        known = self._cut_short.setdefault(key, CutShort(time.monotonic(), state))
+        known.state = state
+        self._tell_cut_short(path, known)
+
+    def _tell_cut_short(self, path: str, known: CutShort) -> None:
         """A compressed file may be in the making; one that stays cut short is a trouble to tell of."""
-        waited = time.monotonic() - self._cut_short.setdefault(key, time.monotonic())
-        if self._once or waited > COPY_SECONDS:
+        if self._once or time.monotonic() - known.since > COPY_SECONDS:
             self._counters.trouble(path, "cannot read file: its compressed data are not whole")

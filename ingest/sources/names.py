@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from functools import lru_cache
 
 _COMPRESSED = re.compile(r"\.(gz|xz|bz2|zst)$")
 _ROTATED = re.compile(
@@ -22,6 +23,7 @@ def service_of(path: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1 << 16)
 def root_of(name: str) -> str:
     """A file name without what rotation adds: `app.log` for `app.log`, `app.log.1`, `app-20240131.log.gz`."""
     name = _COMPRESSED.sub("", name)

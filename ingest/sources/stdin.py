@@ -5,6 +5,7 @@ import secrets
 import select
 
 from ingest.batch import Batch, Labels
+from ingest.sources.patience import QUIET_SECONDS, Patience
 from ingest.sources.tail import MAX_CHUNK_BYTES
 from storage.native.block import Source
 
@@ -27,6 +28,7 @@ class Stdin:
         self._buffer = bytearray(MAX_CHUNK_BYTES)
         self._held = 0  # bytes at the start of the buffer that are no whole line yet
         self._ended = False
+        self._patience = Patience()
 
     def source(self, start: int, end: int) -> Source:
         """The name of [start, end); inode 0 says that it cannot be read again."""
@@ -37,7 +39,7 @@ class Stdin:
         moved = 0
         while not batch.full and not self.finished:
             came = self._fill()
-            taken = self._take(batch)
+            taken = self._take(batch, quiet=not came)
             moved += taken
             self.finished = self._ended and self._held == 0
             if not came and not taken:
@@ -47,6 +49,8 @@ class Stdin:
 
     def sleep(self, seconds: float) -> None:
         """Wait until something comes, at most `seconds`."""
+        if self._held and self.labels.multiline is not None:
+            seconds = min(seconds, QUIET_SECONDS / 4)
         select.select([], [], [], min(seconds, SETTLE_SECONDS))
         self._readable(max(0.0, seconds - SETTLE_SECONDS))
 
@@ -63,15 +67,19 @@ class Stdin:
         self._held += count
         return count
 
-    def _take(self, batch: Batch) -> int:
+    def _take(self, batch: Batch, quiet: bool) -> int:
         data = memoryview(self._buffer)[: self._held]
-        taken = batch.add(self, data, final=self._ended) if self._held else 0
+        flush = self.labels.multiline is not None and self._patience.over(quiet=quiet)
+        taken = batch.add(self, data, final=self._ended, flush=flush) if self._held else 0
         if taken:
             start, self._position = self._position, self._position + taken
             batch.cover(self, start, self._position)
             rest = self._held - taken
             self._buffer[:rest] = self._buffer[taken : self._held]
             self._held = rest
+        self._patience.note(self._position, self._held)
+        if flush:
+            self._patience.give_up()
         return taken
 
     def _readable(self, seconds: float) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ingest.batch import Batch, Labels
 from ingest.checkpoints import Progress
 from ingest.identity import Content, Footprint
+from ingest.sources.patience import Patience
 from storage.native.block import Source
 
 CHUNK_BYTES = 256 << 10
@@ -55,6 +56,8 @@ class Tail:
         self._ahead = list(progress.ahead)
         self._footprint = Footprint.of(file, progress.offset)
         self._seen: tuple[int, int] | None = None  # size and mtime when the last pass reached the end
+        self._patience = Patience()
+        self._held = b""  # a copy of the lines that wait for more of their record
 
     @property
     def position(self) -> int:
@@ -78,18 +81,19 @@ class Tail:
         return Source(device, inode, self._footprint.mark(self.generation).encode(), self.path, start, end)
 
     def read(self, batch: Batch, buffer: memoryview, *, final: bool = False) -> int:
-        """Move whole lines into `batch` until it is full, the file's end or the pass's; return the bytes
+        """Move whole records into `batch` until it is full, the file's end or the pass's; return the bytes
         moved.
 
         `final` also takes a last line without a newline. Raises Replaced, OSError.
         """
         found = os.fstat(self.file.handle)
         state = (found.st_size, found.st_mtime_ns)
-        if state == self._seen and not self.behind and not final:
+        flush = self.labels.multiline is not None and self._patience.over(quiet=state == self._seen)
+        if state == self._seen and not self.behind and not final and not flush:
             return 0
         if not self._footprint.matches(self.file):
-            raise Replaced(self.path)
-        moved, ended = self._read_pass(batch, buffer, final)
+            return self._rescue(batch)
+        moved, ended = self._read_pass(batch, buffer, final, flush)
         self.behind = not ended
         self._seen = state
         return moved
@@ -106,26 +110,52 @@ class Tail:
         """The same file has another name now; its lines keep the labels of the first."""
         self.path = path
 
-    def _read_pass(self, batch: Batch, buffer: memoryview, final: bool) -> tuple[int, bool]:
+    def _rescue(self, batch: Batch) -> int:
+        """The file holds something else; the lines that had been read and waited are taken from memory.
+
+        Raises Replaced when there are none.
+        """
+        held = memoryview(self._held)
+        taken = self._move(batch, held, flush=True) if held else 0
+        if not taken:
+            raise Replaced(self.path)
+        self._held = bytes(held[taken:])
+        self.behind = True
+        return taken
+
+    def _read_pass(self, batch: Batch, buffer: memoryview, final: bool, flush: bool) -> tuple[int, bool]:
         """Bytes moved, and whether the end of the file was reached."""
         moved, chunk = 0, CHUNK_BYTES
         while moved < PASS_BYTES and not batch.full:
             limit = self._room_before_ahead(chunk)
             count = self.file.read_into(self.position, buffer[:limit])
             at_gap_end = count == limit < chunk
-            taken = self._move(batch, buffer[:count], final=at_gap_end or (final and count < limit))
+            at_end = count < limit
+            taken = self._move(
+                batch, buffer[:count], final=at_gap_end or (final and at_end), flush=flush and at_end
+            )
             moved += taken
+            self._wait_for(buffer[taken:count] if at_end else buffer[:0], given_up=flush and at_end)
             if taken == 0 and count == chunk < MAX_CHUNK_BYTES:
                 chunk = MAX_CHUNK_BYTES
-            elif count < limit and not batch.full:
+            elif at_end and not batch.full:
                 return moved, True
             elif taken == 0 and not batch.full:
                 raise RuntimeError(f"the lexer took nothing of {count} bytes of {self.path}")
         return moved, False
 
-    def _move(self, batch: Batch, data: memoryview, *, final: bool) -> int:
+    def _wait_for(self, left: memoryview, *, given_up: bool) -> None:
+        """Note what of the file was read and not taken: lines whose record may go on, and an unfinished one."""
+        if self.labels.multiline is None:
+            return
+        self._held = bytes(left)
+        self._patience.note(self.position, len(left))
+        if given_up:
+            self._patience.give_up()
+
+    def _move(self, batch: Batch, data: memoryview, *, final: bool = False, flush: bool = False) -> int:
         start = self.position
-        taken = batch.add(self, data, final=final)
+        taken = batch.add(self, data, final=final, flush=flush)
         if taken:
             self._footprint.take(data[:taken])
             batch.cover(self, start, self.position)

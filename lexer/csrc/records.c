@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "hash.h"
 #include "structured.h"
 #include "timestamp.h"
 
@@ -120,12 +121,35 @@ static void take_pairs(nv_columns *c, const uint8_t *p, nv_event *e)
     }
 }
 
-static void add_text(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+/* Lex the first line of a record, and before it the one that names an exception: a template of two lines. */
+static void lex_two(nv_columns *c, const uint8_t *p, const nv_record *r, int64_t received)
+{
+    nv_line *l = &c->lexed;
+    nv_lex(p + r->named, r->named_end - r->named, received, 0, l);
+    c->scratch.length = 0;
+    int kept = nv_append(&c->scratch, "\n", 1) && nv_append(&c->scratch, l->template_text, l->template_length);
+    nv_lex(p, r->first, received, NV_WANT_ROW, l);
+    size_t n = c->scratch.length, room = NV_TEMPLATE_ROOM - l->template_length;
+    if (!kept) {
+        c->failed = 1;
+        return;
+    }
+    if (n > room)
+        n = room;
+    memcpy(l->template_text + l->template_length, c->scratch.data, n);
+    l->template_length += (uint32_t)n;
+    l->fingerprint = nv_hash(l->template_text, l->template_length);
+}
+
+static void add_text(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
-    nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
+    nv_event e = {.service = source->service, .host = source->host, .message = {p, r->length}};
     e.trace = e.span = NOTHING;
-    nv_lex(p, n, source->received, NV_WANT_ROW, &c->lexed);
+    if (r->named_end)
+        lex_two(c, p, r, source->received);
+    else
+        nv_lex(p, r->first, source->received, NV_WANT_ROW, &c->lexed);
     note(c);
     e.level = level_text(c->lexed.level);
     e.fingerprint = c->lexed.fingerprint;
@@ -188,8 +212,9 @@ static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_s
     nv_add_row(c, &e);
 }
 
-static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+static void add_record(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
+    size_t n = r->length;
     c->line++;
     c->field_count = 0;
     const uint8_t *first = p;
@@ -209,18 +234,13 @@ static void add_line(nv_columns *c, const uint8_t *p, size_t n, const nv_source 
         }
         c->counts[NV_COUNT_MALFORMED_LOGFMT]++;
     }
-    add_text(c, p, n, source);
+    add_text(c, p, r, source);
 }
 
 int nv_full(const nv_columns *c)
 {
     return c->rows >= c->max_rows || c->raw_bytes >= c->max_bytes || c->keys.count > NV_MAX_KEYS ||
            ((c->rows & 1023) == 1023 && nv_columns_bytes(c) >= c->max_bytes * 2);
-}
-
-static int is_blank(const uint8_t *p, size_t n)
-{
-    return n == 0 || (n == 1 && *p == '\r');
 }
 
 /* A line that ends near the data's end, or has no end, is read from a copy that may be read past. */
@@ -236,40 +256,56 @@ static const uint8_t *padded_copy(nv_columns *c, nv_buffer *copy, const uint8_t 
     return copy->data;
 }
 
+/* The line at p, as a record; 0 where its end is not there yet. */
+static inline int next_line(const uint8_t *p, size_t left, nv_ending ending, nv_record *out)
+{
+    size_t look = left < NV_MAX_LINE + 1 ? left : NV_MAX_LINE + 1;
+    const uint8_t *newline = memchr(p, '\n', look);
+    out->whole = newline != NULL;
+    out->split = !newline && left > NV_MAX_LINE;
+    if (!newline && !out->split && ending != NV_TAKE_ALL)
+        return 0;
+    out->length = newline ? (size_t)(newline - p) : out->split ? NV_MAX_LINE : left;
+    out->step = out->length + (size_t)out->whole;
+    return 1;
+}
+
+static void count(nv_columns *c, const nv_record *r)
+{
+    c->raw_bytes += r->step;
+    c->counts[NV_COUNT_SPLIT] += (uint64_t)r->split;
+    if (r->lines > 1) {
+        c->counts[NV_COUNT_MULTILINE]++;
+        c->counts[NV_COUNT_JOINED] += r->lines - 1;
+    }
+}
+
 size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
 {
     const uint8_t *p = data, *end = data + n;
     nv_buffer copy = {0};
+    nv_record r = {.lines = 1};
     while (p < end && !nv_full(c) && !c->failed) {
-        size_t left = (size_t)(end - p), look = left < NV_MAX_LINE + 1 ? left : NV_MAX_LINE + 1;
-        const uint8_t *newline = memchr(p, '\n', look);
-        size_t length, step;
-        if (newline) {
-            length = (size_t)(newline - p);
-            step = length + 1;
-        } else if (left > NV_MAX_LINE) {
-            length = step = NV_MAX_LINE;
-            c->counts[NV_COUNT_SPLIT]++;
-        } else if (source->final) {
-            length = step = left;
-        } else {
+        if (source->join ? !nv_next_record(source->join, data, (size_t)(p - data), n, source->ending, &r)
+                         : !next_line(p, (size_t)(end - p), source->ending, &r))
             break;
-        }
-        c->raw_bytes += step;
-        if (is_blank(p, length)) {
+        count(c, &r);
+        if (nv_is_blank(p, r.length)) {
             c->counts[NV_COUNT_EMPTY]++;
-            p += step;
+            p += r.step;
             continue;
         }
-        const uint8_t *line = p;
-        if (!newline || (size_t)(end - newline) < NV_PADDING + 1)
-            line = padded_copy(c, &copy, p, length);
-        if (!line)
+        const uint8_t *record = p;
+        if (!r.whole || (size_t)(end - p) - r.length < NV_PADDING + 1)
+            record = padded_copy(c, &copy, p, r.length);
+        if (!record)
             break;
-        if (line[length - 1] == '\r')
-            length--;
-        add_line(c, line, length, source);
-        p += step;
+        if (record[r.length - 1] == '\r')
+            r.length--;
+        if (r.lines == 1)
+            r.first = r.length;
+        add_record(c, record, &r, source);
+        p += r.step;
     }
     nv_buffer_free(&copy);
     return (size_t)(p - data);

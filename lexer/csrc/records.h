@@ -2,8 +2,7 @@
 #ifndef NEVE_RECORDS_H
 #define NEVE_RECORDS_H
 #include "columns.h"
-
-#define NV_MAX_LINE (1 << 20) /* bytes; a longer line is stored in pieces of this size, and counted */
+#include "multiline.h"
 
 typedef enum { NV_AUTO, NV_TEXT, NV_JSON, NV_LOGFMT } nv_format;
 
@@ -13,10 +12,16 @@ typedef struct {
     uint32_t tag_count;
     int64_t received;            /* ns since 1970 */
     nv_format format;
-    int final;                   /* take an unterminated last line */
+    nv_ending ending;            /* whether to take an unterminated last line, or record */
+    nv_join *join;               /* NULL: every line is a record */
 } nv_source;
 
-/* Take whole lines until the data or the block's room ends; bytes taken. */
+/*
+ * Take whole records until the data or the block's room ends; bytes taken. A record of several lines is one row:
+ * its message is all of them, with their newlines. Time, level and pairs are those of its first line; its
+ * fingerprint is of that and, in a stack trace, of the line that names the exception: frames come and go with
+ * every release, and are not looked at.
+ */
 size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
 
 /* Whether the block should be sealed. */

@@ -189,10 +189,10 @@ static uint64_t feed(generator *g, nv_columns *c, const nv_buffer *data, const n
     while (pieces--) {
         size_t n = pieces ? below(g, data->length - at + 1) : data->length - at;
         uint8_t *piece = exact(data->data + at, n, 0);
-        one.final = source->final && !pieces;
+        one.ending = pieces ? NV_WAIT : source->ending;
         size_t taken = nv_take(c, piece, n, &one);
         HOLDS(!c->failed && taken <= n);
-        HOLDS(nv_full(c) || taken == n || (!one.final && !memchr(piece + taken, '\n', n - taken)));
+        HOLDS(nv_full(c) || taken == n || (one.ending != NV_TAKE_ALL && !memchr(piece + taken, '\n', n - taken)));
         free(piece);
         at += taken;
     }
@@ -215,7 +215,7 @@ static void take_all(generator *g, const nv_buffer *data)
     nv_field tags[4];
     nv_source source = {.service = {service, below(g, 4)}, .host = {host, 2}, .tags = tags,
                         .tag_count = (uint32_t)below(g, 5), .received = RECEIVED, .format = (nv_format)below(g, 4),
-                        .final = (int)below(g, 2)};
+                        .ending = below(g, 2) ? NV_TAKE_ALL : NV_WAIT};
     uint64_t digests[2];
     for (int i = 0; i < 2; i++) {
         for (size_t k = 0; k < 4; k++)

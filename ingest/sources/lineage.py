@@ -1,0 +1,115 @@
+"""Where does reading begin in a file that turns up? It may be known, a copy of one that is known, or new."""
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from ingest.checkpoints import Checkpoints, Progress
+from ingest.identity import Content, Mark
+from ingest.sources import rotation
+from ingest.sources.rotation import Family, Key
+from ingest.sources.tail import OpenFile, Tail
+
+COPY_SECONDS = 10.0
+"""How long a rotation may take between copying a file and truncating it."""
+MAX_CLOSED = 4096
+"""Identities remembered in memory after they were closed."""
+
+
+class Lineage:
+    """What is known of files beyond those that are open. `tails` are those, kept by the caller."""
+
+    def __init__(self, checkpoints: Checkpoints, tails: Mapping[Key, Tail], *, once: bool) -> None:
+        self._checkpoints = checkpoints
+        self._tails = tails
+        self._once = once
+        self._closed: dict[Key, Progress] = {}
+        self._postponed: dict[Key, float] = {}  # copies that an open file may be truncated after
+
+    def remember(self, key: Key, progress: Progress) -> None:
+        """A file was closed, read so far."""
+        self._closed[key] = progress
+        if len(self._closed) > MAX_CLOSED:
+            self._closed.pop(next(iter(self._closed)))
+
+    def forget(self, key: Key) -> None:
+        self._closed.pop(key, None)
+
+    def settled(self, key: Key) -> None:
+        """The file is open now."""
+        self._postponed.pop(key, None)
+
+    def known(self, key: Key) -> Progress | None:
+        """What is known under this identity, be it of other content."""
+        return self._closed.get(key) or self._checkpoints.progress(*key)
+
+    def progress_of(self, path: str, key: Key, file: OpenFile) -> Progress | None:
+        """Where to begin in a file that is followed; None while that cannot be told yet."""
+        known = self.known(key)
+        if known is not None:
+            return known if _holds(known, file) else Progress(path, known.generation + 1)
+        kin = rotation.family(path)
+        if kin[1] != os.path.basename(path):
+            original = self._known_copy(key, file, [kin], gone=True)
+            if original is not None:
+                return self.adopt(path, key, original)
+            if self._may_be_copy(path, key, file):
+                return None
+        return Progress(path, 0)
+
+    def progress_of_sibling(
+        self, path: str, key: Key, file: OpenFile, kin: Collection[Family]
+    ) -> Progress | None:
+        """The same for a rotated file of a family that is followed; None where nothing in it is to be read.
+
+        Nobody named it, so a copy of what is known is left alone while the original is there.
+        """
+        known = self.known(key)
+        if known is not None and _holds(known, file):
+            return known if file.size() > known.offset else None
+        if any(
+            rotation.family(tail.path) in kin and rotation.is_copy(file, tail.file)
+            for tail in self._tails.values()
+        ):
+            return None
+        original = self._known_copy(key, file, kin, gone=False)
+        if original is not None:
+            gone = self._known_copy(key, file, kin, gone=True)
+            return self.adopt(path, key, gone) if gone is not None else None
+        return Progress(path, known.generation + 1 if known is not None else 0)
+
+    def adopt(self, path: str, key: Key, mark: Mark) -> Progress:
+        """Go on reading, in a copy, after what was read from the original."""
+        mark = replace(mark, generation=0)
+        self._checkpoints.adopt(*key, path, mark)
+        self.settled(key)
+        return Progress(path, 0, mark.offset, [], [mark])
+
+    def _known_copy(self, key: Key, file: Content, kin: Collection[Family], *, gone: bool) -> Mark | None:
+        """Where reading ended in a file of the family that this one has the content of, if it is `gone`."""
+        known = [*self._closed.items(), *(((d, i), p) for d, i, p in self._checkpoints.known())]
+        for its_key, progress in known:
+            if its_key == key or its_key in self._tails or rotation.family(progress.path) not in kin:
+                continue
+            mark = progress.latest
+            if mark is None or not mark.offset or not mark.matches(file):
+                continue
+            if not gone or rotation.locate(its_key, progress.path) is None:
+                return mark
+        return None
+
+    def _may_be_copy(self, path: str, key: Key, file: OpenFile) -> bool:
+        """Is rotation copying it from a file that is open here? Then that one's truncation decides."""
+        if self._once:
+            return False
+        waited = time.monotonic() - self._postponed.setdefault(key, time.monotonic())
+        kin = rotation.family(path)
+        for tail in self._tails.values():
+            if rotation.family(tail.path) == kin and tail.begins_like(file):
+                return waited < COPY_SECONDS
+        return False
+
+
+def _holds(known: Progress, file: Content) -> bool:
+    return known.latest is None or known.latest.matches(file)

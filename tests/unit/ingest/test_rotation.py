@@ -1,0 +1,378 @@
+"""Rotation, in all its ways: what was not yet read is read where it went, and nothing is read again."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.sources import files as files_module
+from ingest.sources import lineage, rotation
+
+
+def write(path: Path, *lines: str, end: str = "\n") -> None:
+    with path.open("a") as file:
+        file.write("\n".join(lines) + end)
+
+
+def numbered(first: int, last: int) -> list[str]:
+    """Lines of about 40 bytes, so that a few dozen go beyond what identities look at."""
+    return [f"2024-01-31T10:00:00Z line number {number:06d}" for number in range(first, last + 1)]
+
+
+def test_renamed_file_is_read_to_its_end(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    assert reader.lines() == numbered(1, 50)
+    write(path, *numbered(51, 60))
+    path.rename(logs / "a.log.1")
+    write(path, *numbered(61, 70))
+    write(logs / "a.log.1", "a late line of a writer that still had it open")
+    assert sorted(reader.lines()) == [*numbered(51, 70), "a late line of a writer that still had it open"]
+
+
+def test_renamed_file_is_not_read_again_by_a_wide_glob(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / "a.log*")
+    assert reader.lines() == numbered(1, 50)
+    path.rename(logs / "a.log.1")
+    write(path, *numbered(51, 60))
+    assert reader.lines() == numbered(51, 60)
+
+
+def test_file_renamed_while_down_is_found_again(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    path.rename(logs / "a.log.1")
+    write(path, *numbered(61, 70))
+    reader.restart()
+    assert sorted(reader.lines()) == numbered(51, 70)
+
+
+def test_file_renamed_twice_while_down_is_found_again(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    path.rename(logs / "a.log.2")
+    write(logs / "a.log.1", "came and went while nobody looked")
+    write(path, *numbered(61, 70))
+    reader.restart()
+    assert sorted(reader.lines()) == sorted([*numbered(51, 70), "came and went while nobody looked"])
+
+
+def test_file_compressed_while_down_is_read_on(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    with gzip.open(logs / "a.log.1.gz", "wb") as packed:
+        packed.write(path.read_bytes())
+    kept = path.open()  # so that its inode is not used again
+    path.unlink()
+    write(path, *numbered(61, 70))
+    reader.restart()
+    assert sorted(reader.lines()) == numbered(51, 70)
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+    kept.close()
+
+
+def test_file_compressed_while_read_is_not_read_again(
+    logs: Path, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "DELETED_SECONDS", -1.0)
+    path = logs / "a.log.1"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / "a.log*")
+    assert reader.lines() == numbered(1, 50)
+    with gzip.open(logs / "a.log.1.gz", "wb") as packed:
+        packed.write(path.read_bytes())
+    path.unlink()
+    assert reader.lines() == []
+    assert reader.lines() == []
+    assert reader.files.open_files == 1
+
+
+def test_compressed_file_is_read(logs: Path, follow: Any) -> None:
+    with gzip.open(logs / "a.log.3.gz", "wb") as packed:
+        packed.write(b"one\ntwo\n")
+    reader = follow(logs / "*.gz")
+    assert reader.lines() == ["one", "two"]
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+
+
+def test_compressed_file_is_read_when_it_is_whole(logs: Path, follow: Any) -> None:
+    whole = gzip.compress(b"".join(b"line %d\n" % number for number in range(1000)))
+    (logs / "a.gz").write_bytes(whole[:50])
+    reader = follow(logs / "a.gz")
+    assert reader.lines() == []
+    (logs / "a.gz").write_bytes(whole)
+    assert len(reader.lines()) == 1000
+
+
+def test_compressed_file_that_is_cut_short_is_told(logs: Path, follow: Any) -> None:
+    (logs / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n")[:-4])
+    reader = follow(logs / "a.gz", once=True)
+    assert reader.lines() == []
+    assert "not whole" in reader.counters.troubles()[str(logs / "a.gz")]
+
+
+@pytest.mark.parametrize(
+    "again", [numbered(61, 70), numbered(1, 10)], ids=["other lines", "the same first lines"]
+)
+def test_copytruncate_loses_and_doubles_nothing(logs: Path, follow: Any, again: list[str]) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    assert reader.lines() == numbered(1, 50)
+    write(path, *numbered(51, 60))
+    shutil.copy(path, logs / "a.log.1")
+    os.truncate(path, 0)
+    write(path, *again)
+    assert sorted(reader.lines()) == sorted([*numbered(51, 60), *again])
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+
+
+def test_copytruncate_under_a_wide_glob(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / "a.log*")
+    assert reader.lines() == numbered(1, 50)
+    shutil.copy(path, logs / "a.log.1")
+    assert reader.lines() == [], "a copy in the making is left alone"
+    write(path, *numbered(51, 55))
+    shutil.copy(path, logs / "a.log.1")
+    write(logs / "a.log.1", *numbered(56, 56))
+    os.truncate(path, 0)
+    write(path, *numbered(61, 70))
+    assert sorted(reader.lines()) == [*numbered(51, 56), *numbered(61, 70)]
+
+
+def test_copytruncate_while_down(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    shutil.copy(path, logs / "a.log.1")
+    os.truncate(path, 0)
+    write(path, *numbered(101, 300))
+    reader.restart()
+    assert sorted(reader.lines()) == [*numbered(51, 60), *numbered(101, 300)]
+
+
+def test_plain_copy_beside_a_live_file_is_read_after_a_while(
+    logs: Path, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage, "COPY_SECONDS", -1.0)
+    write(logs / "a.log", "one")
+    reader = follow(logs / "a.log*")
+    assert reader.lines() == ["one"]
+    shutil.copy(logs / "a.log", logs / "a.log.bak")
+    assert reader.lines() == ["one"]
+
+
+def test_truncated_and_grown_beyond_the_offset_while_down(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 10))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    os.truncate(path, 0)
+    write(path, *numbered(101, 200))
+    reader.restart()
+    assert reader.lines() == numbered(101, 200)
+
+
+def test_same_beginning_and_other_end_is_another_file(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50), "old end")
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    os.truncate(path, 0)
+    write(path, *numbered(1, 50), "new end", *numbered(51, 60))
+    reader.restart()
+    assert reader.lines() == [*numbered(1, 50), "new end", *numbered(51, 60)]
+
+
+def test_file_deleted_while_open_is_read_to_its_end(
+    logs: Path, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = logs / "a.log"
+    write(path, "one")
+    reader = follow(path)
+    reader.lines()
+    with path.open("a") as writer:
+        writer.write("two\nthr")
+        writer.flush()
+        path.unlink()
+        assert reader.lines() == ["two"]
+        writer.write("ee")
+    monkeypatch.setattr(files_module, "DELETED_SECONDS", -1.0)
+    assert reader.lines() == ["three"]
+    reader.lines()
+    assert reader.files.open_files == 0
+
+
+def test_file_replaced_while_down_is_read_from_its_start(logs: Path, follow: Any) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    path.unlink()
+    write(path, *numbered(101, 200))  # most file systems give it the same inode
+    reader.restart()
+    assert reader.lines() == numbered(101, 200)
+
+
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_copytruncate_whose_new_content_outgrows_the_old(logs: Path, follow: Any, pattern: str) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    assert reader.lines() == numbered(1, 50)
+    write(path, *numbered(51, 60))
+    shutil.copy(path, logs / "a.log.1")
+    os.truncate(path, 0)
+    write(path, *numbered(101, 400))
+    assert sorted(reader.lines()) == [*numbered(51, 60), *numbered(101, 400)]
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+
+
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_file_is_compressed_while_the_agent_starts(logs: Path, follow: Any, pattern: str) -> None:
+    """The original is there until the copy is whole."""
+    path, packed = logs / "a.log", logs / "a.log.1.gz"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    path.rename(logs / "a.log.1")
+    write(path, *numbered(61, 70))
+    whole = gzip.compress((logs / "a.log.1").read_bytes())
+    packed.write_bytes(whole[: len(whole) // 2])
+    reader.restart()
+    assert sorted(reader.lines()) == numbered(51, 70)
+    packed.write_bytes(whole)
+    assert reader.lines() == []
+    (logs / "a.log.1").unlink()
+    assert reader.lines() == []
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+
+
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_rest_is_read_from_a_compressed_file_once_it_is_whole(logs: Path, follow: Any, pattern: str) -> None:
+    """The original is gone before the copy is whole."""
+    path, packed = logs / "a.log", logs / "a.log.1.gz"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    reader.lines()
+    reader.ship()
+    write(path, *numbered(51, 60))
+    whole = gzip.compress(path.read_bytes())
+    kept = path.open()  # so that its inode is not used again
+    path.unlink()
+    write(path, *numbered(61, 70))
+    packed.write_bytes(whole[:-9])
+    reader.restart()
+    assert reader.lines() == numbered(61, 70)
+    packed.write_bytes(whole)
+    assert reader.lines() == numbered(51, 60)
+    kept.close()
+
+
+def test_compressed_file_that_stays_cut_short_is_not_unpacked_again(
+    logs: Path, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (logs / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n")[:-4])
+    opened = []
+    real = rotation.open_content
+    monkeypatch.setattr(rotation, "open_content", lambda *args: opened.append(args) or real(*args))
+    reader = follow(logs / "a.gz")
+    for _ in range(3):
+        assert reader.lines() == []
+    assert len(opened) == 1
+    (logs / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert reader.lines() == ["one", "two"]
+
+
+def test_deletion_while_down_loses_no_more_than_the_file(logs: Path, follow: Any) -> None:
+    write(logs / "a.log", *numbered(1, 50))
+    write(logs / "b.log", *numbered(1, 50))
+    reader = follow(logs / "*.log")
+    reader.lines()
+    reader.ship()
+    (logs / "a.log").unlink()
+    write(logs / "b.log", *numbered(51, 60))
+    reader.restart()
+    assert reader.lines() == numbered(51, 60)
+    write(logs / "a.log", *numbered(101, 200))
+    assert reader.lines() == numbered(101, 200)
+
+
+def test_other_content_under_the_same_inode_while_down_is_read_from_its_start(
+    logs: Path, follow: Any
+) -> None:
+    """As when a file system gives the inode of a deleted file to a new one."""
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(path)
+    reader.lines()
+    reader.ship()
+    inode = path.stat().st_ino
+    path.write_text("".join(line + "\n" for line in numbered(101, 200)))
+    assert path.stat().st_ino == inode
+    reader.restart()
+    assert reader.lines() == numbered(101, 200)
+    reader.ship()
+    write(path, *numbered(201, 210))
+    reader.restart()
+    assert reader.lines() == numbered(201, 210)
+
+
+def test_file_renamed_between_look_and_opening_keeps_its_identity(
+    logs: Path, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    real, calls = rotation.open_content, []
+
+    def late(*args: Any) -> Any:
+        if not calls:
+            path.rename(logs / "a.log.1")
+            write(path, *numbered(51, 60))
+        calls.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(rotation, "open_content", late)
+    reader = follow(logs / "a.log*")
+    assert sorted(reader.lines()) == numbered(1, 60)
+    assert {one.inode: one.path for one in reader.batch.sources} == {
+        name.stat().st_ino: str(name) for name in logs.iterdir()
+    }
