@@ -153,7 +153,7 @@ class Soak:
     def wait_for(self, lines: int) -> float:
         """Wait until all lines are stored; seconds that it took."""
         begun = time.monotonic()
-        while (found := self.found()[0]) < lines:
+        while (found := self.found()[1]) < lines:  # different ones: doubles must not end the wait
             if time.monotonic() - begun > DRAIN_SECONDS:
                 raise RuntimeError(
                     f"cannot find {lines - found} of {lines} lines after {DRAIN_SECONDS:.0f} s; "
