@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
@@ -27,9 +28,16 @@ from lexer.pins import read_pins
 from query import front
 from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
+from storage.embedded_files import sync_folders
 from storage.errors import ConfigError, NeveError, StorageUnavailable
 from storage.hot import Hot
-from storage.supervise import Child, Supervisor, follow_parent
+from storage.supervise import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Child,
+    Supervisor,
+    follow_parent,
+)
 
 ROLES = ("gateway", "api", "front")
 TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
@@ -131,14 +139,16 @@ class Server:
         self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
         self.supervisor = Supervisor(say)
         self.stopping = threading.Event()
+        self.url = ""  # how to reach ClickHouse
+        self.pause, self.due = 0.0, 0.0  # before the embedded server is tried again
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
-        url = self._storage_url()
+        self.url = self._storage_url()
         with tempfile.TemporaryDirectory(prefix="neve-") as sockets:  # a socket's path must be short
             try:
-                self._start_roles(url, sockets)
+                self._start_roles(self.url, sockets)
                 if self._wait_ready():
                     say(f"ready at http://{self.config.listen}, data in {self.config.data}")
                 while not self.stopping.wait(TEND_SECONDS):
@@ -163,6 +173,8 @@ class Server:
             hot.migrate()
         finally:
             hot.close()
+        if self.embedded is not None:
+            sync_folders(self.embedded.data_dir)
         return config.url()
 
     def _start_roles(self, url: str, sockets: str) -> None:
@@ -199,14 +211,24 @@ class Server:
         return False
 
     def _tend(self) -> None:
-        """ClickHouse first: the others wait for it by themselves, and find it at the same address."""
-        if self.embedded is not None and not self.embedded.alive():
+        """ClickHouse first: the others wait for it by themselves."""
+        if self.embedded is not None and not self.embedded.alive() and time.monotonic() >= self.due:
             say("clickhouse ended; starting it again")
-            try:
-                self.embedded.start()
-            except NeveError as error:
-                say(error.message)
+            self._restart_storage(self.embedded)
         self.supervisor.tend()
+
+    def _restart_storage(self, embedded: EmbeddedServer) -> None:
+        try:
+            url = embedded.start().url()
+        except NeveError as error:
+            say(error.message)
+            self.pause = min(max(2 * self.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.due = time.monotonic() + self.pause
+            return
+        self.pause = 0.0
+        if url != self.url:  # somebody took its port meanwhile
+            self.url = url
+            self.supervisor.restart({CLICKHOUSE_URL: url})
 
 
 def say(line: str) -> None:
@@ -257,7 +279,10 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
     """The ASGI app of a role."""
     if role == "gateway":
         settings = ingest.app.GatewaySettings(
-            config.data / "gateway", clickhouse, spool_quota_bytes=config.spool_bytes
+            config.data / "gateway",
+            clickhouse,
+            spool_quota_bytes=config.spool_bytes,
+            embedded=None if config.clickhouse else config.data / "clickhouse",
         )
         yield ingest.app.create_app(settings)
         return

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from ingest.durable import make_folder, replace_file
@@ -14,8 +15,12 @@ from storage.schema import namespace_database
 class Namespaces:
     """Asks ClickHouse only about names that it has not met. `create` makes the unknown ones. Thread-safe."""
 
-    def __init__(self, hot: Hot, path: Path, *, create: bool) -> None:
+    def __init__(
+        self, hot: Hot, path: Path, *, create: bool, made: Callable[[], object] = lambda: None
+    ) -> None:
+        """`made` is called after one was made, before anything is accepted for it."""
         self._hot = hot
+        self._made = made
         self._path = path
         self._create = create
         self._lock = threading.Lock()
@@ -35,6 +40,7 @@ class Namespaces:
         with self._lock:
             if self._create:
                 self._hot.create_namespace(namespace)
+                self._made()
             self._learn()
         if namespace not in self._known:
             raise NamespaceUnknown(f"cannot find namespace: {namespace}", "make it first, or name another")
@@ -43,6 +49,7 @@ class Namespaces:
         """Make a namespace unless it is there. Raises NeveError."""
         with self._lock:
             self._hot.create_namespace(namespace)
+            self._made()
             self._learn()
 
     def _learn(self) -> None:
