@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 import tomllib
 import types
@@ -138,7 +137,7 @@ class Server:
         self.file = file
         self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
         self.supervisor = Supervisor(say)
-        self.stopping = threading.Event()
+        self.stopping = False
         self.url = ""  # how to reach ClickHouse
         self.pause, self.due = 0.0, 0.0  # before the embedded server is tried again
 
@@ -151,8 +150,9 @@ class Server:
                 self._start_roles(self.url, sockets)
                 if self._wait_ready():
                     say(f"ready at http://{self.config.listen}, data in {self.config.data}")
-                while not self.stopping.wait(TEND_SECONDS):
+                while not self.stopping:
                     self._tend()
+                    time.sleep(TEND_SECONDS)
             finally:
                 self.supervisor.stop()
                 if self.embedded is not None:
@@ -160,7 +160,8 @@ class Server:
         return 0
 
     def _stop(self, _number: int, _frame: types.FrameType | None) -> None:
-        self.stopping.set()
+        # A plain flag: to set an Event takes a lock that this very thread may hold when the signal comes.
+        self.stopping = True
 
     def _storage_url(self) -> str:
         """Bring storage up, its schema included; how to reach it."""
@@ -195,7 +196,8 @@ class Server:
         base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         waited = 0.0
         with httpx.Client(trust_env=False, timeout=5.0) as client:
-            while not self.stopping.wait(TEND_SECONDS / 4):
+            while not self.stopping:
+                time.sleep(TEND_SECONDS / 4)
                 if all(answers(client, base + path) for path in ("/readyz", "/gateway/status")):
                     return True
                 waited += TEND_SECONDS / 4

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import queue
 import signal
 import socket
 import sys
@@ -172,18 +173,28 @@ def _multiline(how: str | None, format: str) -> Multiline | None:
 def _signals(agent: Agent) -> Iterator[threading.Event]:
     """While inside, SIGINT and SIGTERM stop the agent cleanly, once; the second one kills."""
     stopped = threading.Event()
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-        agent.stop()
+        # Not an Event's `set`, which takes a lock that this very thread may hold when the signal comes.
+        told.put(number)
         signal.signal(number, signal.SIG_DFL)
 
+    def pass_on() -> None:
+        if told.get():
+            stopped.set()
+            agent.stop()
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    follower = threading.Thread(target=pass_on, name="signals", daemon=True)
+    follower.start()
     try:
         yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        told.put(0)
+        follower.join()
 
 
 def _fail(error: NeveError | OSError, code: int) -> int:

@@ -3,13 +3,17 @@
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ingest.durable import make_folder, replace_file
-from storage.errors import NamespaceUnknown
+from storage.errors import NamespaceUnknown, StorageUnavailable
 from storage.hot import Hot
 from storage.schema import namespace_database
+
+PATIENCE_SECONDS = 1.0
+"""How long a request waits for another that asks about a namespace, and how long no answer counts as none."""
 
 
 class Namespaces:
@@ -24,6 +28,7 @@ class Namespaces:
         self._path = path
         self._create = create
         self._lock = threading.Lock()
+        self._failed = float("-inf")
         self._known: frozenset[str] = frozenset()
         make_folder(path.parent)
         with contextlib.suppress(FileNotFoundError, ValueError):  # what is damaged is learnt anew
@@ -37,11 +42,14 @@ class Namespaces:
         if namespace in self._known:
             return
         namespace_database(namespace)
-        with self._lock:
-            if self._create:
-                self._hot.create_namespace(namespace)
-                self._made()
-            self._learn()
+        # Whoever waits here has a thread that others need for namespaces that are known.
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            raise StorageUnavailable(f"cannot look for namespace: {namespace}: clickhouse does not answer")
+        try:
+            if namespace not in self._known:
+                self._look(namespace)
+        finally:
+            self._lock.release()
         if namespace not in self._known:
             raise NamespaceUnknown(f"cannot find namespace: {namespace}", "make it first, or name another")
 
@@ -51,6 +59,18 @@ class Namespaces:
             self._hot.create_namespace(namespace)
             self._made()
             self._learn()
+
+    def _look(self, namespace: str) -> None:
+        if time.monotonic() < self._failed + PATIENCE_SECONDS:
+            raise StorageUnavailable(f"cannot look for namespace: {namespace}: clickhouse did not answer")
+        try:
+            if self._create:
+                self._hot.create_namespace(namespace)
+                self._made()
+            self._learn()
+        except StorageUnavailable:
+            self._failed = time.monotonic()
+            raise
 
     def _learn(self) -> None:
         self._known = frozenset(self._hot.namespaces())

@@ -77,6 +77,8 @@ def test_events_are_taken_while_clickhouse_is_dead(tmp_path: Path, neve: Run) ->
 
 def test_clickhouse_that_lost_its_port_is_found_again(tmp_path: Path) -> None:
     with Server(tmp_path / "server") as server:
+        post(server, "moved", "line before")
+        server.wait_for("service:moved", 1)
         record = read_record(server.folder / "data" / "clickhouse")
         with socket.socket() as thief:
             with clickhouse_dead(server):
@@ -84,7 +86,7 @@ def test_clickhouse_that_lost_its_port_is_found_again(tmp_path: Path) -> None:
                 thief.bind(("127.0.0.1", record.tcp_port))
                 thief.listen()
                 post(server, "moved", "line")
-            server.wait_for("service:moved", 1)
+            server.wait_for("service:moved", 2)
     assert read_record(server.folder / "data" / "clickhouse").tcp_port != record.tcp_port
 
 
@@ -96,7 +98,14 @@ def test_clickhouse_that_hangs(tmp_path: Path) -> None:
         with stopped(server.pids()["clickhouse"]):
             for number in range(5):
                 post(server, "hangs", f"line {number}")
-            answer = server.client.get("/readyz")
-            assert answer.status_code == 503
-            assert int(answer.headers["retry-after"]) >= 1
+            # Each within seconds, however long ClickHouse would be waited for: the client's own patience is 20 s.
+            new = {"service": "hangs", "namespace": "never_met"}
+            for answer in (
+                server.client.get("/readyz", timeout=20),
+                server.client.get("/gateway/storage", timeout=20),
+                server.client.post("/api/v1/ingest", params=new, content=b"x\n", timeout=20),
+            ):
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.json()["error"]["code"] == "storage_unavailable"
         once(server, "hangs", 6)
