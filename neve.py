@@ -18,6 +18,7 @@ ROOMS = {
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",
+    "canary": "ingest.canary",
 }
 
 
