@@ -14,6 +14,7 @@ from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
 from query import front
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError
+from storage.processes import give_memory_back
 from storage.supervise import follow_parent
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ METRICS_SECONDS = 5.0
 
 def run_role(role: str, config: ServeConfig) -> int:
     """Run one process of the server. Under a supervisor it ends with it."""
+    give_memory_back()
     if PARENT in os.environ:
         follow_parent(int(os.environ[PARENT]))
     sockets = Path(os.environ.get(SOCKETS, config.data / "run"))
