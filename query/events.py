@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from query.plan import Position
 from query.times import to_rfc3339
 from storage.tags import SHARDS, column_name
 
-_TAGS = ", ".join(column_name(shard) for shard in range(SHARDS))
-EVENT_COLUMNS = (
-    "toUnixTimestamp64Nano(timestamp) AS ts, level AS l, service AS s, host AS h, message AS m, fingerprint AS fp, "
-    f"trace_id AS t, span_id AS sp, mapConcat({_TAGS}) AS tags, lower(hex(block_id)) AS block, row AS r"
-)
-"""What a SELECT of whole events asks for; `event_of` and `position_of` read its rows."""
+ALL_TAGS = f"mapConcat({', '.join(column_name(shard) for shard in range(SHARDS))})"
+TEXTS = ("level", "service", "host", "message", "trace_id", "span_id")
+
+
+def event_columns(texts: Mapping[str, str], tags: str) -> str:
+    """What a SELECT of whole events asks for, with the SQL of their texts and tags."""
+    level, service, host, message, trace_id, span_id = (texts.get(name, name) for name in TEXTS)
+    return (
+        f"toUnixTimestamp64Nano(timestamp) AS ts, {level} AS l, {service} AS s, {host} AS h, {message} AS m, "
+        f"fingerprint AS fp, {trace_id} AS t, {span_id} AS sp, {tags} AS tags, lower(hex(block_id)) AS block, row AS r"
+    )
+
+
+EVENT_COLUMNS = event_columns({}, ALL_TAGS)
+"""Whole events as they are stored; `event_of` and `position_of` read the rows."""
 
 EVENT_FIELDS = (
     "id",

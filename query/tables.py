@@ -8,7 +8,7 @@ from typing import Any
 
 from query import conditions as c
 from query.conditions import Kind
-from query.events import EVENT_COLUMNS, EVENT_FIELDS, clean, event_of
+from query.events import EVENT_FIELDS, clean, event_of
 from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
 from query.running import Running
@@ -45,7 +45,7 @@ def compile_table(plan: Plan, limit: int) -> TableQuery:
     order = () if plan.newest else tuple(type(term)(term.sql) for term in NEWEST_FIRST)
     events = Stage(0, f"{plan.database}.events", (where,), order=order)
     stage = compiler.run(events, plan.query.pipes)
-    selected = EVENT_COLUMNS if stage.columns is None else _selected(stage.columns)
+    selected = stage.scope.event_columns(params) if stage.columns is None else _selected(stage.columns)
     sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {params.add(limit, 'UInt64')}"
     return TableQuery(sql, params.values, stage)
 

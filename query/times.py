@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 SECOND = 1_000_000_000
 UNITS = {
-    "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND,
+    "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND,
     "h": 3600 * SECOND, "d": 86_400 * SECOND, "w": 7 * 86_400 * SECOND,
 }  # fmt: skip
 # What DateTime64(9) can hold, with a margin.
@@ -15,8 +15,8 @@ MIN_NS = -2_208_988_800 * SECOND  # 1900
 MAX_NS = 9_214_646_400 * SECOND  # 2262
 EXPECTED = "use RFC 3339 (2026-01-31T12:00:00Z), Unix time, or relative (now-15m, 15m, 1d)"
 
-_STEP = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+")
+_STEP = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|μs|ms|s|m|h|d|w))+")
 _RELATIVE = re.compile(r"now(?:([+-])(.+))?")
 _UNIX = re.compile(r"-?\d+(?:\.\d+)?")
 _RFC3339 = re.compile(
