@@ -109,6 +109,8 @@ ONE_FIELD: dict[str, Callable[[Expression], Expression]] = {
 
 def bin_of(value: Expression, width: str, params: Params) -> Expression:
     """The lower edge of the bin that a value is in. ValueError for a width that does not fit the value."""
+    if not width:
+        raise ValueError("expected a width")
     if value.kind is Kind.TIME:
         try:
             bound = params.add(parse_duration(width), "Int64")

@@ -129,7 +129,12 @@ class Analyzer:
 
     def _numbers(self, node: ast.Match, ref: c.FieldRef, bounds: list[tuple[str, Quantity]]) -> c.Condition:
         """Comparisons with numbers. Where one of them has a unit, only numbers of its kind count."""
-        unit = next((number.kind for _, number in bounds if number.kind), None)
+        kinds = sorted({number.kind for _, number in bounds if number.kind})
+        if len(kinds) > 1:
+            raise self._wrong(
+                node, f"cannot compare with a {kinds[0]} and a {kinds[1]}", "use one kind of unit"
+            )
+        unit = kinds[0] if kinds else None
         try:
             values = [(op, number.within(ref.unit)) for op, number in bounds]
         except ValueError as error:

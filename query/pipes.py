@@ -22,6 +22,14 @@ from query.sql import Params, compile_condition, expression_of, number_of, prese
 from query.times import SECOND, BadTime, parse_duration
 
 TIME_NAMES = ("timestamp", "_time")
+MAX_COUNT = 1_000_000_000  # of `limit` and `top`: far more rows than any answer has
+TWICE = {
+    ast.Fields: "name each field once",
+    ast.Top: "use stats count() as n by …",
+    ast.Uniq: "use stats count() as n by …",
+    ast.Histogram: "use stats count() as n by bin(5m), …",
+}
+"""Pipe → what to do when two of its columns have one name."""
 MAX_PIPES = 32  # nested subqueries: more is no question that a person asks
 
 
@@ -113,7 +121,7 @@ class Compiler:
             case ast.Histogram():
                 keys = (
                     ast.Key(None, pipe.width, "start", pipe.offset),
-                    *(ast.Key(field) for field in pipe.by),
+                    *(ast.Key(field, offset=pipe.offset) for field in pipe.by),
                 )
                 count = ast.Call("count", alias="count", offset=pipe.offset)
                 return self._stats(stage, ast.Stats((count,), keys, pipe.offset))
@@ -127,7 +135,7 @@ class Compiler:
             case ast.Fields():
                 return self._fields(stage, pipe)
             case ast.Limit():
-                return self._limit(stage, pipe.count)
+                return self._limit(stage, pipe, pipe.count)
             case ast.Patterns():
                 return self._patterns(stage, pipe)
             case ast.Extract():
@@ -176,7 +184,8 @@ class Compiler:
         try:
             return Column(key.column(), bin_of(value, key.width, self.params))
         except ValueError as error:
-            raise self.wrong(key, str(error), "write bin(5m), or bin(latency_ms, 100) for a number") from None
+            message, _, hint = str(error).partition("; ")
+            raise self.wrong(key, message, hint or "write bin(5m), or bin(latency_ms, 100)") from None
 
     def _call(self, stage: Stage, call: ast.Call, seconds: float | None) -> Column:
         fields = [self.resolve(stage, name, call) for name in call.fields]
@@ -202,7 +211,8 @@ class Compiler:
         named = []
         for index, column in enumerate(columns):
             if column.name in seen:
-                raise self.wrong(pipe, f"two columns are named {column.name[:60]!r}", "name one with 'as'")
+                hint = TWICE.get(type(pipe), "name one with 'as'")
+                raise self.wrong(pipe, f"two columns are named {column.name[:60]!r}", hint)
             seen.add(column.name)
             named.append(replace(column, expression=replace(column.expression, sql=stage.next_name(index))))
         return named
@@ -231,7 +241,7 @@ class Compiler:
         order = (Order(columns[-1].expression.sql, not rare),)
         kept = replace(stage, conditions=stage.conditions + there)
         grouped = self._grouped(kept, keys, [count], columns, order)
-        return self._limit(grouped, pipe.limit) if isinstance(pipe, ast.Top) else grouped
+        return self._limit(grouped, pipe, pipe.limit) if isinstance(pipe, ast.Top) else grouped
 
     def _patterns(self, stage: Stage, pipe: ast.Patterns) -> Stage:
         if not stage.is_events:
@@ -341,7 +351,9 @@ class Compiler:
         kept = tuple(Order(f"o{stage.depth}_{i}", term.descending) for i, term in enumerate(order))
         return Stage(stage.depth + 1, f"({sql})", (), tuple(self._named(stage, pipe, columns)), kept)
 
-    def _limit(self, stage: Stage, count: int) -> Stage:
+    def _limit(self, stage: Stage, pipe: ast.Pipe, count: int) -> Stage:
+        if count > MAX_COUNT:
+            raise self.wrong(pipe, f"cannot use limit: {str(count)[:40]}", f"use at most {MAX_COUNT}")
         limit = self.params.add(count, "UInt64")
         sql = f"SELECT * FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {limit}"
         return replace(stage, source=f"({sql})", conditions=())

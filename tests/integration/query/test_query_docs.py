@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from query.times import parse_instant
 
@@ -44,10 +43,3 @@ def test_every_example_gives_what_the_page_says(api: httpx.Client, store: Callab
         if found != expected or "error" in answer or not answer["stats"]["complete"]:
             wrong.append((query, expected, found, answer.get("error")))
     assert not wrong, "\n".join(map(str, wrong))
-
-
-@pytest.mark.parametrize("query", ["* | extract 'a <b>'", "* | unpack json"])
-def test_what_the_page_calls_unanswered_is_said_to_be(api: httpx.Client, query: str) -> None:
-    answer = api.get("/api/v1/search", params={"q": query})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "not_yet"
