@@ -76,7 +76,8 @@ def _rate(call: ast.Call, fields: list[Expression], params: Params, seconds: flo
 def _uniq(fields: list[Expression]) -> Expression:
     there = " OR ".join(present(value) for value in fields)
     values = ", ".join(value.sql for value in fields)
-    return Expression(f"uniqCombined64If({values}, {there})", Kind.NUMBER, COUNT)
+    together = f"tuple({values})" if len(fields) > 1 else values  # else one NULL among them would not count
+    return Expression(f"uniqCombined64If({together}, {there})", Kind.NUMBER, COUNT)
 
 
 def _numeric(name: str) -> Callable[[Expression], Expression]:
@@ -121,4 +122,5 @@ def bin_of(value: Expression, width: str, params: Params) -> Expression:
     if asked is None or asked.number <= 0:
         raise ValueError(f"cannot use width: {width[:40]}")
     bound = params.add(asked.within(value.unit), "Float64")
-    return Expression(f"floor({number_of(value)} / {bound}) * {bound}", Kind.NUMBER, value.unit)
+    # Zero is added so that -0 is 0, which would be two groups.
+    return Expression(f"floor({number_of(value)} / {bound}) * {bound} + 0.", Kind.NUMBER, value.unit)

@@ -115,13 +115,14 @@ def number_sql(text: str, unit: Unit | None, kind: str | None = None) -> str:
 
 def _duration_sql(text: str) -> str:
     steps = f"extractAllGroupsVertical({text}, {_literal(_STEP)})"
-    each = f"arrayMap(step -> toFloat64(step[1]) * {_scale_sql('step[2]', DURATIONS)}, {steps})"
+    each = f"arrayMap(step -> toFloat64OrZero(step[1]) * {_scale_sql('step[2]', DURATIONS)}, {steps})"
     return f"if(startsWith({text}, '-'), -arraySum({each}), arraySum({each}))"
 
 
 def _size_sql(text: str) -> str:
     groups = f"extractGroups({text}, {_literal(_SIZE)})"
-    return f"toFloat64({groups}[1]) * {_scale_sql(f'lower({groups}[2])', SIZES)}"
+    # The server may look at texts that did not match: of a column with few values it takes each value once.
+    return f"toFloat64OrZero({groups}[1]) * {_scale_sql(f'lower({groups}[2])', SIZES)}"
 
 
 def _scale_sql(unit: str, scales: dict[str, int]) -> str:

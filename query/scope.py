@@ -13,7 +13,7 @@ from typing import Protocol
 
 from query import unpack
 from query.analyze import COLUMNS, field_ref
-from query.conditions import Column, Expression, FieldRef, Kind
+from query.conditions import Expression, FieldRef, Kind
 from query.events import ALL_TAGS, TEXTS, event_columns
 from query.extract import Pattern
 from query.levels import ALIASES, LEVELS
@@ -54,7 +54,7 @@ class Extracted:
         for index, place in enumerate(self.pattern.places, 1):
             if place.name == name:
                 group = f"{self.column}[{index}]"
-                sql = f"toFloat64OrNull({group})" if place.kind is Kind.NUMBER else group
+                sql = f"(toFloat64OrNull({group}) + 0.)" if place.kind is Kind.NUMBER else group
                 return Expression(sql, place.kind, unit_of(name))
         return None
 
@@ -130,7 +130,7 @@ EVENTS = Scope()
 def over(made: Expression, below: FieldRef, params: Params) -> Expression:
     """One value where it is there, else the one below."""
     under = expression_of(below, params)
-    if isinstance(below, Column) and below.kind is Kind.LEVEL:
+    if below.kind is Kind.LEVEL:
         names = [*LEVELS, *ALIASES]
         levels = [*LEVELS, *ALIASES.values()]
         known = f"transform(lower({made.sql}), {_texts(names)}, {_texts(levels)}, '')"
