@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from query.events import EVENT_COLUMNS, event_of, position_of
+from query.limits import STREAMED
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import Running
 from query.sql import Params, compile_condition, nanos
@@ -14,6 +15,7 @@ from query.windows import EVEN, Window, windows
 from storage.errors import QueryLimit, QueryTimeout
 
 NEWEST = "timestamp DESC, block_id DESC, row DESC"
+STREAM_ROWS = 1000  # that are made into text at once
 OLDEST = "timestamp ASC, block_id ASC, row ASC"
 
 
@@ -59,9 +61,10 @@ def stream(plan: Plan, running: Running, limit: int | None) -> Iterator[list[dic
     try:
         for window in windows(plan, running, EVEN):
             sql, params = window_sql(plan, window, left)
-            with running.stream(sql, params) as blocks:
+            with running.stream(sql, params, more=STREAMED) as blocks:
                 for rows in blocks:
-                    yield [event_of(row) for row in rows]
+                    for start in range(0, len(rows), STREAM_ROWS):
+                        yield [event_of(row) for row in rows[start : start + STREAM_ROWS]]
                     left = None if left is None else left - len(rows)
             if left == 0:
                 return
