@@ -113,14 +113,15 @@ class Scope:
                 ref = over(made, ref, params)
         return ref
 
-    def event_columns(self, params: Params) -> str:
+    def event_columns(self, tier: str, params: Params) -> str:
         """What a SELECT of whole events asks for: what was taken out is shown as a tag or in the column of its name."""
         if not self.layers:
-            return event_columns({}, ALL_TAGS)
+            return event_columns(tier)
         made = reduce(lambda below, layer: f"mapUpdate({below}, {layer.tags(params)})", self.layers, NO_TAGS)
         new = f"mapFilter((k, v) -> NOT has({params.add(list(COLUMNS), 'Array(String)')}, k), {made})"
         tags = f"mapUpdate(CAST({ALL_TAGS}, 'Map(String, String)'), {new})"
-        return event_columns({name: text_of(self.field(name, params), params) for name in TEXTS}, tags)
+        texts = {name: text_of(self.field(name, params), params) for name in TEXTS}
+        return event_columns(tier, texts, tags)
 
 
 EVENTS = Scope()
