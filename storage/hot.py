@@ -231,8 +231,11 @@ class Hot:
     def rebuild_rollup(self, namespace: str, epoch: int) -> None:
         """Count the events of an epoch anew and put that in the rollup's place, at once for readers.
 
-        Only while nobody inserts into that epoch: rows that arrive meanwhile would not be counted.
+        Only while nobody inserts into that epoch: rows that arrive meanwhile would not be counted. Does nothing
+        once the epoch has left the hot tier, where only its counts are left.
         """
+        if epoch <= self.epochs.dropped_through(namespace):
+            return
         database = schema.namespace_database(namespace)
         partition, where = f"PARTITION {int(epoch)}", f"WHERE epoch = {int(epoch)}"
         rebuilt = f"{database}.{schema.REBUILT_ROLLUP}"
@@ -245,6 +248,10 @@ class Hot:
             change = f"REPLACE {partition} FROM {rebuilt}" if filled else f"DROP {partition}"
             self.execute(f"ALTER TABLE {database}.rollup {change}")
             self.execute(f"ALTER TABLE {rebuilt} DROP {partition}")
+
+    def drop_epoch(self, namespace: str, epoch: int) -> None:
+        """Drop the events of an epoch, which `mark_dropped` has been told of. Its counts stay in the rollup."""
+        self.execute(f"ALTER TABLE {_events(namespace)} DROP PARTITION {int(epoch)}")
 
     def add_templates(
         self, namespace: str, templates: Iterable[tuple[int, str | bytes]], rules_version: int = 1

@@ -45,6 +45,7 @@ SYSTEM: tuple[Migration, ...] = (
             schema.evictions_table(),
         ],
     ),
+    Migration(3, "leases", lambda _database: [schema.leases_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

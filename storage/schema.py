@@ -271,3 +271,11 @@ def evictions_table() -> str:
   registration String, inserter String, at DateTime64(3, 'UTC')
 ) ENGINE = ReplacingMergeTree ORDER BY registration
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def leases_table() -> str:
+    """Who has which lease: the row of a holder's highest version holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.leases (
+  name String, holder String, host String, version UInt64, released UInt8, until DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(version) ORDER BY (name, holder)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
