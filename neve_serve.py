@@ -1,4 +1,4 @@
-"""`neve serve`: ClickHouse, gateway, search API and front door, each a process of its own."""
+"""`neve serve`: ClickHouse, gateway, search API, ager and front door, each a process of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -25,14 +26,16 @@ import query.app
 from lexer.errors import PinsInvalid
 from lexer.pins import read_pins
 from query import front
+from storage.cold_config import ColdConfig, cold_config
 from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
 from storage.errors import ConfigError, NeveError, StorageUnavailable
 from storage.hot import Hot
 from storage.supervise import Child, Supervisor, follow_parent
 
-ROLES = ("gateway", "api", "front")
+ROLES = ("gateway", "api", "ager", "front")
 TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+TO_AGER = ("/cold/",)
 CLICKHOUSE_URL = (
     "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
 )
@@ -53,6 +56,11 @@ class ServeConfig:
     listen: str = "127.0.0.1:8780"
     clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
+    cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
+
+    def cold_config(self, data: Path | None = None) -> ColdConfig:
+        """What is said about the cold tier; by default it is in the data folder. Raises ConfigError."""
+        return cold_config((data or self.data) / "cold", self.cold)
 
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
@@ -68,8 +76,12 @@ def read_config(path: Path) -> ServeConfig:
         found = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
-    known = {field.name: type(field.default) for field in fields(ServeConfig)}
+    known = {one.name: type(one.default) for one in fields(ServeConfig)}
+    if not isinstance(found.get("cold", {}), dict):
+        raise ConfigError("cannot use configuration key 'cold'", "give a table")
     for key, value in found.items():
+        if key == "cold":
+            continue
         if key not in known:
             raise ConfigError(f"cannot use configuration key {key!r}", f"known keys: {', '.join(known)}")
         if known[key] is int and (not isinstance(value, int) or isinstance(value, bool)):
@@ -103,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
     config = settle(args)
     config.address()
+    config.cold_config()
     if args.role:
         return run_role(args.role, config)
     check_pins(config.data / PINS_FILE)
@@ -128,7 +141,8 @@ class Server:
         """`file`: what the configuration was read from; the roles read it too."""
         self.config = config
         self.file = file
-        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
+        lake = config.cold_config().lake
+        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse", lake=lake)
         self.supervisor = Supervisor(say)
         self.stopping = threading.Event()
 
@@ -261,6 +275,11 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
         )
         yield ingest.app.create_app(settings)
         return
+    if role == "ager":
+        import neve_cold  # pyiceberg and pyarrow are for this process alone
+
+        yield neve_cold.create_app(clickhouse, config.cold_config())
+        return
     hot = Hot(clickhouse)
     try:
         yield query.app.create_app(hot, pins_file=config.data / PINS_FILE)
@@ -271,13 +290,15 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
 def run_front(config: ServeConfig, sockets: Path) -> int:
     """Listen on the one address and pass requests on by their path."""
     host, port = config.address()
-    gateway, api = str(sockets / "gateway"), str(sockets / "api")
+    gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
 
     def route(path: str) -> str:
+        if path.startswith(TO_AGER):
+            return ager
         return gateway if path.startswith(TO_GATEWAY) else api
 
     async def metrics() -> tuple[str, bytes]:
-        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api})
+        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api, "ager": ager})
 
     async def listen() -> None:
         task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}))

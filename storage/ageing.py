@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from pyiceberg.manifest import DataFile
@@ -37,7 +36,7 @@ CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for 
 ATTEMPT_SECONDS = 1.0
 POLL_SECONDS = 0.2
 
-_HASH = (
+HASH = (
     "sum(cityHash64(toUnixTimestamp64Nano(timestamp), fingerprint, message, block_id, row)) AS hash, "
     "count() AS rows"
 )
@@ -61,11 +60,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Wish:
-    """Which epochs to age: `before` seconds since 1970, the latest time at which they may have ended."""
+    """Which epochs to age: `before` seconds since 1970, the latest time at which they may have ended.
+
+    `grace`: seconds, instead of the policy's. `wait`: sit the grace out, or leave the drop to a later pass.
+    """
 
     now: bool = False
     before: float | None = None
     grace: float | None = None
+    wait: bool = True
 
 
 class Ager:
@@ -85,6 +88,7 @@ class Ager:
         self.cold = cold
         self._say = say
         self._sleep = sleep
+        self.committed: dict[tuple[str, int], float] = {}  # when this process made an epoch cold
 
     def age(self, namespace: str, wish: Wish) -> int:
         """One pass; how many events were committed. Raises AgerBusy, ColdUnavailable, ColdBroken and their kin."""
@@ -125,7 +129,6 @@ class Pass:
         self.lease = lease
         self.events = f"{schema.namespace_database(namespace)}.events"
         self.policy = ager.cold.config.policy(namespace)
-        self._committed: dict[int, float] = {}
 
     def run(self) -> int:
         """Copy and commit all that is due, then verify and drop all that is cold and still hot."""
@@ -163,24 +166,14 @@ class Pass:
 
     def _due(self, rows: dict[int, int], record: Record) -> list[int]:
         closed = self.hot.epochs.closed_through(self.namespace)
-        ended = self._ended() if self.wish.before is not None else {}
+        ended = self.hot.epochs.ends(self.namespace) if self.wish.before is not None else {}
         due = []
         for epoch in rows:
-            if epoch > closed or (self.wish.before is not None and ended[epoch] > self.wish.before):
+            if epoch > closed or (self.wish.before is not None and ended.get(epoch, 0.0) > self.wish.before):
                 break  # those after it wait: epochs are dropped in order
             if not record.shard().names(epoch):
                 due.append(epoch)
         return due
-
-    def _ended(self) -> dict[int, float]:
-        """When the epoch after each was opened: nothing came in later, but for what took its time."""
-        sql = (
-            f"SELECT epoch, toUnixTimestamp64Milli(min(opened_at)) / 1000 AS at FROM {schema.SYSTEM_DATABASE}.epochs "
-            "WHERE namespace = {n:String} GROUP BY epoch ORDER BY epoch"
-        )
-        opened = self.hot.query(sql, {"n": self.namespace}).rows
-        ends = {epoch: later for (epoch, _), (_, later) in pairwise(opened)}
-        return {epoch: ends.get(epoch, float("inf")) for epoch, _ in opened}
 
     def _check_dropped(self, table: Table, rows: dict[int, int]) -> None:
         """What has left the hot tier must be in the record; else the catalog is not the one that it was."""
@@ -208,7 +201,7 @@ class Pass:
         if snapshot is None:
             delete_files(table, copied.files)
             return 0
-        self._committed[epoch] = time.monotonic()
+        self.ager.committed[self.namespace, epoch] = time.monotonic()
         text = f"epoch {epoch}: cold with snapshot {snapshot.snapshot_id}"
         self.ager.say("commit", self.namespace, text, epoch, snapshot=snapshot.snapshot_id)
         return copied.rows
@@ -228,6 +221,8 @@ class Pass:
                 return
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
+                if not self.wish.wait and self._grace_left(table, epoch) > 0:
+                    return
                 self.verify(table, epoch)
                 self._wait_grace(table, epoch)
                 if not self._is_free(epoch):
@@ -241,9 +236,9 @@ class Pass:
         one = {"max_threads": 1}
         names = ("timestamp", "fingerprint", "message", "block_id", "row")
         copy = pinned.select(names, where=[f"cold.epoch = {int(epoch)}"])
-        sql = f"SELECT {_HASH} FROM {self.events} WHERE epoch = {int(epoch)}"
+        sql = f"SELECT {HASH} FROM {self.events} WHERE epoch = {int(epoch)}"
         hot = self.hot.query(sql, settings=one).rows[0]
-        cold = self.hot.query(f"SELECT {_HASH} FROM ({copy})", pinned.parameters, one).rows[0]
+        cold = self.hot.query(f"SELECT {HASH} FROM ({copy})", pinned.parameters, one).rows[0]
         if hot == cold:
             text = f"epoch {epoch}: {hot[1]:,} events are the same, hash {hot[0]:016x}"
             self.ager.say("verify", self.namespace, text, epoch, rows=hot[1])
@@ -264,8 +259,7 @@ class Pass:
         commit(table, "take-back", change)
 
     def _wait_grace(self, table: Table, epoch: int) -> None:
-        grace = self.policy.grace_seconds if self.wish.grace is None else self.wish.grace
-        left = grace - self._cold_for(table, epoch)
+        left = self._grace_left(table, epoch)
         if left > 0:
             self.ager.say("grace", self.namespace, f"epoch {epoch}: stays hot for {left:.0f} s more", epoch)
         deadline = time.monotonic() + left
@@ -273,10 +267,15 @@ class Pass:
             self.ager.wait(min(left, POLL_SECONDS))
             self.lease.check()
 
+    def _grace_left(self, table: Table, epoch: int) -> float:
+        grace = self.policy.grace_seconds if self.wish.grace is None else self.wish.grace
+        return grace - self._cold_for(table, epoch)
+
     def _cold_for(self, table: Table, epoch: int) -> float:
         """Seconds since the commit. By the clock only where an earlier process made it, and then never negative."""
-        if epoch in self._committed:
-            return time.monotonic() - self._committed[epoch]
+        committed = self.ager.committed.get((self.namespace, epoch))
+        if committed is not None:
+            return time.monotonic() - committed
         with_it = [one for one in table.metadata.snapshots if record_of(one).shard().names(epoch)]
         return max(0.0, time.time() - min(one.timestamp_ms for one in with_it) / 1000)
 
@@ -295,6 +294,7 @@ class Pass:
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         self.hot.epochs.mark_dropped(self.namespace, epoch)
         self.hot.drop_epoch(self.namespace, epoch)
+        self.ager.committed.pop((self.namespace, epoch), None)
         self.ager.say("drop", self.namespace, f"epoch {epoch}: gone from the hot tier", epoch)
 
 
