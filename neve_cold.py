@@ -20,7 +20,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error
 from ingest.metrics import MEDIA_TYPE, metric, of_process
-from ingest.remote import DEFAULT_URL, Remote
+from ingest.remote import DEFAULT_URL, Remote, ServerError
 from query.times import BadTime, parse_instant
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
@@ -37,6 +37,7 @@ TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
 BUSY_SECONDS = 60.0  # how long a pass that somebody asked for waits for one that runs
 BUSY_POLL_SECONDS = 0.5
+START_SECONDS = 30.0
 SECOND = 10**9
 
 Say = Callable[[Step], None]
@@ -131,7 +132,7 @@ def _moment(text: str | None) -> float | None:
 def _age_there(to: str | None, asked: dict[str, Any]) -> int:
     with Remote(to) as server:
         url = server.url
-        server.get("/cold/ready")  # says why where nobody answers
+        _wait_ready(server)
     failed = False
     try:
         with (
@@ -146,6 +147,19 @@ def _age_there(to: str | None, asked: dict[str, Any]) -> int:
             "the server goes on with what it began; ask again",
         ) from None
     return FAILED if failed else DONE
+
+
+def _wait_ready(server: Remote) -> None:
+    """Wait while the ager starts. Raises what says why where nobody answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            server.get("/cold/ready")
+            return
+        except ServerError as error:
+            if error.status != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_POLL_SECONDS)
 
 
 def tell(said: dict[str, Any]) -> bool:

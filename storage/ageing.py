@@ -103,12 +103,13 @@ class Ager:
         old = self.hot.epochs.last(namespace)[0]
         if old == 0:
             return
+        began = time.monotonic()
         new = self.hot.open_epoch(namespace)
         closing = self.hot.epochs.close(namespace, new - 1, CLOSE_SECONDS)
         text = f"epoch {old} is closed, {new} is open"
         if not closing.closed:
             text = f"epoch {old} stays open: {closing.reason}"
-        self.say("close", namespace, text, old, closed=closing.closed)
+        self.say("close", namespace, text, old, closed=closing.closed, seconds=time.monotonic() - began)
 
     def say(self, step: str, namespace: str, text: str, epoch: int = 0, **figures: Any) -> None:
         self._say(Step(step, namespace, text, epoch, figures))

@@ -33,6 +33,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from storage.schema import TAGS_TYPE
 from storage.tags import SHARDS, column_name
 
 TEXTS = ("level", "service", "host", "trace_id", "span_id")
@@ -114,7 +115,8 @@ PROPERTIES: dict[str, str] = {
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    """What the Parquet files have: the fields with their Iceberg ids, categories as dictionaries."""
+    """What the Parquet files have: the fields with their Iceberg ids. Categories and tag keys are dictionaries, as
+    ClickHouse has them: hashed once a batch instead of once a row."""
     return pa.schema([_arrow_field(field) for field in schema.fields])
 
 
@@ -129,15 +131,17 @@ def _field(name: str, type_: pa.DataType, field_id: int, *, nullable: bool = Fal
 def _arrow_type(field: NestedField) -> pa.DataType:
     type_ = field.field_type
     if field.name in CATEGORIES:
-        return pa.dictionary(pa.int32(), pa.string())
+        return CATEGORY
     if isinstance(type_, MapType):
+        key = CATEGORY if field.name in TAGS else _SCALARS[type(type_.key_type)]
         return pa.map_(
-            _field("key", _SCALARS[type(type_.key_type)], type_.key_id),
+            _field("key", key, type_.key_id),
             _field("value", _SCALARS[type(type_.value_type)], type_.value_id),
         )
     return pa.binary(16) if isinstance(type_, FixedType) else _SCALARS[type(type_)]
 
 
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
 _SCALARS: dict[type[IcebergType], pa.DataType] = {
     TimestamptzType: pa.timestamp("us", "UTC"),
     IntegerType: pa.int32(),
@@ -177,7 +181,7 @@ def cold_select(*, exact: bool) -> dict[str, str]:
         "message": "toValidUTF8(e.message)",
         "message_raw": "if(isValidUTF8(e.message), NULL, e.message)",
         "fingerprint": "reinterpretAsInt64(e.fingerprint)",
-        **{name: f"CAST(e.{name}, 'Map(String, String)')" for name in TAGS},
+        **{name: f"e.{name}" for name in TAGS},
         **_NOTHING,
     }
     if exact:
@@ -215,7 +219,7 @@ def _clean_map(one: str, valid: str) -> str:
     keys = f"arrayMap(k -> toValidUTF8(k), mapKeys({one}))"
     firsts = f"arrayEnumerateUniq({keys})"
     pairs = f"arrayFilter((p, n) -> n = 1, arrayZip({keys}, arrayMap(v -> toValidUTF8(v), mapValues({one}))), {firsts})"
-    return f"if({valid}, {one}, CAST({pairs}, 'Map(String, String)'))"
+    return tags_cast(f"if({valid}, {one}, CAST({pairs}, 'Map(String, String)'))")
 
 
 # --- cold → hot -----------------------------------------------------------------------------------------------
@@ -254,4 +258,9 @@ def _tags(shard: int, name: str, sides: set[str]) -> str:
     if "tags_raw" in sides:
         mine = f"mapFilter((k, v) -> CRC32(k) % {SHARDS} = {shard}, cold.tags_raw)"
         plain = f"if(empty(cold.tags_raw), cold.{name}, {mine})"
-    return f"CAST({plain}, 'Map(LowCardinality(String), String)')"
+    return tags_cast(plain)
+
+
+def tags_cast(sql: str) -> str:
+    """A map of texts with the type that tags have in the hot tier."""
+    return f"CAST({sql}, '{TAGS_TYPE}')"

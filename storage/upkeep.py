@@ -150,7 +150,7 @@ class Upkeep:
         self.ager.say("compact", namespace, text)
 
     def _rewrite(self, table: Table, pinned: Pinned, slot: int, files: list[DataFile]) -> list[DataFile]:
-        names = ", ".join(f"cold.{name} AS {name}" for name in cold_schema.column_names())
+        names = ", ".join(f"{_as_copied(name)} AS {name}" for name in cold_schema.column_names())
         sql = (
             f"SELECT {names} FROM {pinned.source} AS cold WHERE {_in_files(files)} "
             "ORDER BY cold.service, cold.timestamp"
@@ -258,6 +258,13 @@ def stored_files(table: Table) -> Iterator[tuple[str, datetime]]:
     for found in filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
         if found.type == fs.FileType.File and found.mtime is not None:
             yield location + found.path.removeprefix(root), found.mtime
+
+
+def _as_copied(name: str) -> str:
+    """A cold column with the type that the copy of an epoch has."""
+    if name in cold_schema.CATEGORIES:
+        return f"toLowCardinality(cold.{name})"
+    return cold_schema.tags_cast(f"cold.{name}") if name in cold_schema.TAGS else f"cold.{name}"
 
 
 def _highest_epoch(table: Table, file: DataFile) -> int:
