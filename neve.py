@@ -20,6 +20,7 @@ ROOMS = {
     "evict": "ingest.operate",
     "age": "neve_cold",
     "restore": "neve_cold",
+    "canary": "ingest.canary",
 }
 
 

@@ -18,7 +18,7 @@ def bars(path: Path, title: str, figures: Sequence[tuple[str, float]], log: bool
     drawn = axes.barh(
         names, [value for _, value in figures], color=["#1f6feb" if "neve" in n else "#9aa4b2" for n in names]
     )
-    axes.bar_label(drawn, fmt="{:,.4g}", padding=4)
+    axes.bar_label(drawn, fmt=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:,.4g}", padding=4)
     axes.set_title(title, loc="left")
     axes.set_xscale("log" if log else "linear")
     axes.margins(x=0.2)

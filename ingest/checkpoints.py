@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from ingest.durable import replace_file
@@ -20,13 +21,18 @@ from ingest.identity import Mark
 from storage.native.block import Header, Source
 
 VERSION = 1
+MAX_FORMER = 16
+"""Of one file, contents that were replaced by the present one: a copy of each may turn up later."""
 FORGET_SECONDS = 30 * 86400.0
 """A file that gave nothing for so long and is not there any more is forgotten: inodes are used again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One file: everything before `offset` has been acknowledged. `mark` is what the file was there."""
+    """One file: everything before `offset` has been acknowledged. `mark` is what the file was there.
+
+    `former` has the offset and mark at which reading ended in each earlier generation.
+    """
 
     device: int
     inode: int
@@ -34,13 +40,24 @@ class Checkpoint:
     offset: int
     mark: str
     updated: float
+    former: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """Generation and offset: what comes later is greater."""
+        return Mark.decode(self.mark, self.offset).generation, self.offset
 
 
 @dataclass(slots=True)
 class Progress:
     """What need not be read again: all before `mark.offset`, and the `ahead` ranges [start, end) beyond it.
 
-    `marks` are of the ends of those ranges, highest offset last, `mark` among them.
+    `marks` are of the ends of those ranges, highest offset last, `mark` among them; `former` of the ends of what
+    was read of contents that this one replaced.
     """
 
     path: str
@@ -48,6 +65,7 @@ class Progress:
     offset: int = 0
     ahead: list[tuple[int, int]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    former: list[Mark] = field(default_factory=list)
 
     @property
     def latest(self) -> Mark | None:
@@ -57,6 +75,11 @@ class Progress:
     def add(self, start: int, end: int, mark: Mark) -> None:
         self.marks.append(mark)
         self.ahead = sorted([*self.ahead, (start, end)])
+        self.reach(self.offset)
+
+    def reach(self, offset: int) -> None:
+        """All before `offset` need not be read again."""
+        self.offset = max(self.offset, offset)
         while self.ahead and self.ahead[0][0] <= self.offset:
             self.offset = max(self.offset, self.ahead.pop(0)[1])
 
@@ -73,6 +96,7 @@ class Checkpoints:
         self._files: dict[tuple[int, int], Checkpoint] = {}
         self._began: dict[str, int] = {}
         self._spooled: dict[tuple[int, int], list[Source]] = {}
+        self._adopted: list[_Adopted] = []  # that wait for what they rest on
         if path.exists():
             self._load(path.read_bytes())
 
@@ -84,6 +108,7 @@ class Checkpoints:
                 for source in block.sources:
                     if source.inode:
                         self._advance(source)
+            self._adopted = [one for one in self._adopted if not self._settle(one)]
             self._save()
 
     def spooled(self, sources: Iterable[Source]) -> None:
@@ -99,7 +124,8 @@ class Checkpoints:
         progress = None
         if known is not None:
             mark = Mark.decode(known.mark, known.offset)
-            progress = Progress(known.path, mark.generation, known.offset, [], [mark])
+            former = [Mark.decode(text, offset) for offset, text in known.former]
+            progress = Progress(known.path, mark.generation, known.offset, [], [mark], former)
         for source in self._spooled.get((device, inode), []):
             progress = _with_source(progress, source)
         return progress
@@ -111,14 +137,23 @@ class Checkpoints:
         found = [(device, inode, self.progress(device, inode)) for device, inode in keys]
         return [(device, inode, progress) for device, inode, progress in found if progress is not None]
 
-    def adopt(self, device: int, inode: int, path: str, mark: Mark) -> None:
-        """Count `mark.offset` bytes of a file as done: they came from the file that it is a copy of.
+    def adopt(
+        self,
+        device: int,
+        inode: int,
+        path: str,
+        mark: Mark,
+        original: tuple[tuple[int, int], int] | None = None,
+    ) -> None:
+        """Count `mark.offset` bytes of a file as done. Written with an acknowledgement.
 
-        Written with the next acknowledgement.
+        Of a copy they came from the `original` (identity, generation), where they may have been read and not be
+        durable yet: then they count once they have arrived. Until then a restart finds that out anew.
         """
-        adopted = Checkpoint(device, inode, path, mark.offset, mark.encode(), time.time())
+        adopted = _Adopted(Checkpoint(device, inode, path, mark.offset, mark.encode(), time.time()), original)
         with self._lock:
-            self._files[device, inode] = adopted
+            if not self._settle(adopted):
+                self._adopted.append(adopted)
 
     def began(self, pattern: str) -> int | None:
         """When, in nanoseconds since 1970, the agent began to follow `pattern` for the first time."""
@@ -145,17 +180,38 @@ class Checkpoints:
                 if known is not None and known.updated < limit and key not in self._spooled:
                     del self._files[key]
 
+    def _settle(self, one: "_Adopted") -> bool:
+        """Take an adopted file up, if all that it rests on has arrived."""
+        if one.original is None:
+            self._files[one.checkpoint.key] = one.checkpoint
+            return True
+        original, generation = one.original
+        if self._arrived(original) < (generation, one.checkpoint.offset):
+            return False
+        # What has arrived of the copy itself lies behind what came of its original.
+        if self._arrived(one.checkpoint.key) < one.checkpoint.reached:
+            self._files[one.checkpoint.key] = one.checkpoint
+        return True
+
+    def _arrived(self, key: tuple[int, int]) -> tuple[int, int]:
+        known = self._files.get(key)
+        return (-1, 0) if known is None else known.reached
+
     def _advance(self, source: Source) -> None:
         key = (source.device, source.inode)
         mark = Mark.decode(source.head, source.end)
         known = self._files.get(key)
+        former: tuple[tuple[int, str], ...] = ()
         if known is not None:
             before = Mark.decode(known.mark, known.offset)
             older = mark.generation < before.generation
             if older or (mark.generation == before.generation and source.end <= known.offset):
                 return
+            former = known.former
+            if mark.generation > before.generation:
+                former = (*former, (known.offset, known.mark))[-MAX_FORMER:]
         self._files[key] = Checkpoint(
-            source.device, source.inode, source.path, source.end, source.head, time.time()
+            source.device, source.inode, source.path, source.end, source.head, time.time(), former
         )
 
     def _save(self) -> None:
@@ -180,7 +236,7 @@ class Checkpoints:
             if state["version"] != VERSION:
                 raise ValueError(f"version {state['version']}")
             self.sequence, self.block_id = int(state["sequence"]), bytes.fromhex(state["block_id"])
-            files = [Checkpoint(**one) for one in state["files"]]
+            files = [_checkpoint(one) for one in state["files"]]
             self._began = {str(key): int(value) for key, value in state.get("began", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateDamaged(
@@ -190,11 +246,25 @@ class Checkpoints:
         self._files = {(one.device, one.inode): one for one in files}
 
 
+@dataclass(frozen=True, slots=True)
+class _Adopted:
+    """A file to count as done as the checkpoint says, once so much of its original has arrived."""
+
+    checkpoint: Checkpoint
+    original: tuple[tuple[int, int], int] | None
+
+
+def _checkpoint(stored: dict[str, Any]) -> Checkpoint:
+    former = tuple((int(offset), str(mark)) for offset, mark in stored.pop("former", ()))
+    return Checkpoint(**stored, former=former)
+
+
 def _with_source(progress: Progress | None, source: Source) -> Progress:
     """Add one spooled range; a higher generation under the same inode replaces what was known."""
     mark = Mark.decode(source.head, source.end)
     if progress is None or mark.generation > progress.generation:
-        progress = Progress(source.path, mark.generation)
+        former = [] if progress is None else [*progress.former, *progress.marks[-1:]]
+        progress = Progress(source.path, mark.generation, former=former)
     if mark.generation == progress.generation:
         progress.path = source.path
         progress.add(source.start, source.end, mark)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import queue
 import signal
 import socket
 import sys
@@ -16,9 +17,11 @@ from ingest.batch import DEFAULT_NAMESPACE, Labels
 from ingest.errors import StateInUse, UsageError
 from ingest.pipeline import Agent, AgentSettings, default_state
 from ingest.progress import Progress, summary
+from ingest.spool import DEFAULT_QUOTA_BYTES
 from lexer import Multiline
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.errors import ConfigError, NeveError
+from storage.processes import give_memory_back
 from storage.schema import namespace_database
 
 DEFAULT_URL = "http://127.0.0.1:8780"
@@ -57,6 +60,9 @@ def add_commands(subparsers: Any) -> None:
         "--once", action="store_true", help="read to the end, wait for acknowledgement, and exit"
     )
     parser.add_argument("--state", metavar="DIR", type=Path, help=_STATE_HELP)
+    parser.add_argument(
+        "--spool-mib", metavar="N", type=int, default=DEFAULT_QUOTA_BYTES >> 20, help=_SPOOL_HELP
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,11 +77,13 @@ _MULTILINE_HELP = (
 _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/ship.md says what happens to files that are rotated."
 )
+_SPOOL_HELP = "what may wait on disk to be sent, in MiB; beyond it, reading pauses; default: %(default)s"
 _STATE_HELP = "spool and checkpoints; default: a folder below ~/.local/state/neve for each URL and namespace"
 
 
 def run(args: argparse.Namespace) -> int:
     """Ship; return the exit code."""
+    give_memory_back()
     try:
         agent = _open(args)
     except (UsageError, ConfigError) as error:
@@ -113,6 +121,7 @@ def _open(args: argparse.Namespace) -> Agent:
             args.service, args.host, _tags(args.tag), args.format, _multiline(args.multiline, args.format)
         ),
         once=args.once,
+        quota_bytes=args.spool_mib << 20,
     )
     if args.state is None and set(args.sources) == {"-"}:
         return _open_pipe(settings)
@@ -139,6 +148,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             f"cannot ship to: {args.to}", "give http://host:port or clickhouse://user:password@host:port"
         )
+    if args.spool_mib < 1:
+        raise UsageError(f"cannot use spool of {args.spool_mib} MiB", "give 1 or more")
     if args.sources.count("-") > 1:
         raise UsageError("cannot read standard input twice: -", "give - once")
     try:
@@ -172,18 +183,28 @@ def _multiline(how: str | None, format: str) -> Multiline | None:
 def _signals(agent: Agent) -> Iterator[threading.Event]:
     """While inside, SIGINT and SIGTERM stop the agent cleanly, once; the second one kills."""
     stopped = threading.Event()
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-        agent.stop()
+        # Not an Event's `set`, which takes a lock that this very thread may hold when the signal comes.
+        told.put(number)
         signal.signal(number, signal.SIG_DFL)
 
+    def pass_on() -> None:
+        if told.get():
+            stopped.set()
+            agent.stop()
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    follower = threading.Thread(target=pass_on, name="signals", daemon=True)
+    follower.start()
     try:
         yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        told.put(0)
+        follower.join()
 
 
 def _fail(error: NeveError | OSError, code: int) -> int:

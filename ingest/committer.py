@@ -30,7 +30,7 @@ class Submission:
     `replay`: one block that was set aside before, and is to be tried again.
     """
 
-    blocks: tuple[tuple[bytes, bytes], ...]
+    blocks: tuple[tuple[bytes, bytes | bytearray], ...]
     request: bytes | None = None
     replay: bool = False
     answer: "Future[bool]" = field(default_factory=Future)

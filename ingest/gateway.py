@@ -19,6 +19,7 @@ from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
 from storage.config import ClickHouseConfig
+from storage.embedded_files import sync_folders
 from storage.hot import Hot
 
 WATCH_SECONDS = 10.0
@@ -28,13 +29,15 @@ WATCH_SECONDS = 10.0
 @dataclass(frozen=True)
 class GatewaySettings:
     """`data_dir` holds spool, ledger and dead letters. The `namespaces` are made at the start; with
-    `create_namespaces` any other is made when somebody first sends to it."""
+    `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
+    ClickHouse that runs beside it, if one does: what is made there is synced."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
     namespaces: tuple[str, ...] = (DEFAULT_NAMESPACE,)
     create_namespaces: bool = True
     spool_quota_bytes: int = DEFAULT_QUOTA_BYTES
+    embedded: Path | None = None
 
 
 class GatewayState:
@@ -50,7 +53,10 @@ class GatewayState:
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
         self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
         self.namespaces = Namespaces(
-            self.hot, settings.data_dir / "namespaces.json", create=settings.create_namespaces
+            self.hot,
+            settings.data_dir / "namespaces.json",
+            create=settings.create_namespaces,
+            made=lambda: sync_folders(settings.embedded) if settings.embedded else None,
         )
         self.spool = Spool(self._folder.spool, settings.spool_quota_bytes, KEEP_BYTES)
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")

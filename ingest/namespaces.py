@@ -3,22 +3,32 @@
 import contextlib
 import json
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ingest.durable import make_folder, replace_file
-from storage.errors import NamespaceUnknown
+from storage.errors import NamespaceUnknown, StorageUnavailable
 from storage.hot import Hot
 from storage.schema import namespace_database
+
+PATIENCE_SECONDS = 1.0
+"""How long a request waits for another that asks about a namespace, and how long no answer counts as none."""
 
 
 class Namespaces:
     """Asks ClickHouse only about names that it has not met. `create` makes the unknown ones. Thread-safe."""
 
-    def __init__(self, hot: Hot, path: Path, *, create: bool) -> None:
+    def __init__(
+        self, hot: Hot, path: Path, *, create: bool, made: Callable[[], object] = lambda: None
+    ) -> None:
+        """`made` is called after one was made, before anything is accepted for it."""
         self._hot = hot
+        self._made = made
         self._path = path
         self._create = create
         self._lock = threading.Lock()
+        self._failed = float("-inf")
         self._known: frozenset[str] = frozenset()
         make_folder(path.parent)
         with contextlib.suppress(FileNotFoundError, ValueError):  # what is damaged is learnt anew
@@ -32,10 +42,14 @@ class Namespaces:
         if namespace in self._known:
             return
         namespace_database(namespace)
-        with self._lock:
-            if self._create:
-                self._hot.create_namespace(namespace)
-            self._learn()
+        # Whoever waits here has a thread that others need for namespaces that are known.
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            raise StorageUnavailable(f"cannot look for namespace: {namespace}: clickhouse does not answer")
+        try:
+            if namespace not in self._known:
+                self._look(namespace)
+        finally:
+            self._lock.release()
         if namespace not in self._known:
             raise NamespaceUnknown(f"cannot find namespace: {namespace}", "make it first, or name another")
 
@@ -43,7 +57,20 @@ class Namespaces:
         """Make a namespace unless it is there. Raises NeveError."""
         with self._lock:
             self._hot.create_namespace(namespace)
+            self._made()
             self._learn()
+
+    def _look(self, namespace: str) -> None:
+        if time.monotonic() < self._failed + PATIENCE_SECONDS:
+            raise StorageUnavailable(f"cannot look for namespace: {namespace}: clickhouse did not answer")
+        try:
+            if self._create:
+                self._hot.create_namespace(namespace)
+                self._made()
+            self._learn()
+        except StorageUnavailable:
+            self._failed = time.monotonic()
+            raise
 
     def _learn(self) -> None:
         self._known = frozenset(self._hot.namespaces())

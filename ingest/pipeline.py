@@ -121,7 +121,10 @@ class Agent:
         self._raise_failure(self._delivery.failure)
 
     def stop(self) -> None:
-        """Make `run` return soon, with everything that was read in the spool. Safe in a signal handler."""
+        """Make `run` return soon, with everything that was read in the spool.
+
+        Not for a signal handler: it takes a lock.
+        """
         self._stop.set()
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """A running server, as the commands for its owner ask it."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,22 @@ class Remote:
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._ask("POST", path, json=body)
 
+    def send(self, path: str, params: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        return self._ask("POST", path, params=params, content=body)
+
+    def lines(self, path: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """A streamed answer, object by object."""
+        headers = {"accept": "application/x-ndjson"}
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer.status_code, answer.json())
+                for line in answer.iter_lines():
+                    yield json.loads(line)
+        except (httpx.HTTPError, ValueError) as error:
+            raise ServerError(0, f"cannot read answer of {self.url}: {error}") from None
+
     def close(self) -> None:
         self._http.close()
 
@@ -63,6 +80,10 @@ class Remote:
             ) from None
         if answer.is_success:
             return said
-        refusal = said.get("error", {})
-        message = str(refusal.get("message") or f"cannot do it: status {answer.status_code}")
-        raise ServerError(answer.status_code, message, str(refusal.get("hint") or ""))
+        raise _refusal(answer.status_code, said)
+
+
+def _refusal(status: int, said: Mapping[str, Any]) -> ServerError:
+    error = said.get("error", {})
+    message = str(error.get("message") or f"cannot do it: status {status}")
+    return ServerError(status, message, str(error.get("hint") or ""))

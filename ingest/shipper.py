@@ -56,12 +56,12 @@ class Gateway:
         # Proxies of the environment are for the open net; a gateway is named outright.
         self._client = httpx.Client(timeout=TIMEOUT, trust_env=False, headers=headers)
 
-    def send(self, data: bytes) -> Answer:
+    def send(self, data: bytes | bytearray) -> Answer:
         """Send one sealed block. Never raises for what the network or the gateway does."""
         try:
             reply = self._client.post(
                 f"{self.url}/api/v1/blocks",
-                content=data,
+                content=bytes(data),  # no copy of what is bytes already, as an agent's blocks are
                 headers={"content-type": "application/octet-stream"},
             )
         except httpx.HTTPError as error:

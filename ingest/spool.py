@@ -68,7 +68,7 @@ class SpoolStats:
 Seen = Callable[[SpoolEntry, Header], None]
 
 
-def verify(entry: SpoolEntry, data: bytes) -> SealedBlock:
+def verify(entry: SpoolEntry, data: bytes | bytearray) -> SealedBlock:
     """Check that `data` is the whole, undamaged block that the file's name says. Raises BlockDamaged."""
     block = SealedBlock.parse(data)
     found = block.header.block_id
@@ -90,7 +90,7 @@ class Spool:
         self.folder = folder
         self.quota_bytes = quota_bytes
         self.keep_bytes = keep_bytes
-        self._kept: dict[str, bytes] = {}
+        self._kept: dict[str, bytes | bytearray] = {}
         self._entries: dict[str, SpoolEntry] = {}
         self._ids: set[bytes] = set()
         self._bytes = 0
@@ -123,7 +123,7 @@ class Spool:
         fsync_folder(self.folder)
         return damaged
 
-    def put(self, blocks: Sequence[tuple[int, bytes, bytes]]) -> list[SpoolEntry]:
+    def put(self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]]) -> list[SpoolEntry]:
         """Keep `(sequence, block id, data)`, all of them or none; they are durable on return.
 
         Sequences must grow. Raises SpoolFull where quota or disk has no room, OSError where the disk fails.
@@ -146,11 +146,18 @@ class Spool:
             self._changed.notify_all()
         return entries
 
+    def refuse_while_full(self) -> None:
+        """Raises SpoolFull while the quota is used up and nothing has left: `put` need not be tried."""
+        with self._changed:
+            full = self._full == "quota"
+        if full:
+            raise self._refuse("quota")
+
     def read(self, entry: SpoolEntry) -> bytes:
         """The bytes of a block as they were put. Raises OSError."""
         return (self.folder / entry.name).read_bytes()
 
-    def load(self, entry: SpoolEntry) -> tuple[bytes, SealedBlock]:
+    def load(self, entry: SpoolEntry) -> tuple[bytes | bytearray, SealedBlock]:
         """A block as it was put, and its bytes. Raises OSError, and BlockDamaged where the disk changed it."""
         with self._changed:
             kept = self._kept.get(entry.name)
@@ -236,7 +243,7 @@ class Spool:
             self._bytes += entry.size
             self._last_sequence = max(self._last_sequence, entry.sequence)
 
-    def _keep(self, entries: Iterable[SpoolEntry], blocks: Iterable[bytes]) -> None:
+    def _keep(self, entries: Iterable[SpoolEntry], blocks: Iterable[bytes | bytearray]) -> None:
         room = self.keep_bytes - sum(map(len, self._kept.values()))
         for entry, data in zip(entries, blocks, strict=True):
             if len(data) > room:
@@ -277,7 +284,7 @@ class Spool:
             self._reasons[reason] = self._reasons.get(reason, 0) + 1
         return SpoolFull(reason, f"cannot spool block: {_WHY_FULL[reason]}")
 
-    def _write(self, blocks: Sequence[tuple[int, bytes, bytes]]) -> list[SpoolEntry]:
+    def _write(self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]]) -> list[SpoolEntry]:
         """Write and fsync each file, then rename all, then one fsync of the folder for all of them."""
         now = time.time()
         entries = [SpoolEntry(sequence, block_id, len(data), now) for sequence, block_id, data in blocks]

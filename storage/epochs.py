@@ -179,6 +179,12 @@ class Epochs:
             raise ValueError(f"epoch {epoch} of {namespace} is not closed")
         self._record(namespace, epoch, DROPPED)
 
+    def restore_fence(self, namespace: str) -> None:
+        """Put the fence up again where it is missing: a power cut may take a change of a table that a row outlives."""
+        closed = self.closed_through(namespace)
+        if closed and closed not in self._fences(namespace):
+            self._raise_fence(namespace, closed)
+
     def _fence(self, namespace: str, epoch: int) -> int:
         """Let the table refuse rows of these epochs; how many INSERTs that began before that still run.
 
@@ -186,8 +192,7 @@ class Epochs:
         neither can lower what the other has raised.
         """
         events = f"{schema.namespace_database(namespace)}.events"
-        fence = f"ADD CONSTRAINT IF NOT EXISTS {_fence_name(epoch)} CHECK epoch > {int(epoch)}"
-        self._hot.execute(f"ALTER TABLE {events} {fence}")
+        self._raise_fence(namespace, epoch)
         deadline = time.monotonic() + UNDER_WAY_SECONDS
         began_before = under_way = self._inserts(events)
         while under_way and time.monotonic() < deadline:
@@ -203,18 +208,24 @@ class Epochs:
         )
         return set(self._hot.scalars(sql, {"start": f"INSERT INTO {events} "}))
 
+    def _raise_fence(self, namespace: str, epoch: int) -> None:
+        table = f"{schema.namespace_database(namespace)}.events"
+        fence = f"ADD CONSTRAINT IF NOT EXISTS {_fence_name(epoch)} CHECK epoch > {int(epoch)}"
+        self._hot.execute(f"ALTER TABLE {table} {fence}")
+
     def _drop_lower_fences(self, namespace: str, epoch: int) -> None:
-        database = schema.namespace_database(namespace)
+        table = f"{schema.namespace_database(namespace)}.events"
+        for lower in self._fences(namespace):
+            if lower < epoch:
+                self._hot.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {_fence_name(lower)}")
+
+    def _fences(self, namespace: str) -> list[int]:
         sql = (
             "SELECT create_table_query AS q FROM system.tables "
             "WHERE database = {database:String} AND name = 'events'"
         )
-        made = str(self._hot.scalars(sql, {"database": database})[0])
-        for lower in schema.fenced_epochs(made):
-            if lower < epoch:
-                self._hot.execute(
-                    f"ALTER TABLE {database}.events DROP CONSTRAINT IF EXISTS {_fence_name(lower)}"
-                )
+        made = self._hot.scalars(sql, {"database": schema.namespace_database(namespace)})
+        return schema.fenced_epochs(str(made[0])) if made else []
 
     def _count_exactly(self, namespace: str, epoch: int) -> None:
         """Mend the rollup of epochs that nobody inserts into any more, where an unknown outcome left it wrong."""

@@ -134,8 +134,8 @@ class Hot:
             return QueryStream(packets, resources.pop_all())
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that gives no rows."""
-        self.query(sql, params, {"async_insert": 0})
+        """Run a statement that gives no rows; what it defines is synced."""
+        self.query(sql, params, {"async_insert": 0, "fsync_metadata": 1})
 
     def scalars(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Any]:
         """The first column of a query."""
@@ -156,7 +156,10 @@ class Hot:
     def migrate(self) -> int:
         """Bring the tables of the system and of every namespace to this version; how many migrations."""
         done = migrations.apply_system(self)
-        return done + sum(migrations.apply_namespace(self, name) for name in self.namespaces())
+        for name in self.namespaces():
+            done += migrations.apply_namespace(self, name)
+            self.epochs.restore_fence(name)
+        return done
 
     def namespaces(self) -> list[str]:
         """The namespaces that exist, in alphabetical order. `migrate` must have run once."""
@@ -167,6 +170,7 @@ class Hot:
         schema.namespace_database(namespace)
         migrations.apply_system(self)
         migrations.apply_namespace(self, namespace)
+        self.epochs.restore_fence(namespace)
 
     def sizes(self) -> list[Size]:
         """What each namespace's events come to now."""

@@ -91,6 +91,13 @@ class Supervisor:
         for child in self.children:
             child.tend(now, self.note)
 
+    def restart(self, environment: Mapping[str, str]) -> None:
+        """Start all children anew, with what is new in their environments."""
+        for child in self.children:
+            child.stop()
+            child.environment = {**child.environment, **environment}
+            child.start()
+
     def stop(self) -> None:
         """Stop all children, the last one first."""
         for child in reversed(self.children):

@@ -32,7 +32,7 @@ async def take_block(request: Request) -> dict[str, Any]:
     return {"status": "accepted" if fresh else "duplicate", "block_id": header.block_id.hex()}
 
 
-def _verify(data: bytes) -> Any:
+def _verify(data: bytes | bytearray) -> Any:
     """The header of a whole, undamaged block that this version can insert.
 
     Raises BlockDamaged, RequestRefused.

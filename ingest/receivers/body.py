@@ -8,7 +8,7 @@ from fastapi import Request
 from ingest.errors import RequestRefused, SpoolFull
 from ingest.gateway import GatewayState
 
-MAX_BODIES_BYTES = 128 << 20
+MAX_BODIES_BYTES = 40 << 20
 """Of all bodies at once; beyond it senders get 429. The gateway's memory is this, an INSERT and a little
 more."""
 
@@ -38,7 +38,7 @@ def gateway_of(request: Request) -> GatewayState:
 
 
 @asynccontextmanager
-async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def read_body(request: Request, limit: int) -> AsyncIterator[bytearray]:
     """The body; it counts in the budget until the context ends.
 
     Raises RequestRefused above `limit`, SpoolFull.
@@ -48,23 +48,33 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
     size = int(declared) if declared.isdigit() else 0
     if size > limit:
         raise _too_large(limit)
-    budget.take(size)
     try:
-        chunks = []
-        came = 0
+        gateway_of(request).spool.refuse_while_full()
+        budget.take(size)
+    except SpoolFull:
+        # A sender that is answered in the middle of its body may see a broken connection, and not the answer.
+        await _pass_over(request, limit)
+        raise
+    try:
+        body = bytearray()  # grows where it lies; chunks put together at the end would be in memory twice
         async for chunk in request.stream():
-            came += len(chunk)
-            if came > limit:
+            if len(body) + len(chunk) > limit:
                 raise _too_large(limit)
-            if came > size:
-                budget.take(came - size)
-                size = came
-            chunks.append(chunk)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+            body += chunk
+            if len(body) > size:
+                budget.take(len(body) - size)
+                size = len(body)
         yield body
     finally:
         budget.give_back(size)
+
+
+async def _pass_over(request: Request, limit: int) -> None:
+    """Read a body and keep nothing of it."""
+    async for chunk in request.stream():
+        limit -= len(chunk)
+        if limit < 0:
+            return
 
 
 def _too_large(limit: int) -> RequestRefused:

@@ -6,12 +6,14 @@ import zstandard
 
 from ingest.errors import RequestRefused
 
+Body = bytes | bytearray
+"""Of a request. Large ones are not copied to be made immutable."""
 SLICE_BYTES = 1024
 """Of a zstd body at once: four bytes can stand for 128 KiB, so that a slice is 32 MiB at the most."""
 MAX_WINDOW_BYTES = 1 << 27
 
 
-def decode(body: bytes, encoding: str, limit: int) -> bytes:
+def decode(body: Body, encoding: str, limit: int) -> Body:
     """The plain body.
 
     Raises RequestRefused where it is damaged, above `limit` bytes, or of an unknown encoding.
@@ -29,7 +31,7 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     raise RequestRefused("bad_encoding", f"cannot decode body: {kind}", "use gzip, zstd or none", 415)
 
 
-def _gzip(body: bytes, limit: int) -> bytes:
+def _gzip(body: Body, limit: int) -> Body:
     plain = bytearray()
     while body:
         member = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -38,10 +40,10 @@ def _gzip(body: bytes, limit: int) -> bytes:
         if not member.eof:
             raise EOFError
         body = member.unused_data
-    return bytes(plain)
+    return plain
 
 
-def _zstd(body: bytes, limit: int) -> bytes:
+def _zstd(body: Body, limit: int) -> Body:
     plain = bytearray()
     view = memoryview(body)
     while view:
@@ -53,7 +55,7 @@ def _zstd(body: bytes, limit: int) -> bytes:
             _check(len(plain), limit)
         if not frame.eof:
             raise EOFError
-    return bytes(plain)
+    return plain
 
 
 def _check(size: int, limit: int) -> None:

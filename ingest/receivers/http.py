@@ -14,10 +14,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ingest.batch import DEFAULT_NAMESPACE, MAX_BYTES, MAX_ROWS, Format, Labels, add_lines
+from ingest.batch import DEFAULT_NAMESPACE, Format, Labels, add_lines
 from ingest.committer import REQUEST_AGENT, Submission
 from ingest.receivers.body import gateway_of, read_body
-from ingest.receivers.encodings import decode
+from ingest.receivers.encodings import Body, decode
 from lexer import Columns
 from storage.native.block import Source, parse_header, seal
 
@@ -29,6 +29,9 @@ MAX_ERRORS = 100
 """Lines named in an answer; the counts are of all."""
 LEXERS = 2
 """Requests lexed at once: columns take memory, and there are few cores."""
+LEXER_ROWS = 16384
+LEXER_BYTES = 8 << 20
+"""Of one block. Large requests become several, which the inserter puts together again."""
 _FORMATS: dict[str, Format] = {
     "application/x-ndjson": "json",
     "application/ndjson": "json",
@@ -46,6 +49,7 @@ class Taken:
     blocks: list[tuple[bytes, bytes]] = field(default_factory=list)
     rows: int = 0
     malformed: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Lexers:
@@ -59,7 +63,7 @@ class Lexers:
     @contextmanager
     def borrow(self) -> Iterator[Columns]:
         """Columns, empty. Those of a request that failed are dropped: their templates were told to nobody."""
-        columns = self._free.get() or Columns(max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
+        columns = self._free.get() or Columns(max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES)
         used: Columns | None = None
         try:
             yield columns
@@ -84,9 +88,8 @@ async def ingest(
         labels = Labels(service, host, {}, format or _format_of(request))
         key = _request_key(request, body, namespace, labels)
         encoding = request.headers.get("content-encoding", "")
-        plain = await asyncio.to_thread(decode, body, encoding, MAX_PLAIN_BYTES)
         lexers: Lexers = request.app.state.lexers
-        taken = await asyncio.to_thread(_seal, lexers, plain, labels, namespace, key)
+        taken = await asyncio.to_thread(_take, lexers, body, encoding, labels, namespace, key)
         fresh = True
         if taken.blocks:
             submission = Submission(tuple(taken.blocks), key)
@@ -94,14 +97,17 @@ async def ingest(
     gateway.counters.add("requests_received")
     gateway.counters.add("lines_received", taken.rows if fresh else 0)
     gateway.counters.add("requests_duplicate", 0 if fresh else 1)
-    errors = _malformed_lines(plain) if taken.malformed else []
-    return {"accepted": taken.rows, "rejected": 0, "errors": errors, "duplicate": not fresh}
+    return {"accepted": taken.rows, "rejected": 0, "errors": taken.errors, "duplicate": not fresh}
 
 
-def _seal(lexers: Lexers, plain: bytes, labels: Labels, namespace: str, key: bytes) -> Taken:
-    """Lex and seal everything; the number of blocks is in each, so that recovery knows a request's end."""
+def _take(lexers: Lexers, body: Body, encoding: str, labels: Labels, namespace: str, key: bytes) -> Taken:
+    """Unpack, lex and seal everything; the number of blocks is in each, so that recovery knows a request's end.
+
+    All of it with a lexer in hand: unpacked text, like columns, is in memory for as many requests as there are lexers.
+    """
     taken = Taken()
     with lexers.borrow() as columns:
+        plain = decode(body, encoding, MAX_PLAIN_BYTES)
         view = memoryview(plain)
         parts: list[bytes] = []
         while view:
@@ -112,6 +118,7 @@ def _seal(lexers: Lexers, plain: bytes, labels: Labels, namespace: str, key: byt
                 taken.malformed += columns.counts.get("malformed_json", 0)
                 parts.append(_seal_one(columns, namespace, key, len(parts), last=not view))
                 columns.reset()
+        taken.errors = _malformed_lines(plain) if taken.malformed else []
     taken.blocks = [(parse_header(data)[0].block_id, data) for data in parts]
     return taken
 
@@ -129,7 +136,7 @@ def _seal_one(columns: Columns, namespace: str, key: bytes, place: int, *, last:
     return seal(columns, agent_id=agent_id, sequence=place, namespace=namespace, sources=[part])
 
 
-def _request_key(request: Request, body: bytes, namespace: str, labels: Labels) -> bytes:
+def _request_key(request: Request, body: Body, namespace: str, labels: Labels) -> bytes:
     """What makes a repetition of the request the same request."""
     chosen = request.headers.get("idempotency-key")
     digest = blake2b(digest_size=16)
@@ -144,11 +151,12 @@ def _format_of(request: Request) -> Format:
     return _FORMATS.get(kind, "auto")
 
 
-def _malformed_lines(plain: bytes) -> list[dict[str, Any]]:
+def _malformed_lines(plain: Body) -> list[dict[str, Any]]:
     """The first lines that look like JSON and are not."""
     check = Columns(max_rows=1)
     found: list[dict[str, Any]] = []
-    for number, line in enumerate(plain.split(b"\n"), 1):
+    for number, text in enumerate(plain.split(b"\n"), 1):
+        line = bytes(text)
         if line.strip() and not check.json_valid(line):
             found.append({"line": number, "reason": "not valid json; kept as text"})
             if len(found) == MAX_ERRORS:

@@ -210,22 +210,25 @@ class Files:
         return silent > (DELETED_SECONDS if deleted else RENAMED_SECONDS)
 
     def _replace(self, tail: Tail) -> None:
-        """Read the new content from its beginning, and the rest of the old one from its copy."""
+        """Read the new content, from its beginning unless it is a copy, and the rest of the old one from its copy."""
         self._counters.add("files_truncated")
         again = OpenFile(os.dup(tail.file.handle))
-        copy = rotation.find_copy(tail.path, tail.footprint.mark(0), apart_from=set(self._tails))
+        mark = tail.footprint.mark(tail.generation)
+        copy = rotation.find_copy(tail.path, mark, apart_from=set(self._tails))
         self._close(tail)
-        self._lineage.forget(tail.key)
+        self._lineage.replaced(tail.key, tail.path, mark)
         self._siblings.look_again(tail.path)
-        self._tails[tail.key] = Tail(
-            tail.path, tail.key, again, tail.labels, Progress(tail.path, tail.generation + 1)
-        )
-        self._moved[tail.key] = time.monotonic()
+        progress = self._lineage.progress_of(tail.path, tail.key, again)
+        if progress is None:
+            again.close()  # a copy in the making: a scan to come opens it
+        else:
+            self._tails[tail.key] = Tail(tail.path, tail.key, again, tail.labels, progress)
+            self._moved[tail.key] = time.monotonic()
         if copy is not None:
-            self._adopt(*copy, tail.footprint.mark(0))
+            self._adopt(*copy, tail.key, mark)
 
-    def _adopt(self, path: str, key: Key, file: OpenFile, mark: Mark) -> None:
-        self._add(path, key, file, self._lineage.adopt(path, key, mark))
+    def _adopt(self, path: str, key: Key, file: OpenFile, original: Key, mark: Mark) -> None:
+        self._add(path, key, file, self._lineage.adopt(path, key, file, original, mark))
 
     def _close(self, tail: Tail) -> None:
         self._lineage.remember(tail.key, tail.progress())
@@ -249,13 +252,14 @@ class Files:
             if file is None:
                 return True
             if mark is None or mark.matches(file):
-                self._add(path, key, file, progress)
+                self._add(path, key, file, self._lineage.continued(path, key, file, progress))
                 return True
             file.close()
+            self._lineage.replaced(key, progress.path, mark)
         known = {(device, inode) for device, inode, _ in self._checkpoints.known()}
         copy = rotation.find_copy(progress.path, mark, apart_from=known) if mark is not None else None
         if copy is not None and mark is not None:
-            self._adopt(*copy, mark)
+            self._adopt(*copy, key, mark)
         return path is not None
 
     def _open_known(self, path: str) -> OpenFile | None:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from ingest.checkpoints import Checkpoints, Progress
@@ -25,6 +26,7 @@ class Lineage:
         self._tails = tails
         self._once = once
         self._closed: dict[Key, Progress] = {}
+        self._replaced: deque[tuple[Key, str, Mark]] = deque(maxlen=MAX_CLOSED)
         self._postponed: dict[Key, float] = {}  # copies that an open file may be truncated after
 
     def remember(self, key: Key, progress: Progress) -> None:
@@ -33,8 +35,9 @@ class Lineage:
         if len(self._closed) > MAX_CLOSED:
             self._closed.pop(next(iter(self._closed)))
 
-    def forget(self, key: Key) -> None:
-        self._closed.pop(key, None)
+    def replaced(self, key: Key, path: str, mark: Mark) -> None:
+        """Other content is under this identity now; what was read up to `mark` may turn up in a copy."""
+        self._replaced.append((key, path, mark))
 
     def settled(self, key: Key) -> None:
         """The file is open now."""
@@ -47,16 +50,16 @@ class Lineage:
     def progress_of(self, path: str, key: Key, file: OpenFile) -> Progress | None:
         """Where to begin in a file that is followed; None while that cannot be told yet."""
         known = self.known(key)
-        if known is not None:
-            return known if _holds(known, file) else Progress(path, known.generation + 1)
+        if known is not None and _holds(known, file):
+            return self.continued(path, key, file, known)
         kin = rotation.family(path)
         if kin[1] != os.path.basename(path):
             original = self._known_copy(key, file, [kin], gone=True)
             if original is not None:
-                return self.adopt(path, key, original)
+                return self.adopt(path, key, file, *original)
             if self._may_be_copy(path, key, file):
                 return None
-        return Progress(path, 0)
+        return self._begun_anew(path, known)
 
     def progress_of_sibling(
         self, path: str, key: Key, file: OpenFile, kin: Collection[Family]
@@ -67,6 +70,7 @@ class Lineage:
         """
         known = self.known(key)
         if known is not None and _holds(known, file):
+            known = self.continued(path, key, file, known)
             return known if file.size() > known.offset else None
         if any(
             rotation.family(tail.path) in kin and rotation.is_copy(file, tail.file)
@@ -76,28 +80,56 @@ class Lineage:
         original = self._known_copy(key, file, kin, gone=False)
         if original is not None:
             gone = self._known_copy(key, file, kin, gone=True)
-            return self.adopt(path, key, gone) if gone is not None else None
-        return Progress(path, known.generation + 1 if known is not None else 0)
+            return self.adopt(path, key, file, *gone) if gone is not None else None
+        return self._begun_anew(path, known)
 
-    def adopt(self, path: str, key: Key, mark: Mark) -> Progress:
-        """Go on reading, in a copy, after what was read from the original."""
-        mark = replace(mark, generation=0)
-        self._checkpoints.adopt(*key, path, mark)
+    def adopt(self, path: str, key: Key, file: Content, original: Key, mark: Mark) -> Progress:
+        """Go on reading, in a copy, after what was read from the original: up to its mark."""
+        known = self.known(key)
+        progress = known if known is not None and _holds(known, file) else self._begun_anew(path, known)
+        mine = replace(mark, generation=progress.generation)
+        progress.marks.append(mine)
+        progress.reach(mine.offset)
+        self._checkpoints.adopt(*key, path, mine, (original, mark.generation))
         self.settled(key)
-        return Progress(path, 0, mark.offset, [], [mark])
+        return progress
 
-    def _known_copy(self, key: Key, file: Content, kin: Collection[Family], *, gone: bool) -> Mark | None:
-        """Where reading ended in a file of the family that this one has the content of, if it is `gone`."""
+    def _begun_anew(self, path: str, known: Progress | None) -> Progress:
+        """Of content that was not under this identity before."""
+        return Progress(path, 0 if known is None else known.generation + 1)
+
+    def continued(self, path: str, key: Key, file: Content, known: Progress) -> Progress:
+        """What is known of a file, and, where only ranges of it are, what was read before them from its original."""
+        if known.ahead:
+            original = self._known_copy(key, file, rotation.families(path), gone=True)
+            if original is not None:
+                known.reach(original[1].offset)
+        return known
+
+    def _known_copy(
+        self, key: Key, file: Content, kin: Collection[Family], *, gone: bool
+    ) -> tuple[Key, Mark] | None:
+        """Of what file of the family this one has the content, and how far that was read; if it is `gone`."""
+        for its_key, path, mark in self._replaced_contents():
+            if its_key != key and rotation.family(path) in kin and rotation.holds(mark, file):
+                return its_key, mark
         known = [*self._closed.items(), *(((d, i), p) for d, i, p in self._checkpoints.known())]
         for its_key, progress in known:
             if its_key == key or its_key in self._tails or rotation.family(progress.path) not in kin:
                 continue
-            mark = progress.latest
-            if mark is None or not mark.offset or not mark.matches(file):
+            mark_there = progress.latest
+            if mark_there is None or not rotation.holds(mark_there, file):
                 continue
             if not gone or rotation.locate(its_key, progress.path) is None:
-                return mark
+                return its_key, mark_there
         return None
+
+    def _replaced_contents(self) -> Iterator[tuple[Key, str, Mark]]:
+        """What was read of contents that are no longer under their identity; what this process read first."""
+        yield from reversed(self._replaced)
+        for device, inode, progress in self._checkpoints.known():
+            for mark in reversed(progress.former):
+                yield (device, inode), progress.path, mark
 
     def _may_be_copy(self, path: str, key: Key, file: OpenFile) -> bool:
         """Is rotation copying it from a file that is open here? Then that one's truncation decides."""

@@ -144,7 +144,7 @@ def _open_if(path: str, known: Mark) -> OpenFile | None:
         file = open_content(path)
     except (OSError, EOFError, zlib.error, NotYetWhole):
         return None
-    if _holds(known, file):
+    if holds(known, file):
         return file
     file.close()
     return None
@@ -155,7 +155,8 @@ def _first_bytes(path: str, length: int) -> bytes:
         return unpacked.read(length)
 
 
-def _holds(known: Mark, content: Content) -> bool:
+def holds(known: Mark, content: Content) -> bool:
+    """Does `content` hold what was read up to the mark, if that was anything?"""
     try:
         return known.offset > 0 and known.matches(content)
     except OSError:

@@ -76,7 +76,7 @@ class NativeConnection:
             verify=config.verify,
             client_name="neve",
             connect_timeout=config.connect_timeout,
-            send_receive_timeout=config.send_receive_timeout,
+            send_receive_timeout=config.connect_timeout,  # of the handshake; a query says its own
             compression="lz4",
         )
         self._driver.context.client_settings = CLIENT_SETTINGS

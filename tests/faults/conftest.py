@@ -15,6 +15,7 @@ import pytest
 from storage.embedded import EmbeddedServer
 from storage.errors import NeveError
 from storage.hot import Hot
+from tests.faults.matrix import Matrix
 
 CHILD = str(Path(__file__).with_name("child.py"))
 # Processes are forked from one that has everything imported: real ones, to be killed as such, and quick to start.
@@ -28,7 +29,7 @@ NUMBERS = """
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(runpy.run_path(str(Path(__file__).with_name("matrix.py")))["Matrix"]())
+    config.pluginmanager.register(Matrix())
 
 
 class Site:
@@ -160,18 +161,6 @@ def numbered(numbers: Iterable[int]) -> str:
 def lines() -> object:
     """Make the text of numbered lines."""
     return numbered
-
-
-@pytest.fixture(scope="session")
-def mirror_of() -> object:
-    """Make the durable copy of a folder: `power.Mirror`."""
-    return runpy.run_path(str(Path(__file__).with_name("power.py")))["Mirror"]
-
-
-@pytest.fixture(scope="session")
-def bad_network() -> object:
-    """Make a network between an agent and the gateway's port: `proxy.BadNetwork`."""
-    return runpy.run_path(str(Path(__file__).with_name("proxy.py")))["BadNetwork"]
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
+from tests.faults.proxy import BadNetwork
+
 pytestmark = pytest.mark.faults
 
 LINES = 400_000  # some ten blocks
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_bad_network(shared_site: Any, lines: Any, exit_code: Any, bad_network: Any, seed: int) -> None:
+def test_a_bad_network(shared_site: Any, lines: Any, exit_code: Any, seed: int) -> None:
     log, first = shared_site.new_log()
     log.write_text(lines(range(first, first + LINES)))
-    network = bad_network(shared_site.port, seed)
+    network = BadNetwork(shared_site.port, seed)
     agent = shared_site.start_agent(log, to=network.url, once=True)
     agent.join(4.0)
     network.calm()

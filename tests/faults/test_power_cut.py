@@ -6,27 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.faults.power import Mirror
+from tests.faults.steps import AGENT_STEPS, GATEWAY_STEPS, WHEN
+
 pytestmark = pytest.mark.faults
 
-AGENT_STEPS = [
-    "ingest.spool:Spool.put",
-    "ingest.spool:write_aside",
-    "ingest.spool:fsync_folder",
-    "ingest.shipper:Gateway.send",
-    "ingest.checkpoints:Checkpoints.acknowledge",
-    "ingest.checkpoints:replace_file",
-    "ingest.spool:Spool.remove",
-]
-GATEWAY_STEPS = [
-    "ingest.spool:write_aside",
-    "ingest.spool:fsync_folder",
-    "ingest.spool:Spool.put",
-    "ingest.attempts:AttemptRecord.write",
-    "storage.hot:Hot.insert_blocks",
-    "ingest.ledger:Ledger.append",
-    "ingest.spool:Spool.remove",
-]
-WHEN = ["before", "after"]
 SURVIVORS = [None, 1, 2]  # nothing that was not synced; or some of it, by this seed
 
 
@@ -37,12 +21,12 @@ def chance_of(seed: int | None) -> random.Random | None:
 class Powered:
     """A site whose agent's or gateway's folder can lose what was not synced."""
 
-    def __init__(self, site: Any, part: str, folder: Path, mirror_of: Any) -> None:
+    def __init__(self, site: Any, part: str, folder: Path) -> None:
         self.site = site
         self.log, self.first = site.new_log()
         root = site.state if part == "agent" else site.folder / "gateway"
         site.mirrors = {part: folder}
-        self.mirror = mirror_of(root, folder)
+        self.mirror = Mirror(root, folder)
 
     def write(self, text: str) -> None:
         with self.log.open("a") as file:
@@ -50,9 +34,9 @@ class Powered:
 
 
 @pytest.fixture
-def powered(shared_site: Any, mirror_of: Any, tmp_path: Path) -> Any:
+def powered(shared_site: Any, tmp_path: Path) -> Any:
     def make(part: str) -> Powered:
-        return Powered(shared_site, part, tmp_path / "mirror", mirror_of)
+        return Powered(shared_site, part, tmp_path / "mirror")
 
     yield make
     shared_site.mirrors, shared_site.forget = {}, ""

@@ -14,6 +14,7 @@ import pytest
 
 from storage import errors, processes
 from storage.embedded import EmbeddedServer, saved_config
+from storage.embedded_files import sync_folders
 from storage.hot import Hot
 from storage.native.block import SealedBlock, seal
 
@@ -193,3 +194,29 @@ def test_orphan_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.M
         assert old.wait(10) == -signal.SIGTERM
         assert server.alive()
     old.stop()
+
+
+def test_folders_of_tables_that_were_just_made_are_synced(server: EmbeddedServer) -> None:
+    with Hot(server.config) as hot:
+        hot.create_namespace("main")
+        sql = "SELECT arrayJoin(data_paths) AS path FROM system.tables WHERE database = 'neve_main'"
+        paths = hot.scalars(sql)
+        synced = sync_folders(server.data_dir)
+    store = server.data_dir / "store"
+    assert len(paths) >= 5
+    assert {store, store / "metadata", *map(Path, paths)} <= {*synced}
+
+
+def test_what_is_acknowledged_is_synced_by_the_server(server: EmbeddedServer) -> None:
+    with Hot(server.config) as hot:
+        hot.create_namespace("main")
+        assert hot.scalars("SELECT value FROM system.settings WHERE name = 'fsync_metadata'") == ["1"]
+        where = "startsWith(database, 'neve') AND engine LIKE '%Tree'"
+        made = hot.scalars(f"SELECT create_table_query AS q FROM system.tables WHERE {where}")
+    assert len(made) >= 10
+    for setting in (
+        "fsync_after_insert = 1",
+        "fsync_part_directory = 1",
+        "min_rows_to_fsync_after_merge = 1",
+    ):
+        assert [one for one in made if setting not in one] == []

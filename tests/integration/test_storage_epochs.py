@@ -197,3 +197,13 @@ def test_overview_says_what_each_epoch_is(hot: Hot, namespace: str, make_block: 
     assert [(one.epoch, one.state, one.events) for one in said] == [
         (first, "closed", 3), (second, "open", 0), (third, "present", 0),
     ]  # fmt: skip
+
+
+def test_fence_that_a_power_cut_took_is_restored(hot: Hot, namespace: str, make_block: MakeBlock) -> None:
+    old = hot.current_epoch(namespace)
+    hot.open_epoch(namespace)
+    assert hot.epochs.try_close(namespace, old).closed
+    hot.execute(f"ALTER TABLE neve_{namespace}.events DROP CONSTRAINT closed_{old}")
+    hot.migrate()
+    with pytest.raises(EpochClosed):
+        insert(hot, namespace, make_block([{"message": "late"}]), old)

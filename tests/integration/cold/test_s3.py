@@ -48,7 +48,7 @@ def on_s3(config: ColdConfig, s3: str) -> ColdConfig:
 def test_an_epoch_ages_to_s3(new_both: Any, on_s3: ColdConfig, make_block: Any, events: Any) -> None:
     both = new_both(on_s3)
     both.insert(
-        make_block(events(50, tags={"region": "eu"}) + [{"message": b"\xff", "tags": {"k": b"\xfe"}}])
+        make_block([*events(50, tags={"region": "eu"}), {"message": b"\xff", "tags": {"k": b"\xfe"}}])
     )
     before = both.hot_events()
     assert both.age() == 51

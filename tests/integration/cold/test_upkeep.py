@@ -49,7 +49,7 @@ def test_compaction_makes_few_files_of_many(
     for number in range(5):
         both.insert(
             make_block(
-                events(20, step=10**7, service=f"s{number}") + [{"message": b"\xff", "tags": {"a": b"\xfe"}}]
+                [*events(20, step=10**7, service=f"s{number}"), {"message": b"\xff", "tags": {"a": b"\xfe"}}]
             )
         )
         both.age()

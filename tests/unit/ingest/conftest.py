@@ -11,7 +11,7 @@ from ingest.checkpoints import Checkpoints
 from ingest.counters import Counters
 from ingest.sources.files import Files
 from lexer import Columns
-from storage.native.block import SealedBlock, Source, parse_header, seal
+from storage.native.block import Header, SealedBlock, Source, parse_header, seal
 
 MakeSealed = Callable[..., tuple[int, bytes, bytes]]
 
@@ -54,10 +54,13 @@ class Follower:
         self.labels = labels or Labels()
         self.patterns = [str(pattern) for pattern in patterns]
         self.sequence = 0
+        self.waiting: list[Header] = []
         self.open(once=once)
 
     def open(self, *, once: bool = False) -> None:
         self.checkpoints = Checkpoints(self.state / "checkpoints.json")
+        for header in self.waiting:
+            self.checkpoints.spooled(header.sources)
         self.counters = Counters()
         self.batch = Recorder()
         self.files = Files(self.patterns, self.checkpoints, self.labels, self.counters, once=once)
@@ -73,20 +76,34 @@ class Follower:
 
     def ship(self) -> None:
         """Everything read so far arrives."""
-        if self.batch.rows:
-            self.sequence += 1
-            data = seal(
-                self.batch.columns,
-                agent_id="agent",
-                sequence=self.sequence,
-                namespace="default",
-                sources=self.batch.sources,
-            )
-            self.checkpoints.acknowledge([parse_header(data)[0]])
-            self.batch.reset()
+        if self.spool() is not None:
+            self.arrive(len(self.waiting))
+
+    def spool(self) -> Header | None:
+        """Everything read so far is in the spool, and the gateway is away."""
+        if not self.batch.rows:
+            return None
+        self.sequence += 1
+        data = seal(
+            self.batch.columns,
+            agent_id="agent",
+            sequence=self.sequence,
+            namespace="default",
+            sources=self.batch.sources,
+        )
+        self.batch.reset()
+        header = parse_header(data)[0]
+        self.waiting.append(header)
+        return header
+
+    def arrive(self, blocks: int) -> None:
+        """The oldest of what waits arrives."""
+        if blocks:
+            self.checkpoints.acknowledge(self.waiting[:blocks])
+            del self.waiting[:blocks]
 
     def restart(self, *, once: bool = False) -> None:
-        """A killed process's successor: it knows what arrived."""
+        """A killed process's successor: it knows what arrived and what waits in the spool."""
         self.files.close()
         self.open(once=once)
 

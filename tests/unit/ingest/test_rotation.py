@@ -151,6 +151,94 @@ def test_copytruncate_loses_and_doubles_nothing(logs: Path, follow: Any, again: 
     assert reader.lines() == []
 
 
+def copy_and_truncate(path: Path, number: int) -> None:
+    shutil.copy(path, path.with_name(f"{path.name}.{number}"))
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("arrived", range(4))
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_copytruncate_again_and_again_while_the_gateway_is_away(
+    logs: Path, follow: Any, pattern: str, arrived: int
+) -> None:
+    """What each copy was read up to is in the spool alone, under the identity of the live file."""
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    assert reader.lines() == numbered(1, 50)
+    reader.ship()
+    for part in range(3):
+        first = 100 * (part + 1)
+        write(path, *numbered(first, first + 9))
+        assert reader.lines() == numbered(first, first + 9)
+        reader.spool()
+        write(path, *numbered(first + 10, first + 12))
+        copy_and_truncate(path, part + 1)
+        write(path, *numbered(first + 50, first + 59))
+        assert sorted(reader.lines()) == [
+            *numbered(first + 10, first + 12),
+            *numbered(first + 50, first + 59),
+        ]
+        reader.spool()
+    reader.arrive(arrived)
+    reader.restart()
+    assert reader.lines() == []
+    reader.arrive(len(reader.waiting))
+    reader.restart()
+    assert reader.lines() == []
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_copytruncate_over_the_copy_before(
+    logs: Path, follow: Any, pattern: str, spooled: bool, down: bool
+) -> None:
+    """The copy has the identity of one that was read; its content is another's."""
+    path = logs / "a.log"
+    reader = follow(logs / pattern)
+    found: list[str] = []
+    for part in range(4):
+        first = 100 * (part + 1)
+        lines = numbered(first, first + 40 - 9 * part)  # ever shorter, and longer than what follows
+        write(path, *lines[:-3])
+        found += reader.lines()
+        reader.spool() if spooled else reader.ship()
+        write(path, *lines[-3:])
+        copy_and_truncate(path, 1)
+        if down:
+            reader.restart()
+        found += reader.lines()
+        reader.spool() if spooled else reader.ship()
+    expected = [
+        line for part in range(4) for line in numbered(100 * (part + 1), 100 * (part + 1) + 40 - 9 * part)
+    ]
+    assert sorted(found) == expected
+    reader.restart()
+    assert reader.lines() == []
+
+
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_copy_of_lines_that_were_read_and_never_spooled(logs: Path, follow: Any, pattern: str) -> None:
+    """A copy is known by what is durable of its original, not by how far it had been read when the agent died."""
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    reader.lines()
+    reader.spool()
+    write(path, *numbered(51, 60))
+    assert reader.lines() == numbered(51, 60)
+    copy_and_truncate(path, 1)
+    write(path, *numbered(101, 110))
+    assert reader.lines() == numbered(101, 110)
+    reader.arrive(1)
+    reader.restart()
+    assert sorted(reader.lines()) == [*numbered(51, 60), *numbered(101, 110)]
+    reader.ship()
+    reader.restart()
+    assert reader.lines() == []
+
+
 def test_copytruncate_under_a_wide_glob(logs: Path, follow: Any) -> None:
     path = logs / "a.log"
     write(path, *numbered(1, 50))

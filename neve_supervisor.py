@@ -1,0 +1,144 @@
+"""The supervisor of `neve serve`: ClickHouse, gateway, search API, ager and front door, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+import types
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+from neve_serve import CLICKHOUSE_URL, PARENT, ROLES, SOCKETS, ServeConfig
+from storage.config import ClickHouseConfig
+from storage.embedded import EmbeddedServer
+from storage.embedded_files import sync_folders
+from storage.errors import NeveError, StorageUnavailable
+from storage.hot import Hot
+from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, Supervisor
+
+READY_SECONDS = 60.0
+TEND_SECONDS = 0.2
+
+
+class Server:
+    """The supervisor: it starts the processes in order, keeps them running, and stops them in order."""
+
+    def __init__(self, config: ServeConfig, file: Path | None = None) -> None:
+        """`file`: what the configuration was read from; the roles read it too."""
+        self.config = config
+        self.file = file
+        lake = config.cold_config().lake
+        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse", lake=lake)
+        self.supervisor = Supervisor(say)
+        self.stopping = False
+        self.url = ""  # how to reach ClickHouse
+        self.pause, self.due = 0.0, 0.0  # before the embedded server is tried again
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        self.url = self._storage_url()
+        with tempfile.TemporaryDirectory(prefix="neve-") as sockets:  # a socket's path must be short
+            try:
+                self._start_roles(self.url, sockets)
+                if self._wait_ready():
+                    say(f"ready at http://{self.config.listen}, data in {self.config.data}")
+                while not self.stopping:
+                    self._tend()
+                    time.sleep(TEND_SECONDS)
+            finally:
+                self.supervisor.stop()
+                if self.embedded is not None:
+                    self.embedded.stop()
+        return 0
+
+    def _stop(self, _number: int, _frame: types.FrameType | None) -> None:
+        # A plain flag: to set an Event takes a lock that this very thread may hold when the signal comes.
+        self.stopping = True
+
+    def _storage_url(self) -> str:
+        """Bring storage up, its schema included; how to reach it."""
+        if self.embedded is None:
+            config = ClickHouseConfig.from_url(self.config.clickhouse)
+        else:
+            config = self.embedded.start()
+        hot = Hot(config)
+        try:
+            hot.migrate()
+        finally:
+            hot.close()
+        if self.embedded is not None:
+            sync_folders(self.embedded.data_dir)
+        return config.url()
+
+    def _start_roles(self, url: str, sockets: str) -> None:
+        environment = {**os.environ, CLICKHOUSE_URL: url, SOCKETS: sockets, PARENT: str(os.getpid())}
+        config = self.config
+        for role in ROLES:
+            command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
+            command += ["--listen", config.listen]
+            if self.file is not None:
+                command += ["--config", str(self.file.absolute())]
+            log = config.data / "logs" / f"{role}.log"
+            self.supervisor.start(Child(role, command, environment, log))
+
+    def _wait_ready(self) -> bool:
+        """Wait until the front door answers for all. Raises StorageUnavailable when it does not."""
+        host, port = self.config.address()
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        waited = 0.0
+        while not self.stopping:
+            time.sleep(TEND_SECONDS / 4)
+            if all(answers(base + path) for path in ("/readyz", "/gateway/status")):
+                return True
+            waited += TEND_SECONDS / 4
+            for child in self.supervisor.children:
+                code = child.process.poll() if child.process is not None else None
+                if code is not None and code > 0:  # it refused; nobody killed it
+                    raise StorageUnavailable(f"cannot start {child.name}: {last_line(child.log)}")
+            self._tend()
+            if waited > READY_SECONDS:
+                raise StorageUnavailable(f"cannot start: no answer at {base}; see {self.config.data}/logs")
+        return False
+
+    def _tend(self) -> None:
+        """ClickHouse first: the others wait for it by themselves."""
+        if self.embedded is not None and not self.embedded.alive() and time.monotonic() >= self.due:
+            say("clickhouse ended; starting it again")
+            self._restart_storage(self.embedded)
+        self.supervisor.tend()
+
+    def _restart_storage(self, embedded: EmbeddedServer) -> None:
+        try:
+            url = embedded.start().url()
+        except NeveError as error:
+            say(error.message)
+            self.pause = min(max(2 * self.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.due = time.monotonic() + self.pause
+            return
+        self.pause = 0.0
+        if url != self.url:  # somebody took its port meanwhile
+            self.url = url
+            self.supervisor.restart({CLICKHOUSE_URL: url})
+
+
+def say(line: str) -> None:
+    print(f"neve: {line}", file=sys.stderr, flush=True)
+
+
+def answers(url: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, HTTPException):
+        return False
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"see {log}"

@@ -1,0 +1,111 @@
+"""ClickHouse dies or hangs: events are taken all the same, search says so, and afterwards everything is there once."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.server import Server
+from storage import processes
+from storage.embedded_files import read_record
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.faults
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that does nothing meanwhile; it goes on whatever happens, or nobody could end it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def clickhouse_dead(server: Server) -> Iterator[None]:
+    """The supervisor sleeps too: it would start ClickHouse again within the second."""
+    pids = server.pids()
+    with stopped(pids["supervisor"]):
+        os.kill(pids["clickhouse"], signal.SIGKILL)
+        processes.wait_end(pids["clickhouse"], 10)
+        yield
+
+
+def post(server: Server, service: str, line: str) -> None:
+    answer = server.client.post("/api/v1/ingest", params={"service": service}, content=line.encode())
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
+
+
+def once(server: Server, service: str, lines: int) -> None:
+    """Wait for so many lines; each is stored once."""
+    server.wait_for(f"service:{service}", lines)
+    sql = "SELECT count() AS n, uniqExact(message) AS u FROM neve_default.events WHERE service = {s:String}"
+    assert server.hot.query(sql, {"s": service}).rows == [(lines, lines)]
+
+
+def test_events_are_taken_while_clickhouse_is_dead(tmp_path: Path, neve: Run) -> None:
+    with Server(tmp_path / "server") as server:
+        post(server, "dead", "line before")
+        server.wait_for("service:dead", 1)
+        with clickhouse_dead(server):
+            for number in range(20):
+                post(server, "dead", f"line {number}")
+            for path in ("/api/v1/search?q=service:dead", "/api/v1/patterns", "/readyz", "/gateway/storage"):
+                answer = server.client.get(path)
+                assert answer.status_code == 503, path
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.json()["error"]["code"] == "storage_unavailable"
+            assert server.client.get("/healthz").status_code == 200
+            done = neve("status", "--to", server.url)
+            assert done.returncode == 1
+            assert "stands still" in done.stdout
+            assert "nothing is stored: cannot " in done.stdout
+            said = json.loads(neve("status", "--json", "--to", server.url).stdout)
+            assert said["gateway"]["spool"]["depth"] >= 1
+        once(server, "dead", 21)
+        assert neve("status", "--to", server.url).returncode == 0
+
+
+def test_clickhouse_that_lost_its_port_is_found_again(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server:
+        post(server, "moved", "line before")
+        server.wait_for("service:moved", 1)
+        record = read_record(server.folder / "data" / "clickhouse")
+        with socket.socket() as thief:
+            with clickhouse_dead(server):
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                thief.bind(("127.0.0.1", record.tcp_port))
+                thief.listen()
+                post(server, "moved", "line")
+            server.wait_for("service:moved", 2)
+    assert read_record(server.folder / "data" / "clickhouse").tcp_port != record.tcp_port
+
+
+def test_clickhouse_that_hangs(tmp_path: Path) -> None:
+    """Stopped, not dead: its port is open, and nobody answers."""
+    with Server(tmp_path / "server") as server:
+        post(server, "hangs", "line before")
+        server.wait_for("service:hangs", 1)
+        with stopped(server.pids()["clickhouse"]):
+            for number in range(5):
+                post(server, "hangs", f"line {number}")
+            # Each within seconds, however long ClickHouse would be waited for: the client's own patience is 20 s.
+            new = {"service": "hangs", "namespace": "never_met"}
+            for answer in (
+                server.client.get("/readyz", timeout=20),
+                server.client.get("/gateway/storage", timeout=20),
+                server.client.post("/api/v1/ingest", params=new, content=b"x\n", timeout=20),
+            ):
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.json()["error"]["code"] == "storage_unavailable"
+        once(server, "hangs", 6)
