@@ -100,11 +100,11 @@ def run_age(args: argparse.Namespace) -> int:
 def run_restore(args: argparse.Namespace) -> int:
     """Point the catalog anew; every namespace is said."""
     clickhouse, config = local(args.data, args.config)
-    catalog = ColdTier(config).catalog
+    cold = ColdTier(config)
     with Hot(clickhouse) as hot:
         hot.migrate()
-        for namespace in [args.namespace] if args.namespace else stored_namespaces(catalog):
-            done = restore(catalog, namespace, hot.epochs.dropped_through(namespace), replace=args.replace)
+        for namespace in [args.namespace] if args.namespace else stored_namespaces(cold.catalog):
+            done = restore(hot, cold, namespace, replace=args.replace)
             print(f"{namespace}: snapshot {done.snapshot_id} of {done.metadata}")
     return DONE
 

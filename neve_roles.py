@@ -77,7 +77,7 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
 
     hot = Hot(clickhouse)
     try:
-        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE)
+        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE, cold=config.cold_config())
     finally:
         hot.close()
 

@@ -4,7 +4,8 @@
     copy     its events are written as Parquet files, which nothing names yet
     commit   one Iceberg commit: the files, and the record that from now on the epoch is cold
     verify   the copy is compared with the hot partition: count, and a hash of every event
-    grace    queries that pinned an older snapshot read the hot partition for so long
+    publish  the registry says that queries read this snapshot, and the epoch from it
+    grace    queries that read the registry before may go on in the hot partition for so long
     drop     the registry knows that the epoch leaves, and the partition goes
 
 A crash at any step leaves the record of the present snapshot to go on from. An epoch that it names is not copied again;
@@ -17,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from pyiceberg.manifest import DataFile
@@ -30,6 +32,7 @@ from storage.copying import Copied, copy_epoch, delete_files, label_of
 from storage.errors import ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
+from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
@@ -110,6 +113,13 @@ class Ager:
         if not closing.closed:
             text = f"epoch {old} stays open: {closing.reason}"
         self.say("close", namespace, text, old, closed=closing.closed, seconds=time.monotonic() - began)
+
+    def publish(self, namespace: str, table: Table) -> None:
+        """Let queries read the present snapshot of a table."""
+        pinned = self.cold.pinned(namespace, table)
+        known = tier_state(self.hot, self.cold.config, namespace).pinned
+        if pinned is not None and (known is None or known.metadata != pinned.metadata):
+            publish(self.hot, pinned)
 
     def say(self, step: str, namespace: str, text: str, epoch: int = 0, **figures: Any) -> None:
         self._say(Step(step, namespace, text, epoch, figures))
@@ -217,18 +227,27 @@ class Pass:
 
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
-        for epoch in self._rows():
-            if not record_at(table).shard().names(epoch):
-                return
+        epochs = list(takewhile(record_at(table).shard().names, self._rows()))
+        self._verify_all(table, epochs)
+        self.lease.check()
+        self.ager.publish(self.namespace, table)
+        for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
                 if not self.wish.wait and self._grace_left(table, epoch) > 0:
                     return
-                self.verify(table, epoch)
                 self._wait_grace(table, epoch)
                 if not self._is_free(epoch):
                     return
             self.drop(table, epoch)
+
+    def _verify_all(self, table: Table, epochs: list[int]) -> None:
+        """Compare what queries do not read from the cold tier yet."""
+        pinned = tier_state(self.hot, self.ager.cold.config, self.namespace).pinned
+        for epoch in epochs:
+            if pinned is None or not pinned.shard().names(epoch):
+                self.lease.check()
+                self.verify(table, epoch)
 
     def verify(self, table: Table, epoch: int) -> None:
         """Compare the copy with the original. Raises ColdBroken where they differ, and takes the copy back."""
@@ -289,9 +308,11 @@ class Pass:
         return not holders
 
     def drop(self, table: Table, epoch: int) -> None:
-        """Let the hot partition go: the snapshot that every query pins from now on names the epoch."""
+        """Let the hot partition go: what every query reads from now on has the epoch in the cold tier."""
         table.refresh()
-        if not record_at(table).shard().names(epoch):
+        pinned = tier_state(self.hot, self.ager.cold.config, self.namespace).pinned
+        published = pinned is not None and pinned.shard().names(epoch)
+        if not published or not record_at(table).shard().names(epoch):
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         self.hot.epochs.mark_dropped(self.namespace, epoch)
         self.hot.drop_epoch(self.namespace, epoch)

@@ -114,8 +114,7 @@ class ColdCatalog:
     def _open(self) -> Catalog:
         with self._lock:
             if self._catalog is None:
-                if self.config.is_local or not self.config.catalog:
-                    self.config.folder.mkdir(parents=True, exist_ok=True)
+                self.config.folder.mkdir(parents=True, exist_ok=True)  # SQLite makes no folder
                 self._catalog = _connect(self.config)
             return self._catalog
 

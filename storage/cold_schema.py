@@ -1,4 +1,4 @@
-"""The columns of the cold tier, and how an event becomes them and comes back from them, exactly.
+"""The table of the cold tier, and how an event becomes a row of it, exactly. `cold_columns.py` has the way back.
 
 What Iceberg calls a string must be UTF-8, and a log is bytes. So a text that is not UTF-8 is stored twice: readable,
 with U+FFFD for what is none, and exactly, in one of three side columns that are empty otherwise:
@@ -13,7 +13,6 @@ has none pay nothing for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -33,14 +32,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from storage.schema import TAGS_TYPE
-from storage.tags import SHARDS, column_name
-
-TEXTS = ("level", "service", "host", "trace_id", "span_id")
-CATEGORIES = ("level", "service", "host")  # LowCardinality in the hot tier, dictionaries on the way
-TAGS = tuple(map(column_name, range(SHARDS)))
-SIDES = ("fields_raw", "tags_raw")
-UNIT_SECONDS = {"day": 86400, "hour": 3600}
+from storage.cold_columns import CATEGORIES, SIDES, TAGS, TEXTS, UNIT_SECONDS, tags_cast
+from storage.tags import SHARDS
 
 FIELD_ID = b"PARQUET:field_id"
 
@@ -220,47 +213,3 @@ def _clean_map(one: str, valid: str) -> str:
     firsts = f"arrayEnumerateUniq({keys})"
     pairs = f"arrayFilter((p, n) -> n = 1, arrayZip({keys}, arrayMap(v -> toValidUTF8(v), mapValues({one}))), {firsts})"
     return tags_cast(f"if({valid}, {one}, CAST({pairs}, 'Map(String, String)'))")
-
-
-# --- cold → hot -----------------------------------------------------------------------------------------------
-
-
-def hot_columns(raw: Iterable[str] = SIDES) -> dict[str, str]:
-    """Hot column → its SQL over a row `cold` of the cold table, of the very type and value that it had when hot.
-
-    `raw`: which of the side columns SIDES may hold anything, by the snapshot's record.
-    """
-    sides = set(raw)
-    texts = {name: _text(name, sides) for name in TEXTS}
-    return {
-        "timestamp": "fromUnixTimestamp64Nano("
-        "toUnixTimestamp64Micro(cold.timestamp) * 1000 + cold.timestamp_nanos, 'UTC')",
-        **{name: f"toLowCardinality({texts[name]})" for name in CATEGORIES},
-        "message": "ifNull(cold.message_raw, cold.message)",
-        "fingerprint": "reinterpretAsUInt64(cold.fingerprint)",
-        "trace_id": texts["trace_id"],
-        "span_id": texts["span_id"],
-        **{name: _tags(shard, name, sides) for shard, name in enumerate(TAGS)},
-        "block_id": "cold.block_id",
-        "row": "reinterpretAsUInt32(cold.row)",
-        "epoch": "reinterpretAsUInt32(cold.epoch)",
-    }
-
-
-def _text(name: str, sides: set[str]) -> str:
-    if "fields_raw" not in sides:
-        return f"cold.{name}"
-    return f"if(mapContains(cold.fields_raw, '{name}'), cold.fields_raw['{name}'], cold.{name})"
-
-
-def _tags(shard: int, name: str, sides: set[str]) -> str:
-    plain = f"cold.{name}"
-    if "tags_raw" in sides:
-        mine = f"mapFilter((k, v) -> CRC32(k) % {SHARDS} = {shard}, cold.tags_raw)"
-        plain = f"if(empty(cold.tags_raw), cold.{name}, {mine})"
-    return tags_cast(plain)
-
-
-def tags_cast(sql: str) -> str:
-    """A map of texts with the type that tags have in the hot tier."""
-    return f"CAST({sql}, '{TAGS_TYPE}')"

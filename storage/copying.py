@@ -16,7 +16,7 @@ from pyarrow import compute
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from storage import cold_schema, schema
+from storage import cold_columns, cold_schema, schema
 from storage.arrow import arrow_batches
 from storage.config import ClickHouseConfig
 from storage.hot import Hot
@@ -69,7 +69,7 @@ def copy_epoch(hot: Hot, config: ClickHouseConfig, table: Table, namespace: str,
                 files += _copy_group(config, table, namespace, epoch, group, exact=False)
             except NotUtf8:
                 files += _copy_group(config, table, namespace, epoch, group, exact=True)
-                raw.update(cold_schema.SIDES)
+                raw.update(cold_columns.SIDES)
     except BaseException:
         delete_files(table, files)
         raise
@@ -133,7 +133,7 @@ def _copy_group(
 
 def _sql(namespace: str, epoch: int, group: _Group, unit: str, *, exact: bool) -> str:
     """Everything in it is a name of ours or a number."""
-    size = cold_schema.UNIT_SECONDS[unit] * 10**9
+    size = cold_columns.UNIT_SECONDS[unit] * 10**9
     columns = [f"{sql} AS {name}" for name, sql in cold_schema.cold_select(exact=exact).items()]
     order = "e.service, e.timestamp"
     if group.slots > 1:

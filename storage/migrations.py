@@ -46,6 +46,7 @@ SYSTEM: tuple[Migration, ...] = (
         ],
     ),
     Migration(3, "leases", lambda _database: [schema.leases_table()]),
+    Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

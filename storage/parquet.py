@@ -23,7 +23,8 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record as Partition
 
 from storage import cold_schema
-from storage.cold_schema import BOUNDED, CATEGORIES, SIDES, TAGS
+from storage.cold_columns import CATEGORIES, SIDES, TAGS
+from storage.cold_schema import BOUNDED
 
 # The other pools give memory back to the kernel between row groups, and take it again page by page: a tenth of the CPU.
 pa.set_memory_pool(pa.system_memory_pool())

@@ -2,7 +2,7 @@
 
     through   every epoch up to this one is cold, and gone from the hot tier
     epochs    those above it that are cold, perhaps still hot too, with their rows
-    raw       which side columns (`cold_schema.SIDES`) may hold anything
+    raw       which side columns (`cold_columns.SIDES`) may hold anything
 
 A query that reads a snapshot takes from the hot tier the epochs that its record does not name: so at every moment,
 before and after the hot partition goes, each event is seen once. Where there are shards, each has its own numbers.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from storage.cold_schema import SIDES
+from storage.cold_columns import SIDES
 from storage.errors import ColdBroken
 
 RECORD = "neve.record"

@@ -16,7 +16,10 @@ from pyiceberg.io import load_file_io
 from pyiceberg.table import StaticTable, Table
 
 from storage.catalog import DATABASE, ColdCatalog
+from storage.cold import ColdTier
 from storage.errors import ColdBroken, NeveError
+from storage.hot import Hot
+from storage.published import forget, publish
 from storage.record import record_at
 
 
@@ -38,11 +41,12 @@ def stored_namespaces(catalog: ColdCatalog) -> list[str]:
         return sorted(one.base_name for one in found if one.type == fs.FileType.Directory)
 
 
-def restore(catalog: ColdCatalog, namespace: str, dropped: int, *, replace: bool = False) -> Restored:
-    """Let the catalog point to the latest metadata file that is whole; `dropped`: what the hot tier has given up.
+def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) -> Restored:
+    """Let the catalog point, and queries read, the latest metadata file that is whole and has what is not hot any more.
 
     Raises ColdBroken where there is none, or where the catalog has the table and `replace` is not given.
     """
+    catalog, dropped = cold.catalog, hot.epochs.dropped_through(namespace)
     if catalog.table(namespace) is not None and not replace:
         raise ColdBroken(f"cannot restore {namespace}: the catalog has it", "say --replace to point it anew")
     with catalog.speaking(f"read metadata of {namespace}"):
@@ -55,8 +59,11 @@ def restore(catalog: ColdCatalog, namespace: str, dropped: int, *, replace: bool
     if catalog.table(namespace) is not None:
         catalog.unregister(namespace)
     table = catalog.register(namespace, found.metadata_location)
-    snapshot = table.current_snapshot()
-    return Restored(namespace, found.metadata_location, snapshot.snapshot_id if snapshot else None)
+    pinned = cold.pinned(namespace, table)
+    if pinned is not None:
+        forget(hot, namespace)
+        publish(hot, pinned)
+    return Restored(namespace, found.metadata_location, pinned.snapshot_id if pinned is not None else None)
 
 
 def _latest(catalog: ColdCatalog, namespace: str, dropped: int) -> Table | None:

@@ -20,16 +20,16 @@ from pyarrow import fs
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from storage import cold_schema, parquet, schema
+from storage import cold_columns, cold_schema, parquet, schema
 from storage.ageing import HASH, Ager
 from storage.arrow import arrow_batches
-from storage.cold import Pinned
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
 from storage.copying import SETTINGS, delete_files
 from storage.errors import ColdBroken
 from storage.leases import held
 from storage.parquet import PartitionFiles, rows_of
+from storage.pinned import Pinned
 from storage.record import Record, record_at
 
 DAY_SECONDS = 86400
@@ -62,6 +62,7 @@ class Upkeep:
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
+            self.ager.publish(namespace, table)  # before the files go that only earlier snapshots name
             self.remove_orphans(namespace, table)
 
     # --- retention -------------------------------------------------------------------------------------------
@@ -94,14 +95,14 @@ class Upkeep:
 
         def change(table: Table, record: Record) -> Change | None:
             nonlocal gone
-            unit = cold_schema.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
+            unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
             old = [file for file in data_files(table) if (file.partition[0] + 1) * unit <= edge]
             gone = rows_of(old)
             return Change(record, delete=tuple(old)) if old else None
 
         if commit(table, "retention", change) is None:
             return 0
-        unit = cold_schema.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
+        unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
         through = record_at(table).shard().through
         database = schema.namespace_database(namespace)
         self.ager.hot.execute(
@@ -262,9 +263,9 @@ def stored_files(table: Table) -> Iterator[tuple[str, datetime]]:
 
 def _as_copied(name: str) -> str:
     """A cold column with the type that the copy of an epoch has."""
-    if name in cold_schema.CATEGORIES:
+    if name in cold_columns.CATEGORIES:
         return f"toLowCardinality(cold.{name})"
-    return cold_schema.tags_cast(f"cold.{name}") if name in cold_schema.TAGS else f"cold.{name}"
+    return cold_columns.tags_cast(f"cold.{name}") if name in cold_columns.TAGS else f"cold.{name}"
 
 
 def _highest_epoch(table: Table, file: DataFile) -> int:

@@ -69,7 +69,7 @@ class Tiers:
 
     def count(self) -> tuple[int, int]:
         """Events and different ids, by the rule of the record."""
-        pinned = ColdTier(self.config).pin(self.namespace, 0)
+        pinned = ColdTier(self.config).pin(self.namespace)
         events = f"neve_{self.namespace}.events"
         if pinned is None:
             sql, bound = f"SELECT block_id, row FROM {events}", {}
@@ -172,6 +172,6 @@ def test_counts_while_events_arrive_and_age(
         thread.join()
     assert counts == sorted(counts)
     assert tiers.count() == (stored[0], stored[0])
-    pinned = ColdTier(tiers.config).pin(tiers.namespace, 0)
+    pinned = ColdTier(tiers.config).pin(tiers.namespace)
     assert pinned is not None
     assert pinned.shard().through > 1

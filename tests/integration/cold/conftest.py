@@ -50,14 +50,14 @@ class Both:
         return self.hot.query(f"SELECT {EVENT} FROM {self.database}.events ORDER BY block, row").rows
 
     def cold_events(self) -> list[tuple[Any, ...]]:
-        pinned = self.cold.pin(self.namespace, 0)
+        pinned = self.cold.pin(self.namespace)
         assert pinned is not None
         inner = pinned.select(pinned.columns())
         return self.hot.query(f"SELECT {EVENT} FROM ({inner}) ORDER BY block, row", pinned.parameters).rows
 
     def count(self) -> tuple[int, int]:
         """Events and distinct ids over both tiers, by the rule of the record."""
-        pinned = self.cold.pin(self.namespace, 0)
+        pinned = self.cold.pin(self.namespace)
         where = pinned.shard().hot_condition() if pinned is not None else "1"
         sql = f"SELECT block_id, row FROM {self.database}.events WHERE {where}"
         if pinned is not None:

@@ -75,7 +75,7 @@ def test_hours(new_both: Any, config: Any, make_block: Any, events: Any) -> None
     hourly.age()
     assert hourly.cold_events() == before
     assert len(list(hourly.cold.catalog.table(hourly.namespace).scan().plan_files())) == 6
-    pinned = hourly.cold.pin(hourly.namespace, 0)
+    pinned = hourly.cold.pin(hourly.namespace)
     hour = 3600 * 10**9
     times = [int(one[0]) for one in before]
     assert (pinned.low, pinned.high) == (min(times) // hour * hour, max(times) // hour * hour + hour)
@@ -184,4 +184,4 @@ def test_rollup_stays(both: Both, make_block: Any, events: Any) -> None:
 
 def test_nothing_to_age(both: Both) -> None:
     assert both.age() == 0
-    assert both.cold.pin(both.namespace, 0) is None
+    assert both.cold.pin(both.namespace) is None

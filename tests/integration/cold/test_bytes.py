@@ -41,7 +41,7 @@ event = st.fixed_dictionaries(
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(event, min_size=1, max_size=20))
 def test_any_bytes(both: Both, make_block: Any, some: list[dict[str, Any]]) -> None:
-    already = both.cold_events() if both.cold.pin(both.namespace, 0) is not None else []
+    already = both.cold_events() if both.cold.pin(both.namespace) is not None else []
     both.insert(make_block(some))
     before = both.hot_events()
     assert both.age() == len(some)
@@ -57,7 +57,7 @@ def test_awkward_bytes_in_every_place(both: Both, make_block: Any) -> None:
     before = both.hot_events()
     both.age()
     assert both.cold_events() == before
-    assert both.cold.pin(both.namespace, 0).record.raw == {"fields_raw", "tags_raw"}
+    assert both.cold.pin(both.namespace).record.raw == {"fields_raw", "tags_raw"}
 
 
 def test_messages_alone_need_no_side_columns(both: Both, make_block: Any) -> None:
@@ -65,7 +65,7 @@ def test_messages_alone_need_no_side_columns(both: Both, make_block: Any) -> Non
     before = both.hot_events()
     both.age()
     assert both.cold_events() == before
-    assert not both.cold.pin(both.namespace, 0).record.raw
+    assert not both.cold.pin(both.namespace).record.raw
 
 
 def test_others_read_a_text(both: Both, make_block: Any) -> None:

@@ -99,7 +99,7 @@ def test_a_snapshot_of_somebody_else_is_refused(both: Both, make_block: Any, eve
     table = both.cold.catalog.table(both.namespace)
     table.append(table.scan().to_arrow())
     with pytest.raises(ColdBroken, match="only Neve may commit"):
-        both.cold.pin(both.namespace, 0)
+        both.cold.pin(both.namespace)
 
 
 def test_pyiceberg_does_not_try_again_by_itself(both: Both) -> None:

@@ -88,7 +88,7 @@ def test_pruning_reads_little(both: Both, make_block: Any, events: Any) -> None:
     """A query over one day does not open the files of others."""
     both.insert(make_block(events(400, step=86400 * 10**9 // 4)))
     both.age()
-    pinned = both.cold.pin(both.namespace, 0)
+    pinned = both.cold.pin(both.namespace)
     low = 1_700_000_000 * 10**9 + 10 * 86400 * 10**9
     sql = f"SELECT count() AS n FROM ({pinned.select(['timestamp'], low, low + 86400 * 10**9)}) WHERE timestamp > 0"
     found = both.hot.query(sql, pinned.parameters)

@@ -75,7 +75,7 @@ def test_credentials_are_said_nowhere(new_both: Any, on_s3: ColdConfig, make_blo
     both = new_both(on_s3)
     both.insert(make_block(events(5)))
     both.age()
-    pinned = both.cold.pin(both.namespace, 0)
+    pinned = both.cold.pin(both.namespace)
     said = [repr(pinned), pinned.source, repr(on_s3), *(one.text for one in both.steps)]
     assert not any(SECRET in one or KEY in one for one in said)
     log = both.clickhouse.log_file.read_text(errors="replace")

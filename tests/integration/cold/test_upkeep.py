@@ -55,7 +55,7 @@ def test_compaction_makes_few_files_of_many(
         both.age()
     table = both.cold.catalog.table(both.namespace)
     before = both.cold_events()
-    pinned = both.cold.pin(both.namespace, 0)
+    pinned = both.cold.pin(both.namespace)
     assert Upkeep(both.ager).compact(both.namespace, table) == 2
     # The last epoch is not known to be dropped by the record, so its files wait.
     assert len(data_files(table)) == 4
@@ -107,8 +107,7 @@ def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: An
     assert table.scan().count() == 5
     both.ager.cold = cold
     assert Upkeep(both.ager, now=lambda: time.time() + 9 * DAY).remove_orphans(both.namespace, table) == 0
-    dropped = both.hot.epochs.dropped_through(both.namespace)
-    restore(cold.catalog, both.namespace, dropped, replace=True)
+    restore(both.hot, cold, both.namespace, replace=True)
     both.cold = cold
     assert both.count() == (11, 11)
 
@@ -120,13 +119,13 @@ def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) 
     for path in both.cold.config.folder.glob("catalog.db*"):
         path.unlink()
     cold = ColdTier(both.cold.config)
-    assert cold.pin(both.namespace, 0) is None
+    assert cold.pin(both.namespace) is None
     assert stored_namespaces(cold.catalog) == [both.namespace]
-    restore(cold.catalog, both.namespace, both.hot.epochs.dropped_through(both.namespace))
+    restore(both.hot, cold, both.namespace)
     both.cold = cold
     assert both.count() == (11, 11)
     with pytest.raises(ColdBroken, match="the catalog has it"):
-        restore(cold.catalog, both.namespace, 0)
+        restore(both.hot, cold, both.namespace)
 
 
 def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: Any, events: Any) -> None:
@@ -135,7 +134,7 @@ def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: A
     table = both.cold.catalog.table(both.namespace)
     Path(data_files(table)[0].file_path.removeprefix("file://")).unlink()
     with pytest.raises(ColdBroken, match="no metadata file is whole"):
-        restore(both.cold.catalog, both.namespace, 1, replace=True)
+        restore(both.hot, both.cold, both.namespace, replace=True)
 
 
 def test_a_namespace_without_a_cold_tier(
