@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from storage.ageing import Ager, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig, Policy
 from storage.embedded import EmbeddedServer
+from storage.errors import EpochClosed
 from storage.hot import Hot
 
 START = 1_767_225_600 * 10**9  # 2026-01-01
@@ -260,3 +262,52 @@ def test_a_drop_between_the_plan_and_the_read_is_noticed(
     assert tiers.get("/api/v1/search", q="* | stats count() as n")["rows"] == [[32]]
     left[0] = 2
     assert len(tiers.stream("*")) == 35
+
+
+def test_counts_while_events_arrive_age_and_drop(
+    tiers: Tiers, make_block: Callable[..., Any], clickhouse: EmbeddedServer
+) -> None:
+    """With no grace at all every count is at least what was stored when it was asked, and none falls."""
+    sent, stored, stop = [0], [0], threading.Event()
+
+    def fill() -> None:
+        with Hot(clickhouse.config) as hot:
+            while not stop.is_set():
+                block = make_block([{"timestamp": START + i, "message": f"number {i}"} for i in range(7)])
+                epoch = hot.current_epoch(tiers.namespace)
+                sent[0] += 7
+                try:
+                    hot.insert_blocks(tiers.namespace, [block], epoch, block.header.block_id.hex())
+                except EpochClosed:
+                    sent[0] -= 7  # not one row of it was stored
+                    continue
+                stored[0] += 7
+
+    def age() -> None:
+        with Hot(clickhouse.config) as hot:
+            ager = Ager(hot, clickhouse.config, ColdTier(tiers.config))
+            while not stop.is_set():
+                ager.age(tiers.namespace, Wish(now=True, grace=0))
+
+    threads = [threading.Thread(target=work) for work in (fill, age)]
+    for thread in threads:
+        thread.start()
+    last = dropped = 0
+    try:
+        while dropped < 6:
+            before = stored[0]
+            count = tiers.get("/api/v1/search", q="* | stats count() as n")["rows"][0][0]
+            assert before <= count <= sent[0] + 7
+            assert count >= last
+            *events, said = tiers.stream("number")
+            assert said["stats"]["complete"]
+            ids = {event["id"] for event in events}
+            assert len(ids) == len(events)
+            assert count <= len(ids) <= sent[0] + 7
+            last = len(ids)
+            dropped = tiers.hot.epochs.dropped_through(tiers.namespace)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert tiers.get("/api/v1/search", q="* | stats count() as n")["rows"] == [[stored[0]]]
