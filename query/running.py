@@ -16,10 +16,9 @@ from query.errors import QueryInvalid, RequestInvalid, invalid_at
 from query.limits import BREAK, COLD_SETTINGS, THROW, Limits
 from query.plan import Plan
 from query.tiers import COLD, HOT, HOT_ALONE, Tiers, tiers_of
-from storage.cold_config import ColdConfig
 from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFailed, QueryLimit, QueryTimeout
 from storage.hot import Hot
-from storage.published import tier_state
+from storage.published import TierStates
 from storage.results import QueryStream, Result
 
 log = logging.getLogger("neve.query")
@@ -41,11 +40,11 @@ class Running:
     """Statements of one query share a time and row budget. Used by one worker thread; `cancel` by any other."""
 
     def __init__(
-        self, hot: Hot, limits: Limits, cold: ColdConfig | None = None, *, seconds: float | None = None
+        self, hot: Hot, limits: Limits, states: TierStates | None = None, *, seconds: float | None = None
     ) -> None:
-        """`cold`: where the cold tier is; None for a hot tier that is all there is."""
+        """`states`: what is in which tier; None for a hot tier that is all there is."""
         self._hot = hot
-        self._cold = cold
+        self._states = states
         self._limits = limits
         self._seconds = limits.seconds if seconds is None else seconds
         self._started = time.monotonic()
@@ -71,16 +70,14 @@ class Running:
 
     def settle(self, plan: Plan) -> Plan:
         """The plan with the tiers that it is to read, as they are now."""
-        if self._cold is None or COLD in self.limits_hit:
+        if self._states is None or COLD in self.limits_hit:
             return replace(plan, tiers=HOT_ALONE)
-        return replace(plan, tiers=Tiers(tier_state(self._hot, self._cold, plan.namespace)))
+        return replace(plan, tiers=Tiers(self._states.now(plan.namespace)))
 
     def missed(self, plan: Plan) -> bool:
         """Has what a plan takes for hot left the hot tier meanwhile? Then what it found since may lack events."""
         state = plan.tiers.state
-        if state is None or self._cold is None:
-            return False
-        return state.misses(tier_state(self._hot, self._cold, plan.namespace))
+        return state is not None and self._states is not None and self._states.missed(plan.namespace, state)
 
     # --- statements ---------------------------------------------------------------------------------------
 

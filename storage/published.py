@@ -9,6 +9,8 @@ the events in between: `TierState.misses` tells, and then the query is to be ask
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +24,7 @@ from storage.results import Result
 
 SNAPSHOTS = f"{schema.SYSTEM_DATABASE}.snapshots"
 STATES = f"{schema.SYSTEM_DATABASE}.epoch_states"
+FRESH_SECONDS = 1.0
 
 
 class Asks(Protocol):
@@ -46,12 +49,13 @@ class TierState:
         return tuple(sorted(epoch for epoch in self.epochs if not names(epoch)))
 
     def misses(self, later: TierState) -> bool:
-        """Has an epoch that this state takes for hot become cold, and left the hot tier, by that later state?"""
-        if later.dropped <= self.dropped or later.pinned is None:
+        """Has an epoch that this state takes for hot become cold, and left the hot tier, by that later state?
+
+        One that left it without having become cold is gone for good, and nothing is missed.
+        """
+        if later.pinned is None or not later.pinned.shard().names(later.dropped):
             return False
-        if self.pinned is not None and self.pinned.shard().names(later.dropped):
-            return False
-        return later.pinned.shard().names(later.dropped)
+        return self.pinned is None or not self.pinned.shard().names(later.dropped)
 
 
 _COLUMNS = ("sequence", "snapshot_id", "metadata", "record", "low", "high", "rows", "location")
@@ -60,7 +64,21 @@ _LAST = ", ".join(f"argMax(tuple({name}), (sequence, said_at)).1 AS last_{name}"
 
 
 def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
-    """What is where now, by one question."""
+    """What is where now.
+
+    The server reads the parts of the question in no certain order. Where a drop was read and not what was published
+    before it, the next answer has both; a drop that nothing was published for is that of a namespace without cold tier.
+    """
+    state = _asked(hot, config, namespace)
+    while state.dropped and not (state.pinned is not None and state.pinned.shard().names(state.dropped)):
+        again = _asked(hot, config, namespace)
+        if again.dropped == state.dropped:
+            return again
+        state = again
+    return state
+
+
+def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
         "SELECT dropped, epochs, last.* FROM "
         f"(SELECT max(epoch) AS dropped FROM {STATES} WHERE namespace = {{n:String}} AND state = 'dropped') AS gone "
@@ -83,8 +101,48 @@ def _pinned(
     try:
         said = Record.from_text(record)
     except (TypeError, ValueError, KeyError, AttributeError):
-        raise ColdBroken(f"cannot read what was published of {namespace}", "age or restore it again") from None
+        raise ColdBroken(
+            f"cannot read what was published of {namespace}", "age or restore it again"
+        ) from None
     return Pinned(namespace, snapshot_id, metadata, said, low, high, rows, place, location, sequence)
+
+
+class TierStates:
+    """What is where, for those who ask all the time. Thread-safe.
+
+    What was asked a moment ago is good enough to begin with, because `missed` tells whether it was. That the hot tier
+    has nothing left is never taken from memory: events may have arrived since.
+    """
+
+    def __init__(self, hot: Asks, config: ColdConfig) -> None:
+        self._hot = hot
+        self._config = config
+        self._known: dict[str, tuple[float, TierState]] = {}
+        self._lock = threading.Lock()
+
+    def now(self, namespace: str) -> TierState:
+        """What is where; by a memory of at most FRESH_SECONDS where that will do."""
+        with self._lock:
+            asked, state = self._known.get(namespace, (float("-inf"), None))
+        if state is not None and state.hot_epochs and time.monotonic() - asked < FRESH_SECONDS:
+            return state
+        return self._ask(namespace)
+
+    def missed(self, namespace: str, state: TierState) -> bool:
+        """May a read that began with this state, and has begun by now, lack events that became cold meanwhile?"""
+        sql = f"SELECT max(epoch) AS e FROM {STATES} WHERE namespace = {{n:String}} AND state = 'dropped'"
+        dropped = self._hot.query(sql, {"n": namespace}).rows[0][0]
+        if dropped <= state.dropped or (state.pinned is not None and state.pinned.shard().names(dropped)):
+            return False
+        return state.misses(self._ask(namespace))
+
+    def _ask(self, namespace: str) -> TierState:
+        asked = time.monotonic()
+        state = tier_state(self._hot, self._config, namespace)
+        if state.hot_epochs:  # so no name that somebody made up is remembered
+            with self._lock:
+                self._known[namespace] = asked, state
+        return state
 
 
 def publish(hot: Asks, pinned: Pinned) -> None:
