@@ -74,6 +74,7 @@ class GatewayState:
             self.counters,
             prepare=self._prepare,
             put_away=self.committer.set_aside,
+            doubtful=self.committer.may_be_forgotten,
             name=self.name,
             kind="gateway",
         )
