@@ -64,6 +64,7 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
             clickhouse,
             spool_quota_bytes=config.spool_bytes,
             embedded=None if config.clickhouse else config.data / "clickhouse",
+            cold=config.cold_config(),
         )
         yield ingest.app.create_app(settings)
         return

@@ -181,7 +181,7 @@ async def explain(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH
     """What a query is understood as, and what it would read now. Nothing runs."""
     plan = ask.plan(limit=ask.integer("limit", DEFAULT_LIMIT, 0, MAX_LIMIT))
     gate: Gate = request.app.state.gate
-    return JSONResponse(await gate.run(request, lambda running: explained(running.settle(plan))))
+    return JSONResponse(await gate.run(request, lambda running: explained(running.settle(plan, fresh=True))))
 
 
 # --- health ------------------------------------------------------------------------------------------------

@@ -67,12 +67,13 @@ class Running:
                 continue
             if not self.missed(settled):
                 return answer
+            self.tiers.clear()  # what was read in vain is in no answer
 
-    def settle(self, plan: Plan) -> Plan:
-        """The plan with the tiers that it is to read, as they are now."""
+    def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:
+        """The plan with the tiers that it is to read. `fresh`: as they are this moment, for who will not look again."""
         if self._states is None or COLD in self.limits_hit:
             return replace(plan, tiers=HOT_ALONE)
-        return replace(plan, tiers=Tiers(self._states.now(plan.namespace)))
+        return replace(plan, tiers=Tiers(self._states.now(plan.namespace, fresh=fresh)))
 
     def missed(self, plan: Plan) -> bool:
         """Has what a plan takes for hot left the hot tier meanwhile? Then what it found since may lack events."""

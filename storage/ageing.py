@@ -243,9 +243,9 @@ class Pass:
 
     def _verify_all(self, table: Table, epochs: list[int]) -> None:
         """Compare what queries do not read from the cold tier yet."""
-        pinned = tier_state(self.hot, self.ager.cold.config, self.namespace).pinned
+        published = tier_state(self.hot, self.ager.cold.config, self.namespace)
         for epoch in epochs:
-            if pinned is None or not pinned.shard().names(epoch):
+            if not published.reads_cold(epoch):
                 self.lease.check()
                 self.verify(table, epoch)
 
@@ -310,9 +310,8 @@ class Pass:
     def drop(self, table: Table, epoch: int) -> None:
         """Let the hot partition go: what every query reads from now on has the epoch in the cold tier."""
         table.refresh()
-        pinned = tier_state(self.hot, self.ager.cold.config, self.namespace).pinned
-        published = pinned is not None and pinned.shard().names(epoch)
-        if not published or not record_at(table).shard().names(epoch):
+        published = tier_state(self.hot, self.ager.cold.config, self.namespace)
+        if not published.reads_cold(epoch) or not record_at(table).shard().names(epoch):
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         self.hot.epochs.mark_dropped(self.namespace, epoch)
         self.hot.drop_epoch(self.namespace, epoch)

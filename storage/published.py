@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,17 +45,20 @@ class TierState:
     @property
     def hot_epochs(self) -> tuple[int, ...]:
         """The epochs to be read from the hot tier, in order."""
-        names = self.pinned.shard().names if self.pinned is not None else lambda _epoch: False
-        return tuple(sorted(epoch for epoch in self.epochs if not names(epoch)))
+        return tuple(sorted(epoch for epoch in self.epochs if not self.reads_cold(epoch)))
+
+    def reads_cold(self, epoch: int) -> bool:
+        """Is this epoch to be read from the cold tier?"""
+        return self.pinned is not None and self.pinned.shard().names(epoch)
 
     def misses(self, later: TierState) -> bool:
         """Has an epoch that this state takes for hot become cold, and left the hot tier, by that later state?
 
         One that left it without having become cold is gone for good, and nothing is missed.
         """
-        if later.pinned is None or not later.pinned.shard().names(later.dropped):
+        if later.dropped <= self.dropped or not later.reads_cold(later.dropped):
             return False
-        return self.pinned is None or not self.pinned.shard().names(later.dropped)
+        return not self.reads_cold(later.dropped)
 
 
 _COLUMNS = ("sequence", "snapshot_id", "metadata", "record", "low", "high", "rows", "location")
@@ -70,7 +73,7 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     before it, the next answer has both; a drop that nothing was published for is that of a namespace without cold tier.
     """
     state = _asked(hot, config, namespace)
-    while state.dropped and not (state.pinned is not None and state.pinned.shard().names(state.dropped)):
+    while state.dropped and not state.reads_cold(state.dropped):
         again = _asked(hot, config, namespace)
         if again.dropped == state.dropped:
             return again
@@ -120,11 +123,11 @@ class TierStates:
         self._known: dict[str, tuple[float, TierState]] = {}
         self._lock = threading.Lock()
 
-    def now(self, namespace: str) -> TierState:
-        """What is where; by a memory of at most FRESH_SECONDS where that will do."""
+    def now(self, namespace: str, *, fresh: bool = False) -> TierState:
+        """What is where; by a memory of at most FRESH_SECONDS where that will do and `fresh` is not asked for."""
         with self._lock:
             asked, state = self._known.get(namespace, (float("-inf"), None))
-        if state is not None and state.hot_epochs and time.monotonic() - asked < FRESH_SECONDS:
+        if not fresh and state is not None and state.hot_epochs and time.monotonic() - asked < FRESH_SECONDS:
             return state
         return self._ask(namespace)
 
@@ -132,7 +135,7 @@ class TierStates:
         """May a read that began with this state, and has begun by now, lack events that became cold meanwhile?"""
         sql = f"SELECT max(epoch) AS e FROM {STATES} WHERE namespace = {{n:String}} AND state = 'dropped'"
         dropped = self._hot.query(sql, {"n": namespace}).rows[0][0]
-        if dropped <= state.dropped or (state.pinned is not None and state.pinned.shard().names(dropped)):
+        if dropped <= state.dropped or state.reads_cold(dropped):
             return False
         return state.misses(self._ask(namespace))
 
@@ -143,6 +146,18 @@ class TierStates:
             with self._lock:
                 self._known[namespace] = asked, state
         return state
+
+
+def cold_rows(hot: Asks, config: ColdConfig, namespace: str, block_ids: Iterable[bytes]) -> dict[bytes, int]:
+    """How many rows of each block the cold tier has; what it has none of is left out."""
+    pinned = tier_state(hot, config, namespace).pinned
+    if pinned is None:
+        return {}
+    # Constants: Parquet's bloom filters are asked about nothing else.
+    wanted = ", ".join(f"toFixedString(unhex('{block_id.hex()}'), 16)" for block_id in block_ids)
+    sql = f"SELECT hex(cold.block_id) AS id, count() AS n FROM {pinned.source} AS cold "
+    found = hot.query(f"{sql} WHERE cold.block_id IN ({wanted}) GROUP BY id", pinned.parameters)
+    return {bytes.fromhex(id_): rows for id_, rows in found.rows}
 
 
 def publish(hot: Asks, pinned: Pinned) -> None:
