@@ -64,9 +64,10 @@ class Running:
             try:
                 answer = work(settled)
             except ColdUnreadable:
-                continue
-            if not self.missed(settled):
-                return answer
+                pass
+            else:
+                if not self.missed(settled):
+                    return answer
             self.tiers.clear()  # what was read in vain is in no answer
 
     def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:

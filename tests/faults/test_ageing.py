@@ -20,6 +20,8 @@ from storage.cold_config import ColdConfig
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.native.block import SealedBlock
+from storage.pinned import Pinned
+from storage.published import tier_state
 from storage.record import record_of
 
 pytestmark = pytest.mark.faults
@@ -38,6 +40,7 @@ STEPS = [
     "pyiceberg.catalog.sql:SqlCatalog.commit_table",
     "storage.ageing:commit",
     "storage.ageing:Pass.verify",
+    "storage.ageing:publish",
     "storage.ageing:Pass.drop",
     "storage.epochs:Epochs.mark_dropped",
     "storage.hot:Hot.drop_epoch",
@@ -68,18 +71,21 @@ class Tiers:
         self.hot.insert_blocks(self.namespace, [block], epoch, block.header.block_id.hex())
 
     def count(self) -> tuple[int, int]:
-        """Events and different ids, by the rule of the record."""
-        pinned = ColdTier(self.config).pin(self.namespace)
-        events = f"neve_{self.namespace}.events"
-        if pinned is None:
-            sql, bound = f"SELECT block_id, row FROM {events}", {}
-        else:
-            where, bound = pinned.shard().hot_condition(), pinned.parameters
+        """Events and different ids, as queries find them: by what was published, begun again where it has changed."""
+        while True:
+            state = tier_state(self.hot, self.config, self.namespace)
+            found = self._count(state.pinned)
+            if not state.misses(tier_state(self.hot, self.config, self.namespace)):
+                return found
+
+    def _count(self, pinned: Pinned | None) -> tuple[int, int]:
+        sql, bound = f"SELECT block_id, row FROM neve_{self.namespace}.events", {}
+        if pinned is not None:
+            bound = pinned.parameters
             cold = pinned.select(["block_id", "row"])
-            sql = f"SELECT block_id, row FROM {events} WHERE {where} UNION ALL {cold}"
-        return tuple(
-            self.hot.query(f"SELECT count() AS n, uniqExact(block_id, row) AS d FROM ({sql})", bound).rows[0]
-        )  # type: ignore[return-value]
+            sql += f" WHERE {pinned.shard().hot_condition()} UNION ALL {cold}"
+        rows = self.hot.query(f"SELECT count() AS n, uniqExact(block_id, row) AS d FROM ({sql})", bound).rows
+        return int(rows[0][0]), int(rows[0][1])
 
     def hot_rows(self) -> int:
         return int(self.hot.scalars(f"SELECT count() AS n FROM neve_{self.namespace}.events")[0])
@@ -154,7 +160,7 @@ def test_counts_while_events_arrive_and_age(
         with Hot(clickhouse.config) as hot:
             ager = Ager(hot, clickhouse.config, ColdTier(tiers.config))
             while not stop.is_set():
-                ager.age(tiers.namespace, Wish(now=True, grace=1.0))
+                ager.age(tiers.namespace, Wish(now=True, grace=0))
 
     threads = [threading.Thread(target=work) for work in (fill, age)]
     for thread in threads:
