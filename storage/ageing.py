@@ -91,7 +91,7 @@ class Ager:
         self.cold = cold
         self._say = say
         self._sleep = sleep
-        self.committed: dict[tuple[str, int], float] = {}  # when this process made an epoch cold
+        self.published: dict[tuple[str, int], float] = {}  # when this process let queries read an epoch
 
     def age(self, namespace: str, wish: Wish) -> int:
         """One pass; how many events were committed. Raises AgerBusy, ColdUnavailable, ColdBroken and their kin."""
@@ -212,7 +212,6 @@ class Pass:
         if snapshot is None:
             delete_files(table, copied.files)
             return 0
-        self.ager.committed[self.namespace, epoch] = time.monotonic()
         text = f"epoch {epoch}: cold with snapshot {snapshot.snapshot_id}"
         self.ager.say("commit", self.namespace, text, epoch, snapshot=snapshot.snapshot_id)
         return copied.rows
@@ -228,9 +227,10 @@ class Pass:
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
         epochs = list(takewhile(record_at(table).shard().names, self._rows()))
-        self._verify_all(table, epochs)
+        new = self._verify_all(table, epochs)
         self.lease.check()
         self.ager.publish(self.namespace, table)
+        self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
         for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
@@ -241,13 +241,14 @@ class Pass:
                     return
             self.drop(table, epoch)
 
-    def _verify_all(self, table: Table, epochs: list[int]) -> None:
-        """Compare what queries do not read from the cold tier yet."""
+    def _verify_all(self, table: Table, epochs: list[int]) -> list[int]:
+        """Compare what queries do not read from the cold tier yet; these epochs."""
         published = tier_state(self.hot, self.ager.cold.config, self.namespace)
-        for epoch in epochs:
-            if not published.reads_cold(epoch):
-                self.lease.check()
-                self.verify(table, epoch)
+        new = [epoch for epoch in epochs if not published.reads_cold(epoch)]
+        for epoch in new:
+            self.lease.check()
+            self.verify(table, epoch)
+        return new
 
     def verify(self, table: Table, epoch: int) -> None:
         """Compare the copy with the original. Raises ColdBroken where they differ, and takes the copy back."""
@@ -292,10 +293,10 @@ class Pass:
         return grace - self._cold_for(table, epoch)
 
     def _cold_for(self, table: Table, epoch: int) -> float:
-        """Seconds since the commit. By the clock only where an earlier process made it, and then never negative."""
-        committed = self.ager.committed.get((self.namespace, epoch))
-        if committed is not None:
-            return time.monotonic() - committed
+        """Seconds since queries read it. Where an earlier process let them, since the commit, and by the clock."""
+        published = self.ager.published.get((self.namespace, epoch))
+        if published is not None:
+            return time.monotonic() - published
         with_it = [one for one in table.metadata.snapshots if record_of(one).shard().names(epoch)]
         return max(0.0, time.time() - min(one.timestamp_ms for one in with_it) / 1000)
 
@@ -315,7 +316,7 @@ class Pass:
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         self.hot.epochs.mark_dropped(self.namespace, epoch)
         self.hot.drop_epoch(self.namespace, epoch)
-        self.ager.committed.pop((self.namespace, epoch), None)
+        self.ager.published.pop((self.namespace, epoch), None)
         self.ager.say("drop", self.namespace, f"epoch {epoch}: gone from the hot tier", epoch)
 
 

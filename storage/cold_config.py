@@ -4,7 +4,7 @@
 warehouse = "s3://bucket/neve"      # default: a local folder
 partition = "day"                   # or "hour"; of tables that are made from now on
 age_after_hours = 24                # how long a closed epoch stays hot
-grace_seconds = 300                 # between the commit of an epoch and its drop from the hot tier
+grace_seconds = 300                 # how long it stays hot once queries read it from the cold tier
 keep_days = 0                       # how long events are kept, by their own time; 0: for ever
 named_collection = "lake"           # of ClickHouse, with the credentials of an S3 warehouse
 
