@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: build demo test lint types bench fuzz instructions system-packages constraints clean
+.PHONY: build demo test guards lint types bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -41,6 +41,10 @@ system-packages:
 
 test: build system-packages
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Takes the guards of delivery out, one at a time: their tests must notice. Some minutes.
+guards: build
+	$(BIN)/python -m tests.guards $(GUARDS)
 
 lint: build
 	$(BIN)/ruff check .

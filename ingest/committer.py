@@ -119,6 +119,10 @@ class Committer:
         """Is this block id or request key known?"""
         return one in self._ledger or one in self._spool or one in self._requests
 
+    def may_be_forgotten(self, header: Header) -> bool:
+        """Is this block so old that it may have been accepted once, and nobody here knows it any more?"""
+        return self._ledger.may_have_forgotten(header.created_ns / 1e9)
+
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
             round_, ended = self._gather(first)

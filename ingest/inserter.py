@@ -57,7 +57,8 @@ class Inserter:
     """The thread that empties the spool into ClickHouse. `folder` keeps its record.
 
     `retire` records durably that blocks are done with, `put_away` that they were set aside; both are called
-    before blocks leave the spool. `prepare` is called at the start, again and again until it raises no NeveError.
+    before blocks leave the spool. `doubtful` tells of a block that it may have been stored long ago: ClickHouse is
+    asked for it before it is sent. `prepare` is called at the start, again and again until it raises no NeveError.
     `name` is this inserter's in the registry: the same over restarts, and nobody else's; `kind` says what it is.
     """
 
@@ -72,6 +73,7 @@ class Inserter:
         *,
         prepare: Callable[[], object] = lambda: None,
         put_away: Retire | None = None,
+        doubtful: Callable[[Header], bool] = lambda _: False,
         name: str = "",
         kind: str = "agent",
     ) -> None:
@@ -83,6 +85,7 @@ class Inserter:
         self._counters = counters
         self._prepare = prepare
         self._put_away = put_away or retire
+        self._doubtful = doubtful
         self._stamps = Stamps(hot, name, kind)
         self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
@@ -131,9 +134,22 @@ class Inserter:
     def _insert_next(self) -> None:
         if self._stop.is_set():
             return
-        if held := self._gatherer.take():
+        if held := self._unknown(self._gatherer.take()):
             self._deliver(held)
             self._last_insert = time.monotonic()
+
+    def _unknown(self, held: Sequence[Held]) -> Sequence[Held]:
+        """Those that were not stored long ago, as far as anybody can tell; the others are done."""
+        old = [one for one in held if self._doubtful(one.header)]
+        if not old:
+            return held
+        ids = [one.header.block_id for one in old]
+        rows = self._patiently(lambda: self._hot.rows_present(old[0].header.namespace, ids))
+        # Some of its rows suffice: an INSERT that was answered stored them all, and who is gone was deleted.
+        stored = [one for one in old if rows[one.header.block_id]]
+        self._done(stored)
+        self._counters.add("blocks_known_by_clickhouse", len(stored))
+        return [one for one in held if one not in stored]
 
     # --- one INSERT --------------------------------------------------------------------------------------
 
@@ -235,10 +251,15 @@ class Inserter:
         namespace, epoch = attempt.namespace, attempt.epoch
         ids = [one.header.block_id for one in held]
         self._patiently(lambda: self._wait_until_over(attempt))
+        only: list[int] | None = [epoch]
         if epoch <= self._patiently(lambda: self._hot.epochs.dropped_through(namespace)):
-            self._put_aside(held, f"epoch {epoch} has left the hot tier: cannot tell if it had this block")
-            return []
-        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, [epoch]))
+            if not self._patiently(lambda: self._hot.reads_cold(namespace, epoch)):
+                self._put_aside(
+                    held, f"epoch {epoch} has left the hot tier: cannot tell if it had this block"
+                )
+                return []
+            only = None  # it has become cold, and what the cold tier has of a block is final
+        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, only))
         missing = [one for one in held if present[one.header.block_id] != one.header.rows]
         self._done([one for one in held if one not in missing])
         partly = [one for one in missing if present[one.header.block_id]]

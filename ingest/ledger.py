@@ -3,7 +3,8 @@
 While a block is in the spool its file name is the entry. Before that file is unlinked its id is appended here
 and fsynced. Records have one size and a checksum each: a torn tail is cut off, a damaged record is passed
 over. The last record of an id holds: its time below zero says that the block was set aside as a dead letter, zero
-that the id is forgotten, because its block is about to be put back.
+that the id is forgotten, because its block is about to be put back. A record of no id says until when ids were
+forgotten because of the window, so that it can be told whose word nobody can take any more.
 """
 
 import os
@@ -21,6 +22,9 @@ WINDOW_IDS = 1 << 18
 """The window by count: 40 minutes of a block a second from each of 100 agents; 25 MB of memory."""
 WINDOW_SECONDS = 7 * 86400
 """The window by age: a sender that was away for a week-end still meets its own ids."""
+NO_ID = bytes(ID_BYTES)
+SLACK_SECONDS = 900
+"""By how much the clocks of senders may be ahead."""
 _RECORD = Struct(f"<{ID_BYTES}sq")
 _CHECKSUM = Struct("<I")
 RECORD_BYTES = _RECORD.size + _CHECKSUM.size
@@ -38,6 +42,7 @@ class Ledger:
         self._window_seconds = window_seconds
         self._known: dict[bytes, int] = {}
         self._lock = threading.Lock()
+        self._forgotten_through = 0
         self.damaged_records = 0
         make_folder(path.parent)
         if not path.exists():
@@ -66,6 +71,10 @@ class Ledger:
         """Was it taken by who comes after, and not merely set aside?"""
         return self._known.get(one, 0) > 0
 
+    def may_have_forgotten(self, created: float) -> bool:
+        """May a block that was made at `created` (seconds since 1970) be one that it knew once?"""
+        return created <= self._forgotten_through + SLACK_SECONDS if self._forgotten_through else False
+
     def _write(self, changes: dict[bytes, int]) -> None:
         if not changes:
             return
@@ -77,6 +86,9 @@ class Ledger:
             self._prune(time.time())
 
     def _learn(self, one: bytes, moment: int) -> None:
+        if one == NO_ID:
+            self._forgotten_through = max(self._forgotten_through, moment)
+            return
         self._known.pop(one, None)  # so that it goes to the end
         if moment:
             self._known[one] = moment
@@ -90,7 +102,11 @@ class Ledger:
         oldest = now - self._window_seconds
         kept = [(one, moment) for one, moment in self._known.items() if abs(moment) >= oldest]
         kept = kept[-self._window_ids :]
-        replace_file(self.path, b"".join(_record(one, moment) for one, moment in kept))
+        staying = {one for one, _ in kept}
+        forgotten = [abs(moment) for one, moment in self._known.items() if one not in staying]
+        self._learn(NO_ID, max(forgotten, default=0))
+        records = [(NO_ID, self._forgotten_through), *kept] if self._forgotten_through else kept
+        replace_file(self.path, b"".join(_record(one, moment) for one, moment in records))
         os.close(self._handle)
         self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._known = dict(kept)
@@ -113,6 +129,8 @@ class Ledger:
         whole = len(data) - len(data) % RECORD_BYTES
         for place in range(0, whole, RECORD_BYTES):
             self._take(data[place : place + RECORD_BYTES])
+        if self.damaged_records:
+            self._learn(NO_ID, max(map(abs, self._known.values()), default=0))
         if whole != len(data):
             os.truncate(self.path, whole)
 

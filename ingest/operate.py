@@ -9,10 +9,10 @@ from typing import Any
 
 from ingest import status
 from ingest.deadletter import DeadLetters
+from ingest.destination import Gateway
 from ingest.errors import UsageError
 from ingest.remote import DEFAULT_URL, Remote, ServerError
 from ingest.replay import KEPT, REFUSED, replay_offline, send_again
-from ingest.shipper import Gateway
 from ingest.state import StateFolder
 from storage.errors import NeveError
 

@@ -20,8 +20,9 @@ from ingest.batch import DEFAULT_NAMESPACE, MAX_AGE_SECONDS, Batch, Labels
 from ingest.checkpoints import Checkpoints
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
+from ingest.destination import Gateway
 from ingest.sealer import Sealer
-from ingest.shipper import Gateway, Shipper
+from ingest.shipper import Shipper
 from ingest.sources.files import Files
 from ingest.sources.stdin import Stdin
 from ingest.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolEntry

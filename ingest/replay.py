@@ -13,9 +13,9 @@ from typing import Any
 from ingest.committer import Committer, Submission
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetter, DeadLetters
+from ingest.destination import Gateway, Verdict
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
-from ingest.shipper import Gateway, Verdict
 from ingest.spool import Spool
 from ingest.state import StateFolder
 from storage.errors import BlockDamaged, NeveError, QueryFailed

@@ -6,70 +6,17 @@ dead letters with the reason; anything else is tried again for as long as it tak
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
-
-import httpx
 
 from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
+from ingest.destination import Answer, Gateway, Verdict
 from ingest.spool import Spool, SpoolEntry
 from storage.errors import BlockDamaged
 from storage.native.block import Header
 
-TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-"""A gateway answers after a few fsyncs; half a minute of silence is a lost connection."""
-REFUSED = frozenset({400, 413, 415, 422})
-"""Statuses that speak of the block: sent again it would be refused again."""
-BLOCKED = frozenset({401, 403, 404})
-"""Statuses that speak of the destination: nothing gets through until somebody acts."""
-
 Retire = Callable[[Sequence[Header]], None]
 """Records durably that blocks are done with; called before they leave the spool."""
-
-
-class Verdict(Enum):
-    """What became of a block that was sent."""
-
-    TAKEN = "taken"
-    REFUSED = "refused"
-    BLOCKED = "blocked"
-    LATER = "later"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A gateway's answer; `retry_after` in seconds, where it asked for a pause."""
-
-    verdict: Verdict
-    reason: str = ""
-    retry_after: float = 0.0
-
-
-class Gateway:
-    """The other side, over HTTP. Used by one thread."""
-
-    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
-        self.url = url.rstrip("/")
-        # Proxies of the environment are for the open net; a gateway is named outright.
-        self._client = httpx.Client(timeout=TIMEOUT, trust_env=False, headers=headers)
-
-    def send(self, data: bytes | bytearray) -> Answer:
-        """Send one sealed block. Never raises for what the network or the gateway does."""
-        try:
-            reply = self._client.post(
-                f"{self.url}/api/v1/blocks",
-                content=bytes(data),  # no copy of what is bytes already, as an agent's blocks are
-                headers={"content-type": "application/octet-stream"},
-            )
-        except httpx.HTTPError as error:
-            return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}")
-        return _answer_of(reply)
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class Shipper:
@@ -143,33 +90,3 @@ class Shipper:
         self._counters.trouble("gateway", answer.reason)
         self._counters.add("retries")
         self._stop.wait(self._backoff.next(answer.retry_after))
-
-
-def _answer_of(reply: httpx.Response) -> Answer:
-    if reply.is_success:
-        return Answer(Verdict.TAKEN)
-    reason = _reason(reply)
-    if reply.status_code in REFUSED:
-        return Answer(Verdict.REFUSED, reason)
-    if reply.status_code in BLOCKED:
-        return Answer(Verdict.BLOCKED, reason)
-    return Answer(Verdict.LATER, reason, _retry_after(reply))
-
-
-def _reason(reply: httpx.Response) -> str:
-    try:
-        error: Any = reply.json()["error"]
-        return ": ".join(["gateway refused block", str(error["message"])])
-    except (ValueError, KeyError, TypeError):
-        return f"gateway refused block: status {reply.status_code}"
-
-
-def _retry_after(reply: httpx.Response) -> float:
-    try:
-        return min(60.0, max(0.0, float(reply.headers.get("retry-after", "0"))))
-    except ValueError:
-        return 1.0
-
-
-def _why(error: httpx.HTTPError) -> str:
-    return (str(error) or type(error).__name__).lower()

@@ -247,12 +247,12 @@ class Compiler:
         if not stage.is_events:
             raise self.wrong(pipe, "patterns needs events", "put it before the pipe that makes a table")
         inner = (
-            "SELECT fingerprint AS f, count() AS n, any(message) AS sample, "
+            "SELECT fingerprint AS f, count() AS n, min(message) AS sample, "
             "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last "
             f"FROM {stage.source}{stage.where()} GROUP BY f"
         )
         grouped = (
-            "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS events, any(sample) AS example, "
+            "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS events, min(sample) AS example, "
             f"min(first) AS first_seen, max(last) AS last_seen FROM ({pattern_of(inner, self.database)}) GROUP BY id"
         )
         made = [

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import zstandard
 
 from ingest.app import GatewaySettings, create_app
+from ingest.ledger import WINDOW_SECONDS
 from ingest.spool import Spool
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
@@ -120,6 +122,22 @@ def test_block_is_taken_once(client: Listening, hot: Hot, namespace: str, make_b
     assert messages(hot, namespace) == ["one"]
     counters = client.get("/gateway/status").json()["counters"]
     assert (counters["blocks_received"], counters["blocks_duplicate"]) == (3, 2)
+
+
+def test_block_that_the_ledger_has_forgotten_is_known_by_clickhouse(
+    client: Listening, hot: Hot, namespace: str, make_block: Any
+) -> None:
+    blocks = [make_block([{"message": text, "timestamp": 10**18}]) for text in ("one", "two")]
+    gateway = client.app.state.gateway
+    assert client.post("/api/v1/blocks", content=block_bytes(blocks[0])).json()["status"] == "accepted"
+    wait_inserted(client)
+    gateway.ledger.prune(now=time.time() + WINDOW_SECONDS + 60)
+    for block in blocks:
+        assert client.post("/api/v1/blocks", content=block_bytes(block)).json()["status"] == "accepted"
+    wait_inserted(client)
+    assert messages(hot, namespace) == ["one", "two"]
+    assert client.get("/gateway/status").json()["counters"]["blocks_known_by_clickhouse"] == 1
+    assert client.post("/api/v1/blocks", content=block_bytes(blocks[0])).json()["status"] == "duplicate"
 
 
 def test_damaged_block_is_refused(client: Listening, make_block: Any) -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.ledger import RECORD_BYTES, Ledger
+from ingest.ledger import RECORD_BYTES, SLACK_SECONDS, Ledger
 
 
 def name(number: int) -> bytes:
-    return number.to_bytes(16, "big")
+    return (number + 1).to_bytes(16, "big")
 
 
 def test_ids_are_known_over_a_restart(tmp_path: Path) -> None:
@@ -91,6 +91,37 @@ def test_window_by_age_forgets_the_old(tmp_path: Path) -> None:
     ledger.prune(now=1061)
     assert (name(1) in ledger, name(2) in ledger) == (False, True)
     ledger.close()
+
+
+def test_it_is_known_until_when_ids_were_forgotten(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "accepted", window_seconds=86400)
+    ledger.append([name(1)], now=10**6)
+    ledger.append([name(2)], now=2 * 10**6)
+    assert not ledger.may_have_forgotten(10**6)
+    ledger.prune(now=2 * 10**6)
+    ledger.close()
+    again = Ledger(tmp_path / "accepted", window_seconds=86400)
+    assert again.may_have_forgotten(10**6 - 7)
+    assert again.may_have_forgotten(10**6 + SLACK_SECONDS), "the clock of a sender may be ahead"
+    assert not again.may_have_forgotten(2 * 10**6)
+    again.prune(now=2 * 10**6 + 1)
+    assert again.may_have_forgotten(10**6)
+    again.close()
+
+
+def test_damaged_record_may_be_of_any_id_before(tmp_path: Path) -> None:
+    path = tmp_path / "accepted"
+    ledger = Ledger(path)
+    ledger.append([name(1)], now=10**6)
+    ledger.append([name(2)], now=2 * 10**6)
+    ledger.close()
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    again = Ledger(path)
+    assert again.may_have_forgotten(10**6)
+    assert not again.may_have_forgotten(3 * 10**6)
+    again.close()
 
 
 def test_only_whole_ids_are_taken(tmp_path: Path) -> None:

@@ -188,8 +188,12 @@ def test_folders_that_appear_later_are_looked_into(logs: Path, follow: Any) -> N
 
 
 @pytest.fixture
-def no_inotify() -> Iterator[None]:
-    """No descriptor left for another inotify instance, as when the limit of a user's instances is reached."""
+def no_inotify(tmp_path: Path) -> Iterator[None]:
+    """No descriptor left for another inotify instance, as when the limit of a user's instances is reached.
+
+    `tmp_path` takes some to make, so it comes first.
+    """
+    assert tmp_path.is_dir()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open("/dev/null", os.O_RDONLY)
     os.close(lowest)

@@ -1,5 +1,7 @@
 """The shipper against a real HTTP server that answers as it is told."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,10 @@ import pytest
 from ingest.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.shipper import Gateway, Shipper, Verdict
+from ingest.destination import Gateway, Verdict
+from ingest.shipper import Shipper
 from ingest.spool import Spool
+from storage.errors import ConfigError
 from storage.native.block import Header
 
 
@@ -26,6 +30,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script = list(script)
         self.received: list[bytes] = []
+        self.authorization: list[str] = []
 
     @property
     def url(self) -> str:
@@ -38,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
+        if "authorization" in self.headers:
+            self.server.authorization.append(self.headers["authorization"])
         status, headers = self.server.script.pop(0) if self.server.script else (200, {})
         body = b'{"error":{"code":"x","message":"because","hint":""}}'
         self.send_response(status)
@@ -161,6 +168,75 @@ def test_gateway_that_is_away_is_later() -> None:
     gateway.close()
     assert answer.verdict is Verdict.LATER
     assert url in answer.reason
+
+
+def test_connection_that_was_closed_between_two_blocks_is_opened_again() -> None:
+    with serving((200, {"connection": "close"}), (200, {}), (200, {"connection": "close"})) as server:
+        gateway = Gateway(server.url)
+        answers = [gateway.send(b"block %d" % number).verdict for number in range(4)]
+        gateway.close()
+    assert answers == [Verdict.TAKEN] * 4
+    assert server.received == [b"block %d" % number for number in range(4)]
+
+
+@contextmanager
+def one_connection_each(*answers: bytes) -> Iterator[str]:
+    """A server that reads a request's head, sends one of `answers`, and closes: it never takes the body."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    while b"\r\n\r\n" not in connection.recv(1024, socket.MSG_PEEK):
+                        pass
+                    connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(ConnectionError):
+                        while connection.recv(1 << 20):
+                            pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_what_a_server_closes_without_an_answer_is_sent_again_at_once_on_a_kept_connection_only() -> None:
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"  # says nothing of closing, and closes
+    with one_connection_each(good, good, b"") as url:
+        gateway = Gateway(url)
+        verdicts = [gateway.send(b"x" * 100).verdict for _ in range(2)]
+        gateway.close()
+        assert verdicts == [Verdict.TAKEN] * 2
+        assert gateway.send(b"x").verdict is Verdict.LATER
+
+
+def test_answer_that_comes_before_a_block_was_read_counts() -> None:
+    early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    with one_connection_each(early) as url:
+        gateway = Gateway(url)
+        assert gateway.send(bytes(16 << 20)).verdict is Verdict.REFUSED
+        gateway.close()
+
+
+def test_password_of_an_address_is_sent_and_never_shown() -> None:
+    with serving() as server:
+        url = server.url
+        gateway = Gateway(url.replace("http://", "http://ann:s3cret@"))
+        assert gateway.send(b"block").verdict is Verdict.TAKEN
+        gateway.close()
+    answer = gateway.send(b"block")
+    gateway.close()
+    assert server.authorization == ["Basic YW5uOnMzY3JldA=="]
+    assert url in answer.reason
+    assert "s3cret" not in answer.reason
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "http://[::1", "host:80"])
+def test_address_that_is_none_says_how_one_looks(url: str) -> None:
+    with pytest.raises(ConfigError, match="address of a gateway"):
+        Gateway(url)
 
 
 def test_backoff_grows_stays_bounded_and_differs() -> None:

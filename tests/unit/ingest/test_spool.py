@@ -127,6 +127,11 @@ def damage_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
+def damage_last_byte(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
 def damage_tail(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 7)
 
@@ -143,7 +148,9 @@ def damage_nonsense(path: Path) -> None:
     path.rename(path.with_name("nonsense.block"))
 
 
-@pytest.mark.parametrize("damage", [damage_bit, damage_tail, damage_empty, damage_name, damage_nonsense])
+@pytest.mark.parametrize(
+    "damage", [damage_bit, damage_last_byte, damage_tail, damage_empty, damage_name, damage_nonsense]
+)
 def test_damaged_file_is_set_aside_with_its_reason(tmp_path: Path, sealed: Any, damage: Any) -> None:
     spool, _ = opened(tmp_path)
     entries = spool.put([sealed(1), sealed(2, b"another\n"), sealed(3)])

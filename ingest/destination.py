@@ -1,0 +1,160 @@
+"""A gateway as an agent sees it: one connection, a block at a time, and what each answer means.
+
+By the standard library's client: it writes a block from where it lies, and takes a fifth of the memory that a
+richer one takes before it has sent a byte.
+"""
+
+import base64
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from storage.errors import ConfigError
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""A gateway answers after a few fsyncs; half a minute without a byte taken or sent is a lost connection."""
+PIECE_BYTES = 256 << 10
+"""The wait for a byte to be taken begins anew with each piece, so that a slow line is no lost one."""
+ANSWER_BYTES = 64 << 10
+REFUSED = frozenset({400, 413, 415, 422})
+"""Statuses that speak of the block: sent again it would be refused again."""
+BLOCKED = frozenset({401, 403, 404})
+"""Statuses that speak of the destination: nothing gets through until somebody acts."""
+
+
+class Verdict(Enum):
+    """What became of a block that was sent."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A gateway's answer; `retry_after` in seconds, where it asked for a pause."""
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after: float = 0.0
+
+
+class Gateway:
+    """The other side, over HTTP. Used by one thread."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        """`url` is http or https. Raises ConfigError for anything else."""
+        self._connection, parts = _connect(url)
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip(
+            "/"
+        )  # no password
+        self._path = parts.path.rstrip("/") + "/api/v1/blocks"
+        self._headers = {"Content-Type": "application/octet-stream", **_credentials(parts), **(headers or {})}
+
+    def send(self, data: bytes | bytearray) -> Answer:
+        """Send one sealed block. Never raises for what the network or the gateway does."""
+        kept = self._is_open()
+        try:
+            return self._post(data)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            if not kept:
+                return self._later(error)
+        # The connection was an old one, which the other side may have closed while nothing was sent.
+        try:
+            return self._post(data)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            return self._later(error)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+    def _is_open(self) -> bool:
+        return self._connection.sock is not None
+
+    def _post(self, data: bytes | bytearray) -> Answer:
+        connection = self._connection
+        if not self._is_open():
+            connection.timeout = CONNECT_SECONDS
+            connection.connect()
+            connection.sock.settimeout(SILENCE_SECONDS)
+        # A gateway that refuses a block may answer, and close, before it has read all of it.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            headers = self._headers | {"Content-Length": str(len(data))}
+            connection.request("POST", self._path, _pieces(data), headers)
+        reply = connection.getresponse()
+        text = reply.read(ANSWER_BYTES)
+        if not reply.isclosed():
+            connection.close()  # more than an answer says
+        return _answer_of(reply.status, reply.getheader("Retry-After", ""), text)
+
+    def _later(self, error: OSError | http.client.HTTPException) -> Answer:
+        return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}")
+
+
+def _connect(url: str) -> tuple[http.client.HTTPConnection, SplitResult]:
+    """A connection, not open yet, to what a URL names. Raises ConfigError."""
+    wrong = ConfigError("cannot send there: not the address of a gateway", "give http://HOST:PORT")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise wrong
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(host, port), parts
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    if not parts.username:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _pieces(data: bytes | bytearray) -> Iterator[memoryview]:
+    view = memoryview(data)
+    for start in range(0, len(view), PIECE_BYTES):
+        yield view[start : start + PIECE_BYTES]
+
+
+def _answer_of(status: int, retry_after: str, text: bytes) -> Answer:
+    if 200 <= status < 300:
+        return Answer(Verdict.TAKEN)
+    reason = _reason(status, text)
+    if status in REFUSED:
+        return Answer(Verdict.REFUSED, reason)
+    if status in BLOCKED:
+        return Answer(Verdict.BLOCKED, reason)
+    return Answer(Verdict.LATER, reason, _retry_after(retry_after))
+
+
+def _reason(status: int, text: bytes) -> str:
+    try:
+        error: Any = json.loads(text)["error"]
+        return ": ".join(["gateway refused block", str(error["message"])])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"gateway refused block: status {status}"
+
+
+def _retry_after(text: str) -> float:
+    try:
+        return min(60.0, max(0.0, float(text or 0)))
+    except ValueError:
+        return 1.0
+
+
+def _why(error: OSError | http.client.HTTPException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__).lower()
