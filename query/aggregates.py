@@ -77,7 +77,7 @@ def _uniq(fields: list[Expression]) -> Expression:
     there = " OR ".join(present(value) for value in fields)
     values = ", ".join(value.sql for value in fields)
     together = f"tuple({values})" if len(fields) > 1 else values  # else one NULL among them would not count
-    return Expression(f"uniqCombined64If({together}, {there})", Kind.NUMBER, COUNT)
+    return Expression(f"ifNull(uniqCombined64If({together}, {there}), 0)", Kind.NUMBER, COUNT)
 
 
 def _numeric(name: str) -> Callable[[Expression], Expression]:

@@ -136,13 +136,9 @@ def over(made: Expression, below: FieldRef, params: Params) -> Expression:
         levels = [*LEVELS, *ALIASES.values()]
         known = f"transform(lower({made.sql}), {_texts(names)}, {_texts(levels)}, '')"
         return Expression(f"if({known} != '', {known}, {under.sql})", Kind.LEVEL)
-    if made.kind is Kind.NUMBER:
-        return Expression(f"ifNull({made.sql}, {number_of(under)})", Kind.NUMBER, made.unit)
-    return Expression(f"if({made.sql} != '', {made.sql}, toString({_text(under)}))", made.kind, made.unit)
-
-
-def _text(value: Expression) -> str:
-    return f"ifNull(toString({value.sql}), '')" if value.kind is Kind.NUMBER else value.sql
+    if Kind.NUMBER in (made.kind, under.kind):  # what was taken out as a number stays one
+        return Expression(f"ifNull({number_of(made)}, {number_of(under)})", Kind.NUMBER, made.unit)
+    return Expression(f"if({made.sql} != '', {made.sql}, toString({under.sql}))", made.kind, made.unit)
 
 
 def _texts(values: list[str]) -> str:

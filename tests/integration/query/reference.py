@@ -298,10 +298,6 @@ def event_field(event: Event, name: str) -> Cell:
     taken = event.get("taken", {}).get(name)
     if name == "level":
         return leveled(taken) or event["level"].encode(), LEVEL, None
-    if isinstance(taken, float) or name in event.get("numbers", ()):
-        own = number(taken, UNITS.get(name)) if taken is not None else None
-        below = number(event["tags"].get(name, b""), UNITS.get(name))
-        return own if own is not None else below, NUMBER, UNITS.get(name)
     if taken is not None:
         return taken, TEXT, UNITS.get(name)
     if name in ("service", "host", "message"):
@@ -420,6 +416,11 @@ def sort_terms(cell: Cell, descending: bool) -> list[tuple[int, Any]]:
     return [term(value, descending)]
 
 
+NOTHING: Event = {
+    "timestamp": 0, "level": "", "service": "", "host": "", "message": b"", "fingerprint": 0, "tags": {},
+}  # fmt: skip
+
+
 class Table:
     """Rows on their way through the pipes."""
 
@@ -428,15 +429,23 @@ class Table:
     ):
         self.reading, self.extractions, self.span = reading, extractions, span
         self.columns: list[str] | None = None
+        self.kinds: dict[str, tuple[str, tuple[str, float] | None]] = {}
         self.rows = [Row({}, event) for event in events]
         self.order: list[OrderKey] = [_newest]
 
     def cell(self, row: Row, name: str) -> Cell:
         if row.event is not None and self.columns is None:
-            return event_field(row.event, name)
+            return self._event_cell(row.event, name)
         if name not in row.cells and name in ("timestamp", "_time"):
             return next(cell for cell in row.cells.values() if cell[1] == TIME)
         return row.cells[name]
+
+    def _event_cell(self, event: Event, name: str) -> Cell:
+        value, kind, unit = event_field(event, name)
+        if self.kinds.get(name, (TEXT, None))[0] != NUMBER:
+            return value, kind, unit
+        own = number(value, unit)
+        return own if own is not None else number(event["tags"].get(name, b""), unit), NUMBER, unit
 
     def sorted_rows(self) -> list[Row]:
         def key(row: Row) -> list[Any]:
@@ -490,7 +499,7 @@ class Table:
         for row in self.rows:
             cells = {name: self.cell(row, name) for name in pipe.fields}
             made.append(Row(cells, behind={"order": (order[id(row)], "", None)}))
-        self.rows, self.columns = made, list(pipe.fields)
+        self._tabulate(made, {name: self.kind(name) for name in pipe.fields})
         self.order = [lambda row: row.behind["order"][0]]
 
     def _extract(self, pipe: ast.Extract) -> None:
@@ -503,28 +512,46 @@ class Table:
     def _take(
         self, source: str | None, take: Callable[[bytes], dict[str, bytes]], kinds: dict[str, str]
     ) -> None:
-        for row in self.rows:
-            found = take(self.cell(row, source or "message")[0])
-            if self.columns is None:
-                assert row.event is not None
-                numbers = {name for name, kind in kinds.items() if kind == NUMBER}
-                before = dict(row.event.get("taken", {}).items())
-                row.event = {
-                    **row.event, "taken": before | found,
-                    "numbers": (set(row.event.get("numbers", ())) - set(kinds)) | numbers,
-                }  # fmt: skip
-                continue
-            for name, kind in kinds.items():
-                below, below_kind, _ = row.cells.get(name, (b"", TEXT, None))
-                value: Any = found.get(name, below)
-                if below_kind == LEVEL:
-                    row.cells[name] = (leveled(found.get(name)) or below, LEVEL, None)
-                    continue
-                row.cells[name] = (
-                    (number(value, UNITS.get(name)) if kind == NUMBER else value), kind, UNITS.get(name),
-                )  # fmt: skip
+        found = [take(self.cell(row, source or "message")[0]) for row in self.rows]
+        for name, kind in kinds.items():
+            stays = self.kind(name)[0] if self.columns is None or name in self.columns else kind
+            self.kinds[name] = (stays if stays in (LEVEL, NUMBER) else kind), UNITS.get(name)
         if self.columns is not None:
             self.columns += [name for name in kinds if name not in self.columns]
+        for row, values in zip(self.rows, found, strict=True):
+            if self.columns is None:
+                assert row.event is not None
+                row.event = {**row.event, "taken": self._overlaid(row.event.get("taken", {}), values)}
+                continue
+            for name in kinds:
+                below = row.cells.get(name, (b"", TEXT, None))[0]
+                row.cells[name] = self._over(values.get(name, b""), below, name)
+
+    def _overlaid(self, before: dict[str, bytes], found: dict[str, bytes]) -> dict[str, bytes]:
+        """What was taken out of an event so far."""
+        made = dict(before)
+        for name, value in found.items():
+            if self.kinds.get(name, (TEXT, None))[0] == NUMBER and number(value, UNITS.get(name)) is None:
+                continue  # it stays the number that it was
+            made[name] = value
+        return made
+
+    def _over(self, value: bytes, below: Any, name: str) -> Cell:
+        kind, unit = self.kind(name)
+        if kind == LEVEL:
+            return leveled(value) or below, LEVEL, None
+        if kind == NUMBER:
+            own = number(value, unit)
+            return own if own is not None else number(below, unit), NUMBER, unit
+        return value or below, kind, unit
+
+    def kind(self, name: str) -> tuple[str, tuple[str, float] | None]:
+        """Kind and unit of a name, known also where there is no row."""
+        if self.columns is not None and name not in self.columns:  # the time that a bin left
+            return TIME, None
+        if name in self.kinds:
+            return self.kinds[name]
+        return event_field(NOTHING, name)[1:]
 
     # tables
 
@@ -546,9 +573,24 @@ class Table:
             made.append(Row(cells))
         first = pipe.calls[0].alias or pipe.calls[0].label()
         binned = any(key.width is not None for key in pipe.by)
-        self.columns = [key.column() for key in pipe.by] + [call.alias or call.label() for call in pipe.calls]
-        self.rows = made
+        kinds = {key.column(): self._key_kind(key) for key in pipe.by}
+        self._tabulate(
+            made, kinds | {call.alias or call.label(): self._call_kind(call) for call in pipe.calls}
+        )
         self.order = [] if binned else [lambda row: term(row.cells[first][0], True)]
+
+    def _tabulate(self, rows: list[Row], kinds: dict[str, tuple[str, tuple[str, float] | None]]) -> None:
+        self.rows, self.columns, self.kinds = rows, list(kinds), kinds
+
+    def _key_kind(self, key: ast.Key) -> tuple[str, tuple[str, float] | None]:
+        kind, unit = self.kind(key.field or "timestamp")
+        return (kind, unit) if key.width is None or kind == TIME else (NUMBER, unit)
+
+    def _call_kind(self, call: ast.Call) -> tuple[str, tuple[str, float] | None]:
+        if call.function in ("count", "rate", "uniq"):
+            return NUMBER, None
+        kind, unit = self.kind(call.fields[0])
+        return (kind, unit) if call.function in ("any", "first", "last") or kind == TIME else (NUMBER, unit)
 
     def _key(self, row: Row, key: ast.Key) -> Cell:
         if key.width is None:
@@ -574,7 +616,7 @@ class Table:
             return float(len({tuple(one) for one in there})), NUMBER, None
         if call.function == "count":
             return float(len(there)), NUMBER, None
-        kind, unit = self._kind(call.fields[0], cells)
+        kind, unit = self.kind(call.fields[0])
         if call.function in ("any", "first", "last"):
             return self._picked(call, rows), kind, unit
         if kind == TIME:
@@ -583,13 +625,10 @@ class Table:
         numbers = [n for one in there if (n := number(one[0], unit)) is not None]
         return aggregated(call, numbers), NUMBER, unit
 
-    def _kind(self, name: str, cells: list[list[Cell]]) -> tuple[str, tuple[str, float] | None]:
-        return (cells[0][0][1], cells[0][0][2]) if cells else (TEXT, UNITS.get(name))
-
     def _picked(self, call: ast.Call, rows: list[Row]) -> Any:
         pairs = [(row, self.cell(row, call.fields[0])) for row in rows]
         there = [(row, cell[0]) for row, cell in pairs if cell[0] not in (b"", None)]
-        absent = None if pairs and pairs[0][1][1] in (NUMBER, TIME) else b""
+        absent = None if self.kind(call.fields[0])[0] in (NUMBER, TIME) else b""
         if not there:
             return absent
         if call.function == "any":
@@ -610,11 +649,11 @@ class Table:
             key = tuple(self.cell(row, name) for name in fields)
             if all(cell[0] not in (b"", None) for cell in key):
                 groups[key] = groups.get(key, 0) + 1
-        self.columns = [*fields, "count"]
-        self.rows = [
+        made = [
             Row({**dict(zip(fields, key, strict=True)), "count": (float(n), NUMBER, None)})
             for key, n in groups.items()
         ]
+        self._tabulate(made, {**{name: self.kind(name) for name in fields}, "count": (NUMBER, None)})
         self.order = [lambda row: term(row.cells["count"][0], descending)]
 
     def _histogram(self, pipe: ast.Histogram) -> None:
@@ -627,17 +666,20 @@ class Table:
         for row in self.rows:
             assert row.event is not None
             groups.setdefault(row.event["fingerprint"], []).append(row.event)
-        names = ["fingerprint", "template", "count", "share", "first_seen", "last_seen", "name"]
-        self.rows = []
+        kinds: dict[str, Any] = {
+            "fingerprint": (TEXT, None), "template": (TEXT, None), "count": (NUMBER, None), "share": (NUMBER, None),
+            "first_seen": (TIME, None), "last_seen": (TIME, None), "name": (TEXT, None),
+        }  # fmt: skip
+        made = []
         for fingerprint, events in groups.items():
             times = [event["timestamp"] for event in events]
+            share = len(events) / sum(map(len, groups.values()))
             values = [
-                (f"{fingerprint:016x}".encode(), TEXT), (OneOfThese([e["message"] for e in events]), TEXT),
-                (float(len(events)), NUMBER), (len(events) / sum(map(len, groups.values())), NUMBER),
-                (min(times), TIME), (max(times), TIME), (b"", TEXT),
+                f"{fingerprint:016x}".encode(), OneOfThese([e["message"] for e in events]), float(len(events)), share,
+                min(times), max(times), b"",
             ]  # fmt: skip
-            self.rows.append(Row({n: (v, k, None) for n, (v, k) in zip(names, values, strict=True)}))
-        self.columns = names
+            made.append(Row({n: (v, *kinds[n]) for n, v in zip(kinds, values, strict=True)}))
+        self._tabulate(made, kinds)
         self.order = [lambda row: term(row.cells["count"][0], True)]
 
 

@@ -211,15 +211,13 @@ def extract(draw: st.DrawFn, shape: Shape) -> ast.Pipe:
     if source is None and "message" not in shape.kinds:
         source = draw(st.sampled_from(shape.of(TEXT)))
     for name, kind in EXTRACTIONS[pattern][1].items():
-        shape.kinds[name] = LEVEL if shape.kinds.get(name) == LEVEL else kind
+        shape.kinds[name] = shape.kinds[name] if shape.kinds.get(name) in (LEVEL, NUMBER) else kind
     return ast.Extract(pattern, source)
 
 
 def unpack(draw: st.DrawFn, shape: Shape) -> ast.Pipe:
     for name in UNPACKED:
         shape.kinds.setdefault(name, TEXT)
-    for name in [name for name, kind in shape.kinds.items() if kind == NUMBER]:
-        shape.kinds[name] = TEXT  # what is unpacked is a text again
     return ast.Unpack(draw(st.sampled_from(["json", "logfmt"])), draw(st.sampled_from([None, "user"])))
 
 
