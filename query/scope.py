@@ -18,7 +18,7 @@ from query.events import ALL_TAGS, TEXTS, event_columns
 from query.extract import Pattern
 from query.levels import ALIASES, LEVELS
 from query.quantities import unit_of
-from query.sql import Params, expression_of, number_of, text_of
+from query.sql import Params, expression_of, number_of, text_of, valid_utf8
 
 OWN = (Kind.TIME, Kind.FINGERPRINT)
 NO_TAGS = "CAST(map(), 'Map(String, String)')"
@@ -48,7 +48,7 @@ class Extracted:
 
     def prepare(self, text: str, params: Params) -> str:
         regex = params.add(f"(?-s){self.pattern.regex}")  # as in sql.py: `.` is no line break
-        return f"extractGroups(if(isValidUTF8({text}), {text}, toValidUTF8({text})), {regex})"
+        return f"extractGroups({valid_utf8(text)}, {regex})"
 
     def value(self, name: str, params: Params) -> Expression | None:  # noqa: ARG002 - as others
         for index, place in enumerate(self.pattern.places, 1):

@@ -21,6 +21,9 @@ from storage.tags import column_of
 MIN_NEEDLE = 2
 # Of a phrase, the longest words: they are the rarest, and each costs a look into every granule's filter.
 MAX_HINTS = 6
+# Two characters at a message's end may have gone under with a broken one before them, when the index was built (see
+# `valid_utf8`). Words that short rule nearly nothing out.
+MIN_TOKEN = 3
 
 
 class Params:
@@ -66,6 +69,14 @@ def number_of(value: c.Expression, kind: str | None = None) -> str:
     if value.kind in (c.Kind.TEXT, c.Kind.LEVEL):
         return number_sql(value.sql, value.unit, kind)
     return value.sql
+
+
+def valid_utf8(text: str) -> str:
+    """The SQL of a text for RE2: bytes that are not UTF-8 become U+FFFD, one each or a few together.
+
+    The server takes all that is left for broken where a sequence would go past the end: `\\xf0.` had lost its dot.
+    """
+    return f"if(isValidUTF8({text}), {text}, left(toValidUTF8(concat({text}, '   ')), -3))"
 
 
 def nanos(value: int, params: Params) -> str:
@@ -147,7 +158,8 @@ def _words(pattern: WordPattern, params: Params) -> str:
 
 def _words_hint(pattern: WordPattern, params: Params) -> str:
     """What the index of words knows of every message that matches."""
-    tokens = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
+    longest = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
+    tokens = [token for token in longest if len(token) >= MIN_TOKEN]
     tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens]
     return f"indexHint({' AND '.join(tests)})" if tests else ""
 
@@ -160,7 +172,7 @@ def compile_exact_words(pattern: WordPattern, params: Params) -> str:
     found = f"{position}(message, {params.add(needle)}) > 0" if needle and needed else ""
     if found and pattern.is_substring and len(needle) == sum(map(len, pattern.parts)):
         return found
-    exact = f"match(toValidUTF8(message), {params.add(pattern.regex())})"
+    exact = f"match({valid_utf8('message')}, {params.add(pattern.regex())})"
     if pattern.is_ascii:
         exact = f"if(isASCII(message), match(message, {params.add(pattern.ascii_regex())}), {exact})"
     return f"({found} AND {exact})" if found else exact
@@ -170,7 +182,7 @@ def _matches(field: c.FieldRef, pattern: str, params: Params) -> str:
     value = text_of(field, params)
     # ClickHouse lets `.` match a line break; RE2 by itself, whose syntax this is, does not.
     regex = params.add(f"(?-s){pattern}")
-    found = f"if(isValidUTF8({value}), match({value}, {regex}), match(toValidUTF8({value}), {regex}))"
+    found = f"match({valid_utf8(value)}, {regex})"
     return f"({value} != '' AND {found})"
 
 
@@ -178,7 +190,7 @@ def _looks_like(value: str, parts: tuple[str, ...], params: Params) -> str:
     first, *inner, last = parts
     if inner and (first or last or len(inner) > 1):
         regex = "(?s)^" + ".*".join(map(escape, parts)) + "$"
-        return f"match(toValidUTF8({value}), {params.add(regex)})"
+        return f"match({valid_utf8(value)}, {params.add(regex)})"
     if inner:
         return f"position({value}, {params.add(inner[0])}) > 0"
     tests = [f"startsWith({value}, {params.add(first)})"] if first else []

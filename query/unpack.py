@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from query.sql import Params
+from query.sql import Params, valid_utf8
 
 MAX_DEPTH = 16  # of nested objects; what lies deeper is not looked at
 MAX_DOTS = 5  # of a name: every dot may be a step into an object or part of a key
@@ -48,9 +48,8 @@ def json_map(prepared: str) -> str:
 
 def logfmt_sql(text: str) -> str:
     """The map of a text's `key=value` pairs."""
-    valid = f"if(isValidUTF8({text}), {text}, toValidUTF8({text}))"
     # Of a key that comes twice the last value holds, also where that is empty.
-    found = f"arrayReverse(extractAllGroupsVertical({valid}, {_literal(LOGFMT)}))"
+    found = f"arrayReverse(extractAllGroupsVertical({valid_utf8(text)}, {_literal(LOGFMT)}))"
     pairs = f"arrayFilter((p, nth) -> nth = 1, {found}, arrayEnumerateUniq(arrayMap(p -> p[1], {found})))"
     each = f"arrayMap(p -> (p[1], if(p[2] != '', {_unescaped('p[2]')}, p[3])), {pairs})"
     return f"CAST(arrayFilter(kv -> kv.2 != '', {each}), 'Map(String, String)')"
