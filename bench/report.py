@@ -56,7 +56,7 @@ class Report:
         asked = {row["name"]: row["queries"] for row in self.results if "queries" in row}
         lines: list[str] = []
         for figure in QUERY_FIGURES if asked else ():
-            rows = [{"name": name, **{query: found[figure] for query, found in queries.items()}}
+            rows = [{"name": name, **{query: found.get(figure) for query, found in queries.items()}}
                     for name, queries in asked.items()]  # fmt: skip
             lines += [
                 "",
