@@ -76,13 +76,14 @@ class Committer:
     def recover(self) -> None:
         """Read what an earlier process left in the spool; call once, before `start`.
 
-        A block in the ledger has left the spool before, but for its unlink. A request of which not every
-        block is there was never answered, and will be sent again: what is there of it goes.
+        A block that the ledger calls done has left the spool before, but for its unlink; one that was to be set
+        aside is tried once more. A request of which not every block is there was never answered, and will be
+        sent again: what is there of it goes.
         """
         found: dict[bytes, list[tuple[SpoolEntry, int]]] = {}
 
         def seen(entry: SpoolEntry, header: Header) -> None:
-            if entry.block_id in self._ledger:
+            if self._ledger.is_done(entry.block_id):
                 self._spool.remove([entry])
                 return
             request = request_of(header)

@@ -56,10 +56,11 @@ class Stopped(Exception):
 class Inserter:
     """The thread that empties the spool into ClickHouse. `folder` keeps its record.
 
-    `retire` records durably that blocks are done with, `put_away` that they were set aside; both are called
-    before blocks leave the spool. `doubtful` tells of a block that it may have been stored long ago: ClickHouse is
-    asked for it before it is sent. `prepare` is called at the start, again and again until it raises no NeveError.
-    `name` is this inserter's in the registry: the same over restarts, and nobody else's; `kind` says what it is.
+    `retire` records durably that blocks are done with, `put_away` that they are set aside; both are called
+    before blocks leave the spool. Without `put_away`, blocks that were set aside are retired. `doubtful` tells
+    of a block that it may have been stored long ago: ClickHouse is asked for it before it is sent. `prepare` is
+    called at the start, again and again until it raises no NeveError. `name` is this inserter's in the
+    registry: the same over restarts, and nobody else's; `kind` says what it is.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Inserter:
         self._retire = retire
         self._counters = counters
         self._prepare = prepare
-        self._put_away = put_away or retire
+        self._put_away = put_away
         self._doubtful = doubtful
         self._stamps = Stamps(hot, name, kind)
         self._gatherer = Gatherer(spool, dead_letters, counters)
@@ -292,12 +293,18 @@ class Inserter:
         self._counters.add("lines_shipped", rows)
 
     def _put_aside(self, held: Sequence[Held], reason: str) -> None:
+        headers = [one.header for one in held]
+        if self._put_away is not None:
+            self._put_away(headers)
         for one in held:
             self._dead_letters.take(self._spool, one.entry, reason)
             self._counters.add("blocks_refused")
             self._counters.add("lines_refused", one.header.rows)
             self._counters.trouble(f"block {one.header.block_id.hex()}", reason)
-        self._put_away([one.header for one in held])
+        if self._put_away is None:
+            self._retire(
+                headers
+            )  # a start lets go of what is retired, so it must be among the dead letters by now
 
     def _recount(self, attempt: Attempt) -> None:
         """Count the rollup anew, while nobody else inserts; what is left wrong, the epoch's closer mends."""

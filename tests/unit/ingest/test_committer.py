@@ -90,6 +90,18 @@ def test_block_in_the_ledger_has_left_the_spool(tmp_path: Path, sealed: Any) -> 
     assert len(Gateway(tmp_path).spool) == 0
 
 
+def test_block_that_was_to_be_set_aside_is_still_in_the_spool_after_a_kill(
+    tmp_path: Path, sealed: Any
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.run(submission(sealed(1)))
+    [entry] = gateway.spool.pending()
+    gateway.committer.set_aside([parse_header(gateway.spool.read(entry))[0]])  # and killed before it moved
+    again = Gateway(tmp_path)
+    assert [one.block_id for one in again.spool.pending()] == [entry.block_id]
+    assert again.committer.accepted_before(entry.block_id)
+
+
 def test_full_spool_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path, sealed: Any) -> None:
     small, large = sealed(1), sealed(2, b"".join(os.urandom(100).hex().encode() + b"\n" for _ in range(500)))
     gateway = Gateway(tmp_path, quota=3 * len(small[2]))
