@@ -7,18 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from query import conditions as c
+from query import rollup
 from query.analyze import COLUMNS, field_ref
 from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
-from query.events import clean, event_columns, event_of, position_of
+from query.events import TEXTS, clean, event_columns, event_of, position_of
+from query.leading import event_stage
 from query.plan import Plan
 from query.running import Running
 from query.search import search
-from query.sources import events_source, plan_source
-from query.sql import Params, text_of
+from query.sources import events_source
+from query.sql import Params, expression_of, nanos, present
 from query.times import SECOND, to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
-from storage.tags import SHARDS, column_name
+from storage.schema import MINUTE_NANOS, NANOS
 
 NICE_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 NICE_NANOS = tuple(10**power * step for power in range(9) for step in (1, 2, 5))
@@ -33,12 +35,16 @@ Stats = dict[str, Any]
 
 def histogram(plan: Plan, running: Running, buckets: int, by: str | None) -> Stats:
     """Counts by time, every bucket of the range, also the empty ones; `by` splits them by a field's values."""
-    bounds = _extent(plan, running)
+    known = rollup.split(plan, running) if by is None or by in rollup.COUNTED else None
+    bounds = _extent(plan, running, known)
     if bounds is None:
         return {"buckets": [], "interval_ms": None}
     low, high = bounds
     width = bucket_width(high - low, buckets)
-    counts = _bucket_counts(replace(plan, low=low, high=high), running, width, by)
+    if known is None or width % MINUTE_NANOS:
+        counts = _bucket_counts(replace(plan, low=low, high=high), running, width, by)
+    else:
+        counts = _known_counts(plan, running, known, width, by)
     starts = range(low - low % width, high, width)
     rows = [_bucket(start, counts.get(start, {}), by) for start in starts]
     return {"buckets": rows, "interval_ms": width / 1_000_000}
@@ -53,33 +59,79 @@ def bucket_width(span: int, buckets: int) -> int:
     return fitting if fitting is not None else -(-least // day) * day
 
 
-def _extent(plan: Plan, running: Running) -> tuple[int, int] | None:
+def _extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[int, int] | None:
     """The range to show: as asked, and where that is open, from the first event found to the last."""
     if plan.low is not None and plan.high is not None:
         return (plan.low, plan.high) if plan.high > plan.low else None
+    looked: list[tuple[int, int]] = []
+    if known is not None:
+        params = Params(plan.database)
+        sql = f"SELECT min(at) AS low, max(until) AS high, sum(n) AS n FROM {rollup.source(plan, params, known)}"
+        rows = aggregate(running, sql, params)
+        if not rows or rows[0][2] == 0:
+            return None
+        # Of minutes that are counted, the first and the last are looked into.
+        low, high = (at // MINUTE_NANOS * MINUTE_NANOS for at in rows[0][:2])
+        looked = [(low, low + MINUTE_NANOS)] if plan.low is None else []
+        looked += [(high, high + MINUTE_NANOS)] if plan.high is None else []
+    return _ends(plan, running, looked)
+
+
+def _ends(plan: Plan, running: Running, looked: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first and the last event; `looked`: they are within one of these ranges of time, if any are given."""
+    if looked:
+        low, high = looked[0][0], looked[-1][1]
+        narrowed = replace(
+            plan,
+            low=low if plan.low is None else max(low, plan.low),
+            high=high if plan.high is None else min(high, plan.high),
+        )
+    else:
+        narrowed = plan
     params = Params(plan.database)
-    sql = (
-        "SELECT min(toUnixTimestamp64Nano(timestamp)) AS low, max(toUnixTimestamp64Nano(timestamp)) AS high, "
-        f"count() AS n FROM {plan_source(plan, params)}"
-    )
+    stage = event_stage(narrowed, params)
+    there = [
+        f"timestamp >= {nanos(low, params)} AND timestamp < {nanos(high, params)}" for low, high in looked
+    ]
+    tests = [*stage.conditions, *([f"({' OR '.join(there)})"] if there else [])]
+    where = f" WHERE {' AND '.join(tests)}" if tests else ""
+    sql = f"SELECT min({NANOS}) AS low, max({NANOS}) AS high, count() AS n FROM {stage.source}{where}"
     rows = aggregate(running, sql, params)
     if not rows or rows[0][2] == 0:
         return None
-    low, high, _ = rows[0]
-    return plan.low if plan.low is not None else low, plan.high if plan.high is not None else high + 1
+    first, last, _ = rows[0]
+    return plan.low if plan.low is not None else first, plan.high if plan.high is not None else last + 1
 
 
 def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> dict[int, dict[str, int]]:
+    """From events."""
     params = Params(plan.database)
     bound = params.add(width, "Int64")
-    nanos = "toUnixTimestamp64Nano(timestamp)"
-    group = text_of(field_ref(by), params) if by else "''"
+    stage = event_stage(plan, params)
+    group = stage.scope.text(by, params) if by else "''"
     sql = (
-        f"SELECT {nanos} - positiveModulo({nanos}, {bound}) AS start, {group} AS value, count() AS n "
-        f"FROM {plan_source(plan, params)} GROUP BY start, value"
+        f"SELECT {NANOS} - positiveModulo({NANOS}, {bound}) AS start, {group} AS value, count() AS n "
+        f"FROM {stage.source}{stage.where()} GROUP BY start, value"
     )
+    return _by_start(aggregate(running, sql, params))
+
+
+def _known_counts(
+    plan: Plan, running: Running, known: rollup.Split, width: int, by: str | None
+) -> dict[int, dict[str, int]]:
+    """From the counts by minute; a bucket is some of these."""
+    params = Params(plan.database)
+    bound, group = params.add(width, "Int64"), by or "''"
+    rollup.note_tiers(plan, running)
+    sql = (
+        f"SELECT at - positiveModulo(at, {bound}) AS start, {group} AS value, sum(n) AS events "
+        f"FROM {rollup.source(plan, params, known)} GROUP BY start, value"
+    )
+    return _by_start(aggregate(running, sql, params))
+
+
+def _by_start(rows: list[tuple[Any, ...]]) -> dict[int, dict[str, int]]:
     counts: dict[int, dict[str, int]] = {}
-    rows = aggregate(running, sql, params)
     kept = _largest_groups(rows)
     for start, value, n in rows:
         name = clean(value) if value in kept else OTHER
@@ -108,12 +160,12 @@ def _bucket(start: int, counts: dict[str, int], by: str | None) -> Stats:
 def fields(plan: Plan, running: Running, limit: int) -> Stats:
     """The fields that the events of a plan have, with how many have each: columns first, then tags by count."""
     params = Params(plan.database)
-    source = plan_source(plan, params)
-    texts = ("level", "service", "host", "message", "trace_id", "span_id")
-    counts = ", ".join(f"countIf({name} != '') AS n_{name}" for name in texts)
-    totals = aggregate(running, f"SELECT count() AS n, {counts} FROM {source}", params)
-    total, *present = totals[0] if totals else (0, *(0 for _ in texts))
-    by_column = {"timestamp": total, "fingerprint": total, **dict(zip(texts, present, strict=True))}
+    stage = event_stage(plan, params)
+    counts = ", ".join(f"countIf({stage.scope.text(name, params)} != '') AS n_{name}" for name in TEXTS)
+    sql = f"SELECT count() AS n, {counts} FROM {stage.source}{stage.where()}"
+    totals = aggregate(running, sql, params)
+    total, *present = totals[0] if totals else (0, *(0 for _ in TEXTS))
+    by_column = {"timestamp": total, "fingerprint": total, **dict(zip(TEXTS, present, strict=True))}
     names = [name for name in COLUMNS if name in by_column]
     found = [_field(name, COLUMNS[name].kind.value, by_column[name]) for name in names if by_column[name]]
     return {"fields": found + _tag_fields(plan, running, limit)}
@@ -125,9 +177,9 @@ def _field(name: str, type_: str, count: int) -> Stats:
 
 def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
     params = Params(plan.database)
-    keys = ", ".join(f"mapKeys({column_name(shard)})" for shard in range(SHARDS))
+    stage = event_stage(plan, params)
     sql = (
-        f"SELECT arrayJoin(arrayConcat({keys})) AS key, count() AS n FROM {plan_source(plan, params)} "
+        f"SELECT arrayJoin({stage.scope.keys(params)}) AS key, count() AS n FROM {stage.source}{stage.where()} "
         f"GROUP BY key ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
@@ -136,22 +188,37 @@ def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
 
 def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
     """The most common values of a field, with counts and how many events have it."""
-    ref = field_ref(name)
-    if ref.kind is Kind.TIME:
+    if field_ref(name).kind is Kind.TIME:
         raise RequestInvalid(f"cannot list values of {name}: it is a time", "ask for the histogram")
     params = Params(plan.database)
-    value = text_of(ref, params)
-    shown = "lower(leftPad(hex(fingerprint), 16, '0'))" if ref.kind is Kind.FINGERPRINT else value
-    there = "" if ref.kind is Kind.FINGERPRINT else f"{value} != ''"
     sql = (
         "SELECT v, n, sum(n) OVER () AS events, count() OVER () AS distinct FROM ("
-        f"SELECT {shown} AS v, count() AS n FROM {plan_source(plan, params, there)} GROUP BY v) "
+        f"{_values(plan, running, name, params)} GROUP BY v) "
         f"ORDER BY n DESC, v ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
     events, distinct = rows[0][2:] if rows else (0, 0)
     found = [{"value": clean(v), "count": n} for v, n, *_ in rows]
     return {"field": name, "values": found, "events": events, "distinct": distinct}
+
+
+def _values(plan: Plan, running: Running, name: str, params: Params) -> str:
+    """A SELECT of the values `v` with their counts `n`, but for its GROUP BY."""
+    fingerprints = name == "fingerprint"
+    known = None
+    if fingerprints or name in rollup.COUNTED:
+        known = rollup.split(plan, running, fingerprints=fingerprints)
+    if known is None:
+        stage = event_stage(plan, params)
+        value = expression_of(stage.scope.field(name, params), params)
+        there = " AND ".join((*stage.conditions, present(value)))
+        return f"SELECT toString({value.sql}) AS v, count() AS n FROM {stage.source} WHERE {there}"
+    rollup.note_tiers(plan, running)
+    value = expression_of(field_ref(name), params)
+    return (
+        f"SELECT toString({value.sql}) AS v, sum(rolled.n) AS n "
+        f"FROM {rollup.source(plan, params, known)} AS rolled WHERE {present(value)}"
+    )
 
 
 # --- context -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from query.errors import RequestInvalid, TooLarge
-from query.plan import DEFAULT_LIMIT, Plan, make_plan
+from query.plan import DEFAULT_LIMIT, Plan, instant, make_plan
 
 MAX_BODY = 1 << 20  # bytes: a query is at most 16,384 characters
 TIME = "RFC 3339, Unix (s, ms, µs or ns by magnitude) or relative (now-15m, 15m)"
@@ -32,6 +32,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "by": ("string", "A field whose values split the counts"),
     "compare_from": ("string", "Start of the range to compare with"),
     "compare_to": ("string", "End of the range to compare with"),
+    "new_since": ("string", "Only patterns that were never seen before this time"),
     "id": ("string", "An event's id"),
     "before": ("integer", "Lines before it, 10 by default"),
     "after": ("integer", "Lines after it, 10 by default"),
@@ -60,6 +61,10 @@ class Asked:
                 f"cannot use {name!r}: {given[:40]}", f"give a whole number from {least} to {most}"
             )
         return int(given)
+
+    def instant(self, name: str) -> int | None:
+        """A moment, in nanoseconds since 1970; None where none is given."""
+        return instant(name, self.text(name), self.now) if self.text(name) else None
 
     def plan(self, *, limit: int = DEFAULT_LIMIT, prefix: str = "") -> Plan:
         """The plan of the request; with a prefix, that of the range it compares with."""

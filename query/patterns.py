@@ -1,87 +1,164 @@
-"""The shapes of messages, counted over every event: fingerprints, put together by what was learnt of them."""
+"""The shapes of messages, counted over every event: fingerprints, put together by what was learnt of them.
+
+First they are counted, from the rollup where it can be; then the few minutes where the patterns of the answer came up
+first and last are looked into, for the exact times and a sample.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lexer
+from query import rollup
 from query.events import clean, hex_fingerprint
+from query.leading import event_stage
+from query.members import pattern_of, patterns_since
 from query.overview import aggregate
 from query.plan import Plan
 from query.running import Running
-from query.sources import plan_source
-from query.sql import Params
+from query.sql import Params, nanos
 from query.times import to_rfc3339
-from storage.schema import current_patterns
+from storage.schema import MINUTE_NANOS, NANOS
 
 MOST_SERVICES = 100
+MOST_RANGES = 64  # of time, when looking for first and last events: each is compared with every granule
 Answer = dict[str, Any]
 
 
-def patterns(plan: Plan, running: Running, limit: int, compare: Plan | None) -> Answer:
-    """The patterns, most common first; with a range to compare, the counts there too."""
-    rows, total, distinct = _rows(plan, running, limit)
+@dataclass(frozen=True)
+class Ends:
+    """First and last event of a fingerprint, and the message of the last."""
+
+    first: int
+    last: int
+    sample: str | bytes
+
+
+def patterns(
+    plan: Plan, running: Running, limit: int, compare: Plan | None, since: int | None = None
+) -> Answer:
+    """The patterns, most common first. `compare`: count them there too. `since`: only those that are new since then."""
+    rows, total, distinct = _rows(plan, running, limit, since)
     ids = [row[0] for row in rows]
+    ends = _ends(plan, running, rows) if rows else {}
     previous = _counts_of(compare, running, ids) if compare else None
     return {
-        "patterns": [_pattern(row, total, previous) for row in rows],
+        "patterns": [_pattern(row, ends, total, previous) for row in rows],
         "total_events": total,
         "total_patterns": distinct,
     }
 
 
-def pattern_of(fingerprints: str, database: str) -> str:
-    """A subquery's rows with what is known of their column `f`: `id`, `text` and `name` of its pattern.
-
-    A fingerprint that is too new to have a pattern is its own.
-    """
-    texts = f"(SELECT fingerprint, any(template) AS template FROM {database}.templates GROUP BY fingerprint)"
-    return (
-        "SELECT counted.*, if(k.template = '', f, k.pattern) AS id, "
-        "if(k.template = '', t.template, k.template) AS text, k.name AS name "
-        f"FROM ({fingerprints}) AS counted "
-        f"LEFT JOIN {current_patterns(database)} AS k ON f = k.fingerprint LEFT JOIN {texts} AS t ON f = t.fingerprint"
-    )
-
-
-def _rows(plan: Plan, running: Running, limit: int) -> tuple[list[tuple[Any, ...]], int, int]:
+def _rows(
+    plan: Plan, running: Running, limit: int, since: int | None
+) -> tuple[list[tuple[Any, ...]], int, int]:
     params = Params(plan.database)
+    services = f"arrayFilter(x -> x != '', groupUniqArray({MOST_SERVICES})(toString(service))) AS services"
     counted = (
-        "SELECT fingerprint AS f, count() AS n, min(message) AS sample, "
-        "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last, "
-        f"arrayFilter(x -> x != '', groupUniqArray({MOST_SERVICES})(toString(service))) AS services "
-        f"FROM {plan_source(plan, params)} GROUP BY f"
+        f"SELECT fingerprint AS f, sum(n) AS n, min(at) AS first, max(until) AS last, {services} "
+        f"FROM {_counted(plan, running, params)} GROUP BY f"
     )
     grouped = (
-        "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS count, argMax(sample, (n, f)) AS example, "
+        "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS count, "
         "min(first) AS first_seen, max(last) AS last_seen, count() AS members, "
-        f"arraySort(groupUniqArrayArray({MOST_SERVICES})(services)) AS served "
+        f"arraySort(groupUniqArrayArray({MOST_SERVICES})(services)) AS served, "
+        # Those that may have been the first or the last: `first` and `last` are within a minute.
+        f"arrayMap(x -> x.1, arrayFilter(x -> x.2 < min(first) + {MINUTE_NANOS} OR x.3 > max(last) - {MINUTE_NANOS}, "
+        "groupArray((f, first, last)))) AS outermost "
         f"FROM ({pattern_of(counted, plan.database)}) GROUP BY id"
     )
+    new = "1" if since is None else f"id IN ({patterns_since(nanos(since, params), plan.database)})"
     sql = (
-        "SELECT id, template, called, count, example, first_seen, last_seen, members, served, "
-        f"sum(count) OVER () AS total, count() OVER () AS patterns FROM ({grouped}) "
-        f"ORDER BY count DESC, id ASC LIMIT {params.add(limit, 'UInt64')}"
+        "SELECT id, template, called, count, first_seen, last_seen, members, served, outermost, total, patterns, "
+        f"{new} AS is_new FROM (SELECT *, sum(count) OVER () AS total, count() OVER () AS patterns FROM ({grouped})) "
+        f"ORDER BY is_new DESC, count DESC, id ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
-    return (rows, rows[0][-2], rows[0][-1]) if rows else ([], 0, 0)
+    if not rows:
+        return [], 0, 0
+    *_, total, distinct, _ = rows[0]
+    return [row for row in rows if row[-1]], total, distinct
+
+
+def _counted(plan: Plan, running: Running, params: Params) -> str:
+    """A subquery of `n` events of a fingerprint and a service, at `at` <= time <= `until`, less than a minute apart."""
+    known = rollup.split(plan, running, fingerprints=True)
+    if known is not None:
+        rollup.note_tiers(plan, running)
+        return rollup.source(plan, params, known)
+    stage = event_stage(plan, params)
+    service = stage.scope.text("service", params)
+    return (
+        f"(SELECT fingerprint, {service} AS service, toUInt64(1) AS n, {NANOS} AS at, {NANOS} AS until "
+        f"FROM {stage.source}{stage.where()})"
+    )
+
+
+def _ends(plan: Plan, running: Running, rows: list[tuple[Any, ...]]) -> dict[int, Ends]:
+    """The first and the last event of every fingerprint that may have its pattern's."""
+    params = Params(plan.database)
+    minutes = {at // MINUTE_NANOS for row in rows for at in row[4:6]}
+    ranges = _ranges(minutes)
+    narrowed = replace(plan, low=_latest(plan.low, ranges[0][0]), high=_earliest(plan.high, ranges[-1][1]))
+    stage = event_stage(narrowed, params)
+    wanted = params.add(sorted({f for row in rows for f in row[8]}), "Array(UInt64)")
+    there = " OR ".join(
+        f"timestamp >= {nanos(low, params)} AND timestamp < {nanos(high, params)}" for low, high in ranges
+    )
+    sql = (
+        f"SELECT fingerprint AS f, min({NANOS}) AS first, max({NANOS}) AS last, "
+        f"argMax(message, ({NANOS}, message)) AS sample FROM {stage.source} "
+        f"WHERE {' AND '.join((*stage.conditions, f'fingerprint IN {wanted}', f'({there})'))} GROUP BY f"
+    )
+    return {f: Ends(*ends) for f, *ends in aggregate(running, sql, params)}
+
+
+def _ranges(minutes: set[int]) -> list[tuple[int, int]]:
+    """At most MOST_RANGES ranges of time that have these minutes in them, in order."""
+    found = [[minute, minute + 1] for minute in sorted(minutes)]
+    while len(found) > 1:
+        gap, where = min((found[i + 1][0] - found[i][1], i) for i in range(len(found) - 1))
+        if gap > 0 and len(found) <= MOST_RANGES:
+            break
+        found[where : where + 2] = [[found[where][0], found[where + 1][1]]]
+    return [(low * MINUTE_NANOS, high * MINUTE_NANOS) for low, high in found]
+
+
+def _latest(one: int | None, other: int) -> int:
+    return other if one is None else max(one, other)
+
+
+def _earliest(one: int | None, other: int) -> int:
+    return other if one is None else min(one, other)
 
 
 def _counts_of(plan: Plan, running: Running, ids: list[int]) -> dict[int, int]:
+    if not ids:
+        return {}
     params = Params(plan.database)
     wanted = params.add(ids, "Array(UInt64)")
-    counted = f"SELECT fingerprint AS f, count() AS n FROM {plan_source(plan, params)} GROUP BY f"
+    counted = f"SELECT fingerprint AS f, sum(n) AS n FROM {_counted(plan, running, params)} GROUP BY f"
     sql = (
         f"SELECT id, sum(n) AS count FROM ({pattern_of(counted, plan.database)}) "
         f"WHERE id IN {wanted} GROUP BY id"
     )
-    return dict(aggregate(running, sql, params)) if ids else {}
+    return dict(aggregate(running, sql, params))
 
 
-def _pattern(row: tuple[Any, ...], total: int, previous: dict[int, int] | None) -> Answer:
-    id_, template, name, count, sample, first, last, members, services = row[:9]
+def _pattern(
+    row: tuple[Any, ...], ends: dict[int, Ends], total: int, previous: dict[int, int] | None
+) -> Answer:
+    id_, template, name, count, first, last, members, services, outermost = row[:9]
+    found = [ends[f] for f in outermost if f in ends]
+    # Where the second look broke off, the answer is incomplete, and says so: it has the minutes.
+    sample: str | bytes = ""
+    if found:
+        first = min(one.first for one in found)
+        latest = max(found, key=lambda one: (one.last, _bytes(one.sample)))
+        last, sample = latest.last, latest.sample
     if not template:
-        template = lexer.template(sample if isinstance(sample, bytes) else sample.encode())
+        template = lexer.template(_bytes(sample))
     return {
         "fingerprint": hex_fingerprint(id_),
         "name": clean(name) or None,
@@ -95,3 +172,7 @@ def _pattern(row: tuple[Any, ...], total: int, previous: dict[int, int] | None) 
         "previous_count": None if previous is None else previous.get(id_, 0),
         "fingerprints": members,
     }
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

@@ -15,7 +15,7 @@ from query.conditions import Expression, FieldRef, Kind
 from query.errors import QueryInvalid, invalid_at
 from query.extract import BadPattern, parse_pattern
 from query.levels import LEVELS
-from query.patterns import pattern_of
+from query.members import pattern_of
 from query.quantities import COUNT
 from query.scope import EVENTS, OWN, UNPACKERS, Extracted, Layer, Scope, over
 from query.sql import Params, compile_condition, expression_of, number_of, present

@@ -142,14 +142,15 @@ def _check_namespace(namespace: str) -> None:
 
 def time_range(from_: str, to: str, now: int) -> tuple[int | None, int | None]:
     """The range that a request names."""
-    low = _instant("from", from_, now) if from_ else None
-    high = _instant("to", to, now) if to else None
+    low = instant("from", from_, now) if from_ else None
+    high = instant("to", to, now) if to else None
     if low is not None and high is not None and low > high:
         raise RequestInvalid("cannot use time range: 'from' is later than 'to'", "exchange them")
     return low, high
 
 
-def _instant(name: str, text: str, now: int) -> int:
+def instant(name: str, text: str, now: int) -> int:
+    """The moment that a parameter names, in nanoseconds since 1970."""
     try:
         return parse_instant(text, now)
     except BadTime as error:

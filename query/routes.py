@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from query import ast, overview
 from query.explain import explain as explained
+from query.leading import check_pipes
 from query.learning import Learner
 from query.limits import Limits
 from query.params import RANGE, Asked, asking, described, described_body
@@ -28,7 +29,7 @@ DEFAULT_BUCKETS = 60
 DEFAULT_CONTEXT = 10
 SEARCH = (*RANGE, "limit", "order", "cursor")
 HISTOGRAM = (*RANGE, "buckets", "by")
-PATTERNS = (*RANGE, "limit", "compare_from", "compare_to")
+PATTERNS = (*RANGE, "limit", "compare_from", "compare_to", "new_since")
 FIELDS = (*RANGE, "limit")
 CONTEXT = ("id", "before", "after", "namespace")
 Answer = dict[str, Any]
@@ -129,6 +130,13 @@ class NdjsonResponse(StreamingResponse):
             await self._lines.aclose()
 
 
+def _events_of(ask: Asked, prefix: str = "") -> Plan:
+    """The plan of a picture of events: its pipes must leave events."""
+    plan = ask.plan(prefix=prefix)
+    check_pipes(plan)
+    return plan
+
+
 # --- overviews ---------------------------------------------------------------------------------------------
 
 
@@ -137,36 +145,40 @@ async def histogram(request: Request, ask: Annotated[Asked, Depends(asking(*HIST
     """Counts by time over the range, empty buckets too."""
     buckets = ask.integer("buckets", DEFAULT_BUCKETS, 1, _limits(request).buckets)
     by = ask.text("by") or None
-    return await _run(request, ask.plan(), lambda p, r: overview.histogram(p, r, buckets, by))
+    return await _run(request, _events_of(ask), lambda p, r: overview.histogram(p, r, buckets, by))
 
 
 @router.get("/api/v1/patterns", openapi_extra=described(*PATTERNS))
 async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTERNS))]) -> Response:
-    """The shapes of messages, counted over every event; with a range to compare, the counts there too."""
+    """The shapes of messages, counted over every event; with a range to compare, the counts there too.
+
+    `new_since`: only patterns of which the namespace has no event, whatever the filter, before that time.
+    """
     limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-    compared = ask.plan(prefix="compare_") if ask.text("compare_from") or ask.text("compare_to") else None
+    compared = _events_of(ask, "compare_") if ask.text("compare_from") or ask.text("compare_to") else None
+    since = ask.instant("new_since")
     learner: Learner = request.app.state.learner
 
     def work(plan: Plan, running: Running) -> Answer:
         learner.refresh(plan.namespace)
         before = replace(compared, tiers=plan.tiers) if compared is not None else None
-        return count_patterns(plan, running, limit, before)
+        return count_patterns(plan, running, limit, before, since)
 
-    return await _run(request, ask.plan(), work)
+    return await _run(request, _events_of(ask), work)
 
 
 @router.get("/api/v1/fields", openapi_extra=described(*FIELDS))
 async def fields(request: Request, ask: Annotated[Asked, Depends(asking(*FIELDS))]) -> Response:
     """Names of fields with kind, type and how many events have them."""
     limit = ask.integer("limit", 1000, 1, MAX_LIMIT)
-    return await _run(request, ask.plan(), lambda p, r: overview.fields(p, r, limit))
+    return await _run(request, _events_of(ask), lambda p, r: overview.fields(p, r, limit))
 
 
 @router.get("/api/v1/fields/{name:path}/values", openapi_extra=described(*FIELDS))
 async def values(request: Request, name: str, ask: Annotated[Asked, Depends(asking(*FIELDS))]) -> Response:
     """The most common values of a field."""
     limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-    return await _run(request, ask.plan(), lambda p, r: overview.values(p, r, name, limit))
+    return await _run(request, _events_of(ask), lambda p, r: overview.values(p, r, name, limit))
 
 
 @router.get("/api/v1/context", openapi_extra=described(*CONTEXT))

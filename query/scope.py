@@ -19,6 +19,7 @@ from query.extract import Pattern
 from query.levels import ALIASES, LEVELS
 from query.quantities import unit_of
 from query.sql import Params, expression_of, number_of, text_of, valid_utf8
+from storage.tags import SHARDS, column_name
 
 OWN = (Kind.TIME, Kind.FINGERPRINT)
 NO_TAGS = "CAST(map(), 'Map(String, String)')"
@@ -113,15 +114,28 @@ class Scope:
                 ref = over(made, ref, params)
         return ref
 
+    def text(self, name: str, params: Params) -> str:
+        """The SQL of a field as a text, '' where it is not there."""
+        value = expression_of(self.field(name, params), params)
+        return value.sql if value.kind in (Kind.TEXT, Kind.LEVEL) else f"ifNull(toString({value.sql}), '')"
+
+    def keys(self, params: Params) -> str:
+        """The SQL of an array: the names of an event's tags, and of what was taken out beside them."""
+        if not self.layers:
+            return f"arrayConcat({', '.join(f'mapKeys({column_name(shard)})' for shard in range(SHARDS))})"
+        return f"mapKeys({self._tags(params)})"
+
     def event_columns(self, tier: str, params: Params) -> str:
         """What a SELECT of whole events asks for: what was taken out is shown as a tag or in the column of its name."""
         if not self.layers:
             return event_columns(tier)
+        texts = {name: text_of(self.field(name, params), params) for name in TEXTS}
+        return event_columns(tier, texts, self._tags(params))
+
+    def _tags(self, params: Params) -> str:
         made = reduce(lambda below, layer: f"mapUpdate({below}, {layer.tags(params)})", self.layers, NO_TAGS)
         new = f"mapFilter((k, v) -> NOT has({params.add(list(COLUMNS), 'Array(String)')}, k), {made})"
-        tags = f"mapUpdate(CAST({ALL_TAGS}, 'Map(String, String)'), {new})"
-        texts = {name: text_of(self.field(name, params), params) for name in TEXTS}
-        return event_columns(tier, texts, tags)
+        return f"mapUpdate(CAST({ALL_TAGS}, 'Map(String, String)'), {new})"
 
 
 EVENTS = Scope()

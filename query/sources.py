@@ -42,10 +42,10 @@ def events_source(
     `cold_where`: what follows from it for a row `cold` of the cold table.
     """
     tiers = plan.tiers.read(low, high)
-    hot = _hot(plan, where)
+    hot = hot_source(plan, where)
     if COLD not in tiers:
         return hot
-    cold = _cold(plan, params, where, low, high, cold_where)
+    cold = cold_source(plan, params, where, low, high, cold_where)
     if HOT not in tiers:
         return cold
     assert plan.tiers.pinned is not None
@@ -68,8 +68,8 @@ def page_sql(
     `order`: the ORDER BY over columns of the table, and over those of the answer; `bound`: the LIMIT, if any.
     """
     tiers = plan.tiers.read(low, high)
-    sources = [_hot(plan, where)] if HOT in tiers or COLD not in tiers else []
-    sources += [_cold(plan, params, where, low, high, ())] if COLD in tiers else []
+    sources = [hot_source(plan, where)] if HOT in tiers or COLD not in tiers else []
+    sources += [cold_source(plan, params, where, low, high)] if COLD in tiers else []
     parts = [
         f"SELECT {event_columns(one.tier)} FROM {one} ORDER BY {order['table']}{bound}" for one in sources
     ]
@@ -79,14 +79,21 @@ def page_sql(
     return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}"
 
 
-def _hot(plan: Plan, where: str) -> Source:
+def hot_source(plan: Plan, where: str) -> Source:
+    """The events of the hot tier alone."""
     kept = plan.tiers.hot_condition()
     return Source(f"{plan.database}.events", (kept, where) if kept else (where,), f"'{HOT}'")
 
 
-def _cold(
-    plan: Plan, params: Params, where: str, low: int | None, high: int | None, more: tuple[str, ...]
+def cold_source(
+    plan: Plan,
+    params: Params,
+    where: str,
+    low: int | None,
+    high: int | None,
+    more: tuple[str, ...] = (),
 ) -> Source:
+    """The events of the cold tier alone."""
     pinned = plan.tiers.pinned
     assert pinned is not None
     params.values.update(pinned.parameters)

@@ -230,15 +230,16 @@ class Epochs:
     def _count_exactly(self, namespace: str, epoch: int) -> None:
         """Mend the rollup of epochs that nobody inserts into any more, where an unknown outcome left it wrong."""
         database = schema.namespace_database(namespace)
+        above = "epoch <= {epoch:UInt32} AND epoch > {done:UInt32} GROUP BY epoch"
         sql = (
-            f"SELECT epoch, sum(n) AS events, sum(counted) AS counted FROM ("
-            f"SELECT epoch, count() AS n, 0 AS counted FROM {database}.events WHERE epoch <= {{epoch:UInt32}} "
-            f"AND epoch > {{done:UInt32}} GROUP BY epoch UNION ALL "
-            f"SELECT epoch, 0 AS n, sum(count) AS counted FROM {database}.rollup WHERE epoch <= {{epoch:UInt32}} "
-            f"AND epoch > {{done:UInt32}} GROUP BY epoch) GROUP BY epoch HAVING events != counted"
+            "SELECT epoch AS e FROM ("
+            f"SELECT epoch, count() AS n, 0 AS rolled, 0 AS counted FROM {database}.events WHERE {above} UNION ALL "
+            f"SELECT epoch, 0 AS n, sum(count) AS rolled, 0 AS counted FROM {database}.rollup WHERE {above} UNION ALL "
+            f"SELECT epoch, 0 AS n, 0 AS rolled, sum(count) AS counted FROM {database}.counts WHERE {above}"
+            ") GROUP BY e HAVING sum(n) != sum(rolled) OR sum(n) != sum(counted)"
         )
         done = self.closed_through(namespace)
-        for wrong, _, _ in self._hot.query(sql, {"epoch": epoch, "done": done}).rows:
+        for wrong in self._hot.scalars(sql, {"epoch": epoch, "done": done}):
             self._hot.rebuild_rollup(namespace, wrong)
 
     def _record(self, namespace: str, epoch: int, state: str) -> None:

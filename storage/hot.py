@@ -246,25 +246,31 @@ class Hot:
             self.rebuild_rollup(namespace, epoch)
 
     def rebuild_rollup(self, namespace: str, epoch: int) -> None:
-        """Count the events of an epoch anew and put that in the rollup's place, at once for readers.
+        """Count the events of an epoch anew and put that in the place of the rollup, and of the counts by minute.
 
         Only while nobody inserts into that epoch: rows that arrive meanwhile would not be counted. Does nothing
         once the epoch has left the hot tier, where only its counts are left.
         """
         if epoch <= self.epochs.dropped_through(namespace):
             return
-        database = schema.namespace_database(namespace)
-        partition, where = f"PARTITION {int(epoch)}", f"WHERE epoch = {int(epoch)}"
-        rebuilt = f"{database}.{schema.REBUILT_ROLLUP}"
+        database, where = schema.namespace_database(namespace), f"WHERE epoch = {int(epoch)}"
         with self._rebuild_lock:
-            self.execute(f"ALTER TABLE {rebuilt} DROP {partition}")
-            self._rewrite(f"INSERT INTO {rebuilt} {schema.rollup_select(database, where)}")
             self._rewrite(f"INSERT INTO {database}.seen {schema.seen_select(database, where)}")
-            # The server replaces no partition by nothing.
-            filled = self.scalars(f"SELECT 1 AS x FROM {rebuilt} {where} LIMIT 1")
-            change = f"REPLACE {partition} FROM {rebuilt}" if filled else f"DROP {partition}"
-            self.execute(f"ALTER TABLE {database}.rollup {change}")
-            self.execute(f"ALTER TABLE {rebuilt} DROP {partition}")
+            rollup, counts = schema.rollup_select(database, where), schema.counts_select(database, where)
+            self._replace(f"{database}.rollup", f"{database}.{schema.REBUILT_ROLLUP}", epoch, rollup)
+            self._replace(f"{database}.counts", f"{database}.{schema.REBUILT_COUNTS}", epoch, counts)
+
+    def _replace(self, table: str, aside: str, epoch: int, select: str) -> None:
+        """Put what is selected in the place of an epoch's partition, at once for readers."""
+        partition = f"PARTITION {int(epoch)}"
+        self.execute(f"ALTER TABLE {aside} DROP {partition}")
+        self._rewrite(f"INSERT INTO {aside} {select}")
+        # The server replaces no partition by nothing.
+        filled = self.scalars(f"SELECT 1 AS x FROM {aside} WHERE epoch = {int(epoch)} LIMIT 1")
+        self.execute(
+            f"ALTER TABLE {table} {f'REPLACE {partition} FROM {aside}' if filled else f'DROP {partition}'}"
+        )
+        self.execute(f"ALTER TABLE {aside} DROP {partition}")
 
     def drop_epoch(self, namespace: str, epoch: int) -> None:
         """Drop the events of an epoch, which `mark_dropped` has been told of. Its counts stay in the rollup."""

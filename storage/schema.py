@@ -18,6 +18,8 @@ SYSTEM_DATABASE = "neve"
 # --- the event -------------------------------------------------------------------------------------------
 
 TIMESTAMP_TYPE = "DateTime64(9, 'UTC')"
+NANOS = "toUnixTimestamp64Nano(timestamp)"
+MINUTE_NANOS = 60 * 10**9
 TAGS_TYPE = "Map(LowCardinality(String), String)"
 
 CONTENT_COLUMNS: list[tuple[str, str]] = [
@@ -100,6 +102,9 @@ INDEXES: dict[str, str] = {
 
 REBUILT_ROLLUP = "rollup_rebuilt"
 """The table where an epoch is counted anew before it takes the place of the old counts."""
+
+REBUILT_COUNTS = "counts_rebuilt"
+"""The same for `counts`."""
 
 FENCE = "closed_"
 """Starts the name of the constraint on `events` that refuses the rows of closed epochs; the highest of them follows."""
@@ -195,6 +200,18 @@ def rollup_table(database: str, name: str = "rollup") -> str:
 SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
 
 
+def counts_table(database: str, name: str = "counts") -> str:
+    """Counts by minute, service and level: so few rows that a picture of everything is drawn from them at once.
+
+    `minute` counts from 1970, and unlike a DateTime has a place for every time that an event can have.
+    """
+    return f"""CREATE TABLE IF NOT EXISTS {database}.{name} (
+  epoch UInt32, minute Int32 CODEC(Delta(4), Default), service LowCardinality(String),
+  level LowCardinality(String), count UInt64
+) ENGINE = SummingMergeTree(count) PARTITION BY epoch ORDER BY (minute, service, level)
+SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
+
+
 def seen_select(database: str, where: str = "") -> str:
     """What `seen` holds of the events."""
     return (
@@ -211,6 +228,15 @@ def rollup_select(database: str, where: str = "") -> str:
     )
 
 
+def counts_select(database: str, where: str = "") -> str:
+    """What `counts` holds of the events."""
+    minute = f"toInt32(intDiv({NANOS} - positiveModulo({NANOS}, {MINUTE_NANOS}), {MINUTE_NANOS}))"
+    return (
+        f"SELECT epoch, {minute} AS minute, service, level, count() AS count FROM {database}.events {where} "
+        "GROUP BY epoch, minute, service, level"
+    )
+
+
 def seen_view(database: str) -> str:
     """Feeds `seen` from each insert."""
     select = seen_select(database)
@@ -221,6 +247,27 @@ def rollup_view(database: str) -> str:
     """Feeds `rollup` from each insert."""
     select = rollup_select(database)
     return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.rollup_view TO {database}.rollup AS {select}"
+
+
+def counts_view(database: str) -> str:
+    """Feeds `counts` from each insert."""
+    select = counts_select(database)
+    return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.counts_view TO {database}.counts AS {select}"
+
+
+def count_by_minute(database: str) -> list[str]:
+    """What makes `counts`, and fills it from the events that are there: from nothing, should it run again.
+
+    Rows that arrive meanwhile may be counted twice. Queries use the counts of an epoch only where they add up to its
+    events, and when it closes they are counted anew where they do not.
+    """
+    return [
+        counts_table(database),
+        counts_table(database, REBUILT_COUNTS),
+        counts_view(database),
+        f"TRUNCATE TABLE {database}.counts",
+        f"INSERT INTO {database}.counts {counts_select(database)} SETTINGS max_partitions_per_insert_block = 0",
+    ]
 
 
 # --- what belongs to no namespace ---------------------------------------------------------------------------

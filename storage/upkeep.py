@@ -81,7 +81,8 @@ class Upkeep:
                 break
             hot.epochs.mark_dropped(namespace, epoch)
             hot.drop_epoch(namespace, epoch)
-            hot.execute(f"ALTER TABLE {database}.rollup DROP PARTITION {int(epoch)}")
+            for counts in ("rollup", "counts"):
+                hot.execute(f"ALTER TABLE {database}.{counts} DROP PARTITION {int(epoch)}")
             self.ager.say("retention", namespace, f"epoch {epoch}: gone after {policy.keep_days} days", epoch)
             dropped += 1
         return dropped
@@ -105,10 +106,12 @@ class Upkeep:
         unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
         through = record_at(table).shard().through
         database = schema.namespace_database(namespace)
-        self.ager.hot.execute(
-            f"ALTER TABLE {database}.rollup DELETE WHERE epoch <= {int(through)} "
-            f"AND minute < toDateTime({max(edge // unit * unit, 0)}, 'UTC') SETTINGS mutations_sync = 1"
-        )
+        first = max(edge // unit * unit, 0)  # what is kept begins here
+        for counts, minute in (("rollup", f"toDateTime({first}, 'UTC')"), ("counts", str(first // 60))):
+            self.ager.hot.execute(
+                f"ALTER TABLE {database}.{counts} DELETE WHERE epoch <= {int(through)} "
+                f"AND minute < {minute} SETTINGS mutations_sync = 1"
+            )
         self.ager.say("retention", namespace, f"{gone:,} events older than {policy.keep_days} days are gone")
         return gone
 
