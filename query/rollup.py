@@ -18,6 +18,7 @@ from query.sources import Source, cold_source, hot_source, plan_source, range_sq
 from query.sql import Params, compile_condition
 from query.tiers import COLD, HOT
 from query.times import SECOND
+from storage.errors import QueryLimit, QueryTimeout
 from storage.schema import MINUTE_NANOS, NANOS
 
 COUNTED = ("service", "level")
@@ -48,7 +49,11 @@ def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split 
     high = None if plan.high is None else plan.high // MINUTE_NANOS * MINUTE_NANOS
     if low is not None and high is not None and low >= high:
         return None
-    exact, rest, cold = _exact(plan, running, fingerprints)
+    try:
+        exact, rest, cold = _exact(plan, running, fingerprints)
+    except (QueryTimeout, QueryLimit) as error:
+        running.note(error)
+        return None
     return Split(low, high, exact, rest, cold, fingerprints) if exact or cold else None
 
 

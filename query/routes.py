@@ -21,7 +21,7 @@ from query.plan import DEFAULT_LIMIT, MAX_LIMIT, Plan
 from query.running import Running, check_regexes, naming
 from query.search import search, stream
 from query.serving import Gate, Stream
-from query.tables import run_table
+from query.tables import run_table, stream_table
 
 router = APIRouter()
 NDJSON = "application/x-ndjson"
@@ -58,7 +58,8 @@ def _limits(request: Request) -> Limits:
 
 @router.get("/api/v1/search", openapi_extra=described(*SEARCH))
 async def search_get(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
-    """Events, newest first: a page, or with `Accept: application/x-ndjson` all of them. With pipes, a table."""
+    """Events, newest first: a page, or with `Accept: application/x-ndjson` all of them. With pipes, a table: streamed
+    as one object with the columns, then one array a row. A stream ends with `{"stats": …}`."""
     return await _search(request, ask)
 
 
@@ -75,9 +76,13 @@ async def _search(request: Request, ask: Asked) -> Response:
     asked_limit = limit if ask.text("limit") else None
     if plan.query.pipes:
         learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
+        if streaming:
+            return await _ndjson(
+                request, plan, lambda running: _table_lines(plan, running, asked_limit, learner)
+            )
         return await _run(request, plan, _table(_limits(request).result_rows, asked_limit, learner))
     if streaming:
-        return await _ndjson(request, plan, asked_limit)
+        return await _ndjson(request, plan, lambda running: _event_lines(plan, running, asked_limit))
     return await _run(request, plan, _page)
 
 
@@ -100,19 +105,43 @@ def _table(max_rows: int, limit: int | None, learner: Learner | None) -> Callabl
     return work
 
 
-async def _ndjson(request: Request, plan: Plan, limit: int | None) -> Response:
+def _event_lines(plan: Plan, running: Running, limit: int | None) -> Iterator[bytes]:
+    """An object for each event."""
+    for events in stream(plan, running, limit):
+        yield b"".join(map(_line, events))
+
+
+def _table_lines(plan: Plan, running: Running, limit: int | None, learner: Learner | None) -> Iterator[bytes]:
+    """An object with the columns, then an array for each row."""
+    if learner is not None:
+        learner.refresh(plan.namespace)
+    pieces = stream_table(plan, running, limit)
+    first, more = (
+        next(pieces),
+        next(pieces, None),
+    )  # what goes wrong at the start is an error, not half an answer
+    yield _line({"columns": first.columns})
+    if more is None:
+        return
+    yield b"".join(map(_line, more.rows))
+    for piece in pieces:
+        yield b"".join(map(_line, piece.rows))
+
+
+async def _ndjson(request: Request, plan: Plan, lines: Callable[[Running], Iterator[bytes]]) -> Response:
+    """Lines as they come, and the statistics as the last."""
+
     def open_(running: Running) -> Iterator[bytes]:
         with naming(plan):
             check_regexes(plan, running)
-            for events in stream(plan, running, limit):
-                yield b"".join(map(_line, events))
+            yield from filter(None, lines(running))
         yield _line({"stats": running.stats()})
 
     gate: Gate = request.app.state.gate
     return NdjsonResponse(await gate.stream(request, open_))
 
 
-def _line(value: Answer) -> bytes:
+def _line(value: Answer | list[Any]) -> bytes:
     return _compact(value).encode() + b"\n"
 
 

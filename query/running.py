@@ -219,10 +219,15 @@ def naming(plan: Plan) -> Iterator[None]:
 
 
 def check_regexes(plan: Plan, running: Running) -> None:
-    """Let the engine that will run them compile the regexes of a plan; QueryInvalid with the place if it cannot."""
+    """Let the engine that will run them compile the regexes of a plan; QueryInvalid with the place if it cannot.
+
+    Where there is no time left for that, it is noted: the answer is then what there is until now, and says so.
+    """
     regexes = list(_regexes(plan.condition))
     try:
         _compile(running, regexes)
+    except (QueryTimeout, QueryLimit) as error:
+        running.note(error)
     except RequestInvalid:
         for regex in regexes:
             try:

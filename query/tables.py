@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from query import conditions as c
 from query.conditions import Kind
 from query.events import EVENT_FIELDS, clean, event_of
+from query.limits import STREAMED
 from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
-from query.running import Running
+from query.running import ColdUnreadable, Running
 from query.sources import plan_source
 from query.sql import Params
 from query.times import to_rfc3339
@@ -37,8 +39,8 @@ class TableQuery:
     stage: Stage
 
 
-def compile_table(plan: Plan, limit: int) -> TableQuery:
-    """The statement for the first `limit` rows. QueryInvalid where a pipe makes no sense."""
+def compile_table(plan: Plan, limit: int | None) -> TableQuery:
+    """The statement for the first `limit` rows, None for all. QueryInvalid where a pipe makes no sense."""
     params = Params(plan.database)
     compiler = Compiler(plan.text, plan.analyzer(), params, plan.database, plan.seconds)
     source = plan_source(plan, params)
@@ -48,7 +50,8 @@ def compile_table(plan: Plan, limit: int) -> TableQuery:
     selected = (
         stage.scope.event_columns(source.tier, params) if stage.columns is None else _selected(stage.columns)
     )
-    sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {params.add(limit, 'UInt64')}"
+    bound = "" if limit is None else f" LIMIT {params.add(limit, 'UInt64')}"
+    sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{stage.order_by()}{bound}"
     return TableQuery(sql, params.values, stage)
 
 
@@ -69,6 +72,35 @@ def run_table(plan: Plan, running: Running, max_rows: int, limit: int | None) ->
         rows.pop()
         running.hit("result_rows")
     return Table(_columns(asked.stage), _rows(asked.stage, rows))
+
+
+def stream_table(plan: Plan, running: Running, limit: int | None) -> Iterator[Table]:
+    """The table in pieces: first its columns without a row, then rows as they come, up to `limit`.
+
+    A limit of the query ends it early and is noted.
+    """
+    columns: list[dict[str, Any]] | None = None
+    while True:
+        settled = running.settle(plan)
+        asked = compile_table(settled, limit)
+        if columns is None:
+            columns = _columns(asked.stage)
+            yield Table(columns, [])
+        given = False
+        try:
+            with running.stream(asked.sql, asked.params, partial=True, more=STREAMED) as blocks:
+                if running.missed(settled):  # from here on the server holds what it reads
+                    continue
+                for rows in blocks:
+                    given = True
+                    yield Table(columns, _rows(asked.stage, rows))
+            return
+        except ColdUnreadable:  # it was noted
+            if given:
+                return
+        except (QueryTimeout, QueryLimit) as error:
+            running.note(error)
+            return
 
 
 def _columns(stage: Stage) -> list[dict[str, Any]]:

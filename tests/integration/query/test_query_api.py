@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -62,6 +63,31 @@ def test_a_stream_is_one_event_a_line_and_stats_last(api: httpx.Client, store: S
     assert [line["timestamp"] for line in lines[:-1]] == sorted(
         (line["timestamp"] for line in lines[:-1]), reverse=True
     )
+
+
+def test_a_table_is_streamed_with_its_columns_first(serve: Callable[..., str], store: Store) -> None:
+    store([{"timestamp": NOW, "message": "m", "host": f"h{i:05d}"} for i in range(15_000)])
+    api = httpx.Client(base_url=serve(Limits(result_rows=100)), trust_env=False, timeout=60)
+
+    def lines(q: str, **params: object) -> list[Any]:
+        headers = {"Accept": "application/x-ndjson"}
+        answer = api.get("/api/v1/search", params={"q": q, **params}, headers=headers)
+        assert answer.headers["content-type"].startswith("application/x-ndjson")
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    first, *rows, last = lines("* | uniq host | sort host")
+    assert [column["name"] for column in first["columns"]] == ["host", "count"]
+    assert rows == [[f"h{i:05d}", 1] for i in range(15_000)], "more than a page holds"
+    assert last["stats"]["complete"]
+    assert lines("* | uniq host | sort host", limit=2)[1:3] == [["h00000", 1], ["h00001", 1]]
+    assert len(lines("* | uniq host", limit=2)) == 4
+    assert [type(line) for line in lines("nothing | uniq host")] == [dict, dict]
+    whole = lines("* | where host = h00007")
+    assert [column["name"] for column in whole[0]["columns"]][:2] == ["id", "timestamp"]
+    assert len(whole) == 3
+    wrong = api.get("/api/v1/search", params={"q": "* | top 0x"}, headers={"Accept": "application/x-ndjson"})
+    assert wrong.status_code == 400
+    api.close()
 
 
 def test_an_event_has_nine_digits_and_its_very_bytes(api: httpx.Client, store: Store) -> None:
@@ -133,6 +159,20 @@ WRONG = [
     ("GET", "/api/v1/search?q=/(?=a)/", 400),
     ("GET", "/api/v1/search?from=now&to=1d", 400),
 ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["search?q=/li[n]e/", "search?q=/li[n]e/|stats+count()", "histogram?q=/li[n]e/", "patterns?q=level:error+/x/",
+     "patterns", "histogram", "fields?q=/x/", "fields/level/values"],
+)  # fmt: skip
+def test_no_time_for_what_comes_first_is_a_partial_answer_too(
+    serve: Callable[..., str], store: Store, path: str
+) -> None:
+    store(some(5))
+    answer = httpx.get(f"{serve(Limits(seconds=0.0))}/api/v1/{path}", trust_env=False)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["stats"]["limits_hit"] == ["time"]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), WRONG)

@@ -85,7 +85,7 @@ class Answers:
     def check(self, turn: int, *, known: bool = True, step: int = 1) -> None:
         """Every answer is the same from counts and from events; `known`: some of them were from counts.
 
-        Each pair of a path and a filter is asked over one range, over another with each `turn`; `step`: each of so many.
+        Each pair of a path and a filter is asked over one range, another with each `turn`; `step`: each of so many.
         """
         used: list[bool] = []
 
