@@ -12,18 +12,22 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+from query import cli_patterns
 from query.client import DEFAULT_URL, Client
+from query.progress import Progress
 from query.terminal import Screen
+from query.zones import typed
 from storage.errors import NeveError
 
 POLL_SECONDS = 1.0  # between questions of --follow
 OVERLAP = "10s"  # how much --follow asks for again, for events that are stored a little late
 REMEMBERED = 100_000  # ids that --follow will not show twice
 FOLLOWED_FIRST = 10  # lines that --follow starts with
+EXIT_CODES = "exit codes: 0 done, 1 failed or the answer is incomplete, 2 used wrongly"
 Command = Callable[[argparse.Namespace, Client, Screen], bool]
 
 
@@ -32,21 +36,20 @@ def add_commands(subparsers: Any) -> None:
     _add_search(subparsers)
     patterns = _command(subparsers, "patterns", _patterns, "the shapes of messages, most common first")
     _query_options(patterns)
-    patterns.add_argument("--limit", type=int, metavar="N", default=50, help="how many (50)")
-    patterns.add_argument(
-        "--compare-from", metavar="T", help="count them in another range too, from this time"
-    )
-    patterns.add_argument("--compare-to", metavar="T", help="… to this time")
+    cli_patterns.add_options(patterns)
+    patterns.set_defaults(follow=False)
     fields = _command(subparsers, "fields", _fields, "the fields that events have, or the values of one")
     fields.add_argument("name", nargs="?", help="a field, to list its values")
     _range_options(fields)
     fields.add_argument("--query", default="", metavar="QUERY", help="only in what this finds")
     fields.add_argument("--limit", type=int, metavar="N", help="how many")
+    fields.set_defaults(follow=False)
     context = _command(subparsers, "context", _context, "the lines around one event")
     context.add_argument("id", help="an event's id")
     context.add_argument("--before", type=int, default=10, metavar="N", help="lines before it (10)")
     context.add_argument("--after", type=int, default=10, metavar="N", help="lines after it (10)")
     context.add_argument("--namespace", metavar="NS")
+    context.set_defaults(follow=False)
 
 
 def _add_search(subparsers: Any) -> None:
@@ -59,10 +62,20 @@ def _add_search(subparsers: Any) -> None:
 
 
 def _command(subparsers: Any, name: str, work: Command, help_: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=help_, description=help_)
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=help_, description=help_, epilog=EXIT_CODES
+    )
     parser.add_argument("--url", default=None, help=f"address of neve ($NEVE_URL, {DEFAULT_URL})")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.set_defaults(run=lambda args: _run(args, work))
+    parser.add_argument(
+        "--color", choices=("auto", "always", "never"), default="auto", help="colours; auto: on a terminal"
+    )
+    zone = parser.add_mutually_exclusive_group()
+    zone.add_argument("--utc", action="store_false", dest="local", help="times in UTC (the default)")
+    zone.add_argument(
+        "--local", action="store_true", help="times in this machine's zone, also those typed without one"
+    )
+    parser.set_defaults(local=False, run=lambda args: _run(args, work))
     return parser
 
 
@@ -83,7 +96,9 @@ def _run(args: argparse.Namespace, work: Command) -> int:
     try:
         client = Client(args.url or os.environ.get("NEVE_URL") or DEFAULT_URL)
         try:
-            return 0 if work(args, client, Screen()) else 1
+            with Progress(wanted=not getattr(args, "follow", True)) as progress:
+                screen = Screen(colour=args.color, local=args.local, progress=progress)
+                return 0 if work(args, client, screen) else 1
         finally:
             client.close()
     except NeveError as error:
@@ -98,7 +113,8 @@ def _run(args: argparse.Namespace, work: Command) -> int:
 
 def _asked(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
     query = args.query if isinstance(args.query, str) else " ".join(args.query)
-    return {"q": query, "from": args.from_, "to": args.to, "namespace": args.namespace, **more}
+    low, high = (typed(time, local=args.local) for time in (args.from_, args.to))
+    return {"q": query, "from": low, "to": high, "namespace": args.namespace, **more}
 
 
 # --- search ------------------------------------------------------------------------------------------------
@@ -109,14 +125,24 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         return _follow(args, client, screen)
     order = "oldest" if args.oldest else None
     stats: dict[str, Any] = {}
-    for item in client.search(_asked(args, limit=_limit(args), order=order)):
+    items = client.search(_asked(args, limit=_limit(args), order=order))
+    for item in items:
         if "columns" in item:
-            _show_table(args, screen, item)
-        if "stats" in item:
+            _show_table(args, screen, item["columns"], _rows(items, stats))
+        elif "stats" in item:
             stats = item["stats"]
-        elif "columns" not in item:
+        else:
             _show_event(args, screen, item)
     return _complete(stats)
+
+
+def _rows(items: Iterator[Any], stats: dict[str, Any]) -> Iterator[list[Any]]:
+    """The rows of a table that is streamed; the statistics, which come last, are put aside."""
+    for item in items:
+        if isinstance(item, list):
+            yield item
+        else:
+            stats.update(item["stats"])
 
 
 def _limit(args: argparse.Namespace) -> int | None:
@@ -134,12 +160,20 @@ def _show_event(args: argparse.Namespace, screen: Screen, event: dict[str, Any])
         screen.event(event)
 
 
-def _show_table(args: argparse.Namespace, screen: Screen, answer: dict[str, Any]) -> None:
-    names = [column["name"] for column in answer["columns"]]
-    _show_rows(args, screen, names, answer["rows"])
+def _show_table(
+    args: argparse.Namespace, screen: Screen, columns: list[dict[str, Any]], rows: Iterator[list[Any]]
+) -> None:
+    times = [] if args.json else [i for i, column in enumerate(columns) if column["type"] == "time"]
+
+    def shown(row: list[Any]) -> list[Any]:
+        for i in times:
+            row[i] = row[i] and screen.time(row[i])
+        return row
+
+    _show_rows(args, screen, [column["name"] for column in columns], map(shown, rows))
 
 
-def _show_rows(args: argparse.Namespace, screen: Screen, names: list[str], rows: list[list[Any]]) -> None:
+def _show_rows(args: argparse.Namespace, screen: Screen, names: list[str], rows: Iterable[list[Any]]) -> None:
     if not args.json:
         screen.table(names, rows)
         return
@@ -187,24 +221,7 @@ def _since(args: argparse.Namespace, client: Client) -> Iterator[dict[str, Any]]
 
 
 def _patterns(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
-    compared = {"compare_from": args.compare_from, "compare_to": args.compare_to}
-    answer = client.get("/api/v1/patterns", _asked(args, limit=args.limit, **compared))
-    if args.json:
-        for pattern in answer["patterns"]:
-            screen.line(json.dumps(pattern, ensure_ascii=not screen.terminal))
-        return _complete(answer["stats"])
-    with_previous = any(pattern["previous_count"] is not None for pattern in answer["patterns"])
-    names = ["count", "share", *(["before"] if with_previous else []), "fingerprint", "template"]
-    with_names = any(pattern["name"] for pattern in answer["patterns"])
-    names += ["name"] if with_names else []
-    rows = []
-    for pattern in answer["patterns"]:
-        before = [pattern["previous_count"]] if with_previous else []
-        share = f"{pattern['share']:.2%}"
-        rows.append([pattern["count"], share, *before, pattern["fingerprint"], pattern["template"]])
-        rows[-1] += [pattern["name"] or ""] if with_names else []
-    screen.table(names, rows)
-    return _complete(answer["stats"])
+    return _complete(cli_patterns.show(args, client, screen, _asked(args)))
 
 
 def _fields(args: argparse.Namespace, client: Client, screen: Screen) -> bool:

@@ -58,8 +58,8 @@ class Client:
             found: dict[str, Any] = answer.json()
             return found
 
-    def search(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Events and at last {"stats"}, as they come; or for a query with pipes the one table."""
+    def search(self, params: Mapping[str, Any]) -> Iterator[Any]:
+        """Events and at last {"stats"}, as they come; for a query with pipes {"columns"}, lists, and {"stats"}."""
         headers = {"Accept": NDJSON}
         with (
             self._reached(),
@@ -67,9 +67,6 @@ class Client:
         ):
             if got.status_code != 200:
                 raise AnsweredError(got.status_code, got.read())
-            if not got.headers.get("content-type", "").startswith(NDJSON):
-                yield json.loads(got.read())
-                return
             for line in got.iter_lines():
                 yield json.loads(line)
 

@@ -63,6 +63,8 @@ def _extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[i
     """The range to show: as asked, and where that is open, from the first event found to the last."""
     if plan.low is not None and plan.high is not None:
         return (plan.low, plan.high) if plan.high > plan.low else None
+    if known is not None and (outer := rollup.ends(plan, known)):
+        return _within(plan, *outer)
     looked: list[tuple[int, int]] = []
     if known is not None:
         params = Params(plan.database)
@@ -70,11 +72,18 @@ def _extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[i
         rows = aggregate(running, sql, params)
         if not rows or rows[0][2] == 0:
             return None
-        # Of minutes that are counted, the first and the last are looked into.
-        low, high = (at // MINUTE_NANOS * MINUTE_NANOS for at in rows[0][:2])
+        low, high, _ = rows[0]
+        if not known.fingerprints:
+            return _within(plan, low, high)
+        # The rollup knows the minutes; these are looked into.
+        low, high = (at // MINUTE_NANOS * MINUTE_NANOS for at in (low, high))
         looked = [(low, low + MINUTE_NANOS)] if plan.low is None else []
         looked += [(high, high + MINUTE_NANOS)] if plan.high is None else []
     return _ends(plan, running, looked)
+
+
+def _within(plan: Plan, first: int, last: int) -> tuple[int, int]:
+    return plan.low if plan.low is not None else first, plan.high if plan.high is not None else last + 1
 
 
 def _ends(plan: Plan, running: Running, looked: list[tuple[int, int]]) -> tuple[int, int] | None:
@@ -99,8 +108,7 @@ def _ends(plan: Plan, running: Running, looked: list[tuple[int, int]]) -> tuple[
     rows = aggregate(running, sql, params)
     if not rows or rows[0][2] == 0:
         return None
-    first, last, _ = rows[0]
-    return plan.low if plan.low is not None else first, plan.high if plan.high is not None else last + 1
+    return _within(plan, *rows[0][:2])
 
 
 def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> dict[int, dict[str, int]]:

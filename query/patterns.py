@@ -64,8 +64,8 @@ def _rows(
         "min(first) AS first_seen, max(last) AS last_seen, count() AS members, "
         f"arraySort(groupUniqArrayArray({MOST_SERVICES})(services)) AS served, "
         # Those that may have been the first or the last: `first` and `last` are within a minute.
-        f"arrayMap(x -> x.1, arrayFilter(x -> x.2 < min(first) + {MINUTE_NANOS} OR x.3 > max(last) - {MINUTE_NANOS}, "
-        "groupArray((f, first, last)))) AS outermost "
+        f"arrayFilter(x -> x.2 < min(first) + {MINUTE_NANOS} OR x.3 > max(last) - {MINUTE_NANOS}, "
+        "groupArray((f, first, last))) AS outermost "
         f"FROM ({pattern_of(counted, plan.database)}) GROUP BY id"
     )
     new = "1" if since is None else f"id IN ({patterns_since(nanos(since, params), plan.database)})"
@@ -98,18 +98,23 @@ def _counted(plan: Plan, running: Running, params: Params) -> str:
 def _ends(plan: Plan, running: Running, rows: list[tuple[Any, ...]]) -> dict[int, Ends]:
     """The first and the last event of every fingerprint that may have its pattern's."""
     params = Params(plan.database)
-    minutes = {at // MINUTE_NANOS for row in rows for at in row[4:6]}
-    ranges = _ranges(minutes)
+    looked = {(f, at // MINUTE_NANOS) for row in rows for f, first, last in row[8] for at in (first, last)}
+    ranges = _ranges({minute for _, minute in looked})
     narrowed = replace(plan, low=_latest(plan.low, ranges[0][0]), high=_earliest(plan.high, ranges[-1][1]))
     stage = event_stage(narrowed, params)
-    wanted = params.add(sorted({f for row in rows for f in row[8]}), "Array(UInt64)")
-    there = " OR ".join(
+    prints, minutes = zip(*sorted(looked), strict=True)
+    wanted = (
+        f"(fingerprint, intDiv({NANOS} - positiveModulo({NANOS}, {MINUTE_NANOS}), {MINUTE_NANOS})) IN "
+        f"(SELECT f, m FROM (SELECT 1) ARRAY JOIN {params.add(list(prints), 'Array(UInt64)')} AS f, "
+        f"{params.add(list(minutes), 'Array(Int64)')} AS m)"
+    )
+    there = " OR ".join(  # what an index is asked by
         f"timestamp >= {nanos(low, params)} AND timestamp < {nanos(high, params)}" for low, high in ranges
     )
     sql = (
         f"SELECT fingerprint AS f, min({NANOS}) AS first, max({NANOS}) AS last, "
         f"argMax(message, ({NANOS}, message)) AS sample FROM {stage.source} "
-        f"WHERE {' AND '.join((*stage.conditions, f'fingerprint IN {wanted}', f'({there})'))} GROUP BY f"
+        f"WHERE {' AND '.join((*stage.conditions, f'({there})', wanted))} GROUP BY f"
     )
     return {f: Ends(*ends) for f, *ends in aggregate(running, sql, params)}
 
@@ -150,7 +155,7 @@ def _pattern(
     row: tuple[Any, ...], ends: dict[int, Ends], total: int, previous: dict[int, int] | None
 ) -> Answer:
     id_, template, name, count, first, last, members, services, outermost = row[:9]
-    found = [ends[f] for f in outermost if f in ends]
+    found = [ends[f] for f, *_ in outermost if f in ends]
     # Where the second look broke off, the answer is incomplete, and says so: it has the minutes.
     sample: str | bytes = ""
     if found:

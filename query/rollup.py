@@ -35,6 +35,9 @@ class Split:
     rest: bool  # are there other epochs in the hot tier?
     cold: bool
     fingerprints: bool
+    ends: tuple[int, int] | None = (
+        None  # the first event and the last of what `counts` answer, if there is one
+    )
 
 
 def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split | None:
@@ -49,18 +52,26 @@ def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split 
     high = None if plan.high is None else plan.high // MINUTE_NANOS * MINUTE_NANOS
     if low is not None and high is not None and low >= high:
         return None
+    inner = replace(plan, low=low, high=high)
     try:
-        exact, rest, cold = _exact(plan, running, fingerprints)
+        found = _exact(inner, running, fingerprints)
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
         return None
-    return Split(low, high, exact, rest, cold, fingerprints) if exact or cold else None
+    return found if found.epochs or found.cold else None
+
+
+def ends(plan: Plan, known: Split) -> tuple[int, int] | None:
+    """The times of a plan's first event and its last at the open ends of its range, where the counts alone tell."""
+    complete = not known.rest and (known.cold or COLD not in plan.tiers.read(plan.low, plan.high))
+    return known.ends if complete else None
 
 
 def source(plan: Plan, params: Params, known: Split) -> str:
     """A subquery of what a plan is about: `n` events at `at` <= time <= `until`, with service, level and fingerprint.
 
-    What is from the counts is of one minute, what is from events of one moment.
+    They are of one minute. Of `counts` the two are the times of the first event and the last, of the rollup the ends of
+    the minute.
     """
     inner = replace(plan, low=known.low, high=known.high)
     parts = [_counted(inner, params, known)]
@@ -77,41 +88,60 @@ def note_tiers(plan: Plan, running: Running) -> None:
 # --- which epochs ------------------------------------------------------------------------------------------
 
 
-def _exact(plan: Plan, running: Running, fingerprints: bool) -> tuple[tuple[int, ...], bool, bool]:
-    """The hot epochs whose counts add up, whether there are others, and whether the cold tier's do."""
-    database, kept = plan.database, plan.tiers.hot_condition()
-    parts = [
-        "SELECT epoch, count() AS n, toInt64(0) AS counted, toInt64(0) AS rolled, 0 AS beyond "
-        f"FROM {database}.events{f' WHERE {kept}' if kept else ''} GROUP BY epoch",
-        "SELECT epoch, 0 AS n, toInt64(sum(count)) AS counted, toInt64(0) AS rolled, "
-        f"countIf(minute < 0 OR minute >= {LAST_MINUTE}) AS beyond FROM {database}.counts GROUP BY epoch",
-    ]
-    if fingerprints:
-        parts.append(
-            "SELECT epoch, 0 AS n, toInt64(0) AS counted, toInt64(sum(count)) AS rolled, 0 AS beyond "
-            f"FROM {database}.rollup GROUP BY epoch"
-        )
-    sql = (
-        "SELECT epoch AS e, toInt64(sum(n)) AS events, sum(counted) AS by_minute, sum(rolled) AS by_print, "
-        f"sum(beyond) AS outside FROM ({' UNION ALL '.join(parts)}) GROUP BY e ORDER BY e"
-    )
-    rows = running.query(sql, {}).rows
-    state = plan.tiers.state
-    exact, rest = [], False
-    cold_counted = cold_rolled = cold_beyond = 0
-    for epoch, events, counted, rolled_up, beyond in rows:
-        if state is not None and state.reads_cold(epoch):
-            cold_counted, cold_rolled = cold_counted + counted, cold_rolled + rolled_up
-            cold_beyond += beyond
-        elif events == counted and (not fingerprints or (events == rolled_up and not beyond)):
-            exact += [epoch] if events else []
-        elif events:
+def _exact(plan: Plan, running: Running, fingerprints: bool) -> Split:
+    """The epochs whose counts add up to the events that they have. The plan's range is of whole minutes."""
+    params = Params(plan.database)
+    rows = running.query(_sums(plan, params, fingerprints), params.values).rows
+    state, pinned = plan.tiers.state, plan.tiers.pinned
+    exact, rest, cold = [], False, pinned is not None
+    cold_events = 0
+    ends: dict[bool, list[tuple[int, int]]] = {True: [], False: []}  # by tier: is it cold?
+    for epoch, events, counted, rolled, outside, first, last in rows:
+        is_cold = state is not None and state.reads_cold(epoch)
+        fits = not fingerprints or (rolled == counted and not outside)
+        if is_cold:
+            cold, cold_events = cold and fits, cold_events + counted
+        elif not events:
+            continue
+        elif fits and events == counted:
+            exact.append(epoch)
+        else:
             rest = True
-    pinned = plan.tiers.pinned
-    cold = pinned is not None and pinned.rows == cold_counted > 0
-    if fingerprints:
-        cold = cold and cold_rolled == cold_counted and not cold_beyond
-    return tuple(exact), rest, cold
+            continue
+        if first is not None and not fingerprints:
+            ends[is_cold].append((first, last))
+    cold = cold and pinned is not None and pinned.rows == cold_events > 0
+    found = ends[False] + (ends[True] if cold else [])
+    outer = (min(first for first, _ in found), max(last for _, last in found)) if found else None
+    return Split(plan.low, plan.high, tuple(exact), rest, cold, fingerprints, outer)
+
+
+def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
+    """By epoch: its events, those counted by minute and in the rollup, minutes that the rollup does not know, ends."""
+    database, kept = plan.database, plan.tiers.hot_condition()
+    of_plan = " AND ".join(_known_where(plan, params, fingerprints=False)) if not fingerprints else "0"
+    sums = {"events": "0", "counted": "0", "rolled": "0", "outside": "0", "first": "NULL", "last": "NULL"}
+
+    def part(table: str, where: str = "", **more: str) -> str:
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in {**sums, **more}.items())
+        return f"SELECT epoch, {columns} FROM {database}.{table}{where} GROUP BY epoch"
+
+    parts = [
+        part("events", f" WHERE {kept}" if kept else "", events="toInt64(count())"),
+        part(
+            "counts",
+            counted="toInt64(sum(count))",
+            outside=f"countIf(minute < 0 OR minute >= {LAST_MINUTE})",
+            first=f"minOrNullIf(counts.first, {of_plan})",
+            last=f"maxOrNullIf(counts.last, {of_plan})",
+        ),
+        *([part("rollup", rolled="toInt64(sum(count))")] if fingerprints else []),
+    ]
+    return (
+        "SELECT epoch AS e, sum(events) AS n, sum(counted) AS by_minute, sum(rolled) AS by_print, "
+        "sum(outside) AS unknown, min(first) AS earliest, max(last) AS latest "
+        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY e ORDER BY e"
+    )
 
 
 # --- the parts ---------------------------------------------------------------------------------------------
@@ -120,26 +150,31 @@ def _exact(plan: Plan, running: Running, fingerprints: bool) -> tuple[tuple[int,
 def _counted(plan: Plan, params: Params, known: Split) -> str:
     """Whole minutes from the counts."""
     if known.fingerprints:
-        name, at = "rollup", f"toInt64(toUnixTimestamp(minute)) * {SECOND}"
+        at = f"toInt64(toUnixTimestamp(minute)) * {SECOND}"
+        name, columns = "rollup", f"{at} AS at, {at} + {MINUTE_NANOS - 1} AS until"
     else:
-        name, at = "counts", f"toInt64(minute) * {MINUTE_NANOS}"
+        name, columns = "counts", "first AS at, last AS until"
     wanted = [f"epoch IN {params.add(list(known.epochs), 'Array(UInt32)')}"]
     if known.cold:
         wanted.append(f"NOT ({plan.tiers.hot_condition()})")
-    where = [f"({' OR '.join(wanted)})", compile_condition(plan.condition, params)]
-    where += [
-        _minute(known, op, at_, params) for op, at_ in ((">=", plan.low), ("<", plan.high)) if at_ is not None
-    ]
-    columns = f"{at} AS at, {at} + {MINUTE_NANOS - 1} AS until, service, level, count AS n"
+    where = [f"({' OR '.join(wanted)})", *_known_where(plan, params, fingerprints=known.fingerprints)]
     more = ", fingerprint" if known.fingerprints else ""
-    return f"SELECT {columns}{more} FROM {plan.database}.{name} WHERE {' AND '.join(where)}"
+    return f"SELECT {columns}, service, level, count AS n{more} FROM {plan.database}.{name} WHERE {' AND '.join(where)}"
 
 
-def _minute(known: Split, op: str, nanos: int, params: Params) -> str:
-    minute = nanos // MINUTE_NANOS
-    if not known.fingerprints:
-        return f"minute {op} {params.add(minute, 'Int64')}"
-    return f"minute {op} toDateTime({params.add(max(0, min(minute, LAST_MINUTE)) * 60, 'UInt32')}, 'UTC')"
+def _known_where(plan: Plan, params: Params, *, fingerprints: bool) -> list[str]:
+    """A plan's filter and range of whole minutes, as conditions on `counts`, or on the rollup."""
+    where = [compile_condition(plan.condition, params)]
+    for op, at in ((">=", plan.low), ("<", plan.high)):
+        if at is None:
+            continue
+        minute = at // MINUTE_NANOS
+        if fingerprints:
+            seconds = params.add(max(0, min(minute, LAST_MINUTE)) * 60, "UInt32")
+            where.append(f"minute {op} toDateTime({seconds}, 'UTC')")
+        else:
+            where.append(f"minute {op} {params.add(minute, 'Int64')}")
+    return where
 
 
 def _rest(plan: Plan, params: Params, known: Split) -> list[Source]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
+
+from query import zones
+from query.progress import Progress
 
 COLOURS = {
     "trace": "90", "debug": "90", "info": "32", "notice": "36", "warn": "33",
@@ -18,14 +22,36 @@ MAX_CELL = 120  # characters of one cell on a terminal
 
 
 class Screen:
-    """Where answers go. `colour` on a terminal, unless NO_COLOR says otherwise."""
+    """Where answers go. `colour` auto: on a terminal, unless NO_COLOR is set; `local`: times of this machine's zone."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        *,
+        colour: str = "auto",
+        local: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self.out = out or sys.stdout
         self.terminal = self.out.isatty()
-        self.colour = self.terminal and not os.environ.get("NO_COLOR")
+        auto = self.terminal and not os.environ.get("NO_COLOR")
+        self.colour = auto if colour == "auto" else colour == "always"
+        self._local = local
+        self._progress = progress
+
+    def time(self, time: str) -> str:
+        """A time of the API as it is to be shown."""
+        return zones.shown(time, local=self._local)
+
+    def _moved_on(self) -> None:
+        """Something is shown: where answers are for a terminal, they are the progress."""
+        if self._progress is not None:
+            self._progress.lines += 1
+            if self.terminal:
+                self._progress.end()
 
     def line(self, text: str) -> None:
+        self._moved_on()
         print(text, file=self.out, flush=self.terminal)
 
     def paint(self, text: str, colour: str) -> str:
@@ -43,6 +69,7 @@ class Screen:
         if encoded is None or self.terminal:
             self.line(self.safe(event["message"]) if self.terminal else event["message"])
             return
+        self._moved_on()
         self.out.flush()
         buffer = getattr(self.out, "buffer", None)
         if buffer is not None:
@@ -52,7 +79,7 @@ class Screen:
         """One line: time, level, service, host, message, tags."""
         level = event["level"]
         head = [
-            self.paint(event["timestamp"], DIM),
+            self.paint(self.time(event["timestamp"]), DIM),
             self.paint(f"{level or '-':<5}", COLOURS.get(level, DIM)),
         ]
         head.append(self.paint(self.safe(event["service"] or "-"), BOLD))
@@ -63,10 +90,10 @@ class Screen:
         self.line(" ".join([*head, self.safe(event["message"]), self.paint(tags, DIM)]).rstrip())
 
     def table(self, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Aligned columns on a terminal, tabs between them in a pipe."""
-        cells = [[self.safe(_cell(value)) for value in row] for row in rows]
+        """Aligned columns on a terminal; in a pipe tabs between them, and each row as it comes."""
+        cells = ([self.safe(_cell(value)) for value in row] for row in rows)
         if not self.terminal:
-            for row in [list(names), *cells]:
+            for row in itertools.chain([list(names)], cells):
                 self.line("\t".join(cell.replace("\t", "\\t") for cell in row))
             return
         cut = [[cell[:MAX_CELL] for cell in row] for row in cells]

@@ -201,14 +201,17 @@ SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
 
 
 def counts_table(database: str, name: str = "counts") -> str:
-    """Counts by minute, service and level: so few rows that a picture of everything is drawn from them at once.
+    """Counts by minute, service and level, with their first and last event; aggregate again when reading.
 
-    `minute` counts from 1970, and unlike a DateTime has a place for every time that an event can have.
+    These are so few rows that a picture of everything is drawn from them at once. `minute` counts from 1970, and unlike
+    a DateTime has a place for every time that an event can have.
     """
     return f"""CREATE TABLE IF NOT EXISTS {database}.{name} (
   epoch UInt32, minute Int32 CODEC(Delta(4), Default), service LowCardinality(String),
-  level LowCardinality(String), count UInt64
-) ENGINE = SummingMergeTree(count) PARTITION BY epoch ORDER BY (minute, service, level)
+  level LowCardinality(String), count SimpleAggregateFunction(sum, UInt64),
+  first SimpleAggregateFunction(min, Int64) CODEC(Delta(8), Default),
+  last SimpleAggregateFunction(max, Int64) CODEC(Delta(8), Default)
+) ENGINE = AggregatingMergeTree PARTITION BY epoch ORDER BY (minute, service, level)
 SETTINGS {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
 
 
@@ -232,8 +235,8 @@ def counts_select(database: str, where: str = "") -> str:
     """What `counts` holds of the events."""
     minute = f"toInt32(intDiv({NANOS} - positiveModulo({NANOS}, {MINUTE_NANOS}), {MINUTE_NANOS}))"
     return (
-        f"SELECT epoch, {minute} AS minute, service, level, count() AS count FROM {database}.events {where} "
-        "GROUP BY epoch, minute, service, level"
+        f"SELECT epoch, {minute} AS minute, service, level, count() AS count, min({NANOS}) AS first, "
+        f"max({NANOS}) AS last FROM {database}.events {where} GROUP BY epoch, minute, service, level"
     )
 
 
