@@ -21,6 +21,7 @@ ROOMS = {
     "age": "neve_cold",
     "restore": "neve_cold",
     "canary": "ingest.canary",
+    "completion": "neve_completion",
 }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from query.cli import add_commands
+from query.limits import Limits
 
 Store = Callable[..., object]
 EVENTS = [
@@ -75,3 +77,61 @@ def test_a_wrong_query_is_2_and_a_missing_server_is_1(url: str, capsys: pytest.C
     assert said[1:] == ["status:", "       ^"]
     assert neve("search", "--url", "http://127.0.0.1:1") == 1
     assert "cannot reach neve" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("zone")
+def test_times_of_this_machines_zone(url: str, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store(EVENTS)
+    assert neve("search", "broke", "--local", "--url", url) == 0
+    assert capsys.readouterr().out.startswith("2026-01-31T17:45:00.000000000+05:45 error")
+    assert neve("search", "* | fields timestamp", "--local", "--to", "2026-01-31T17:45:01", "--url", url) == 0
+    assert capsys.readouterr().out == "timestamp\n2026-01-31T17:45:00.000000000+05:45\n"
+    assert neve("search", "--utc", "--to", "2026-01-31T12:00:01", "--url", url) == 0
+    assert capsys.readouterr().out.startswith("2026-01-31T12:00:00.000000000Z error")
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_patterns_beside_another_time_and_new_ones(
+    url: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store([{**EVENTS[0], "fingerprint": 1}, {**EVENTS[1], "fingerprint": 2}])
+    hour = {"timestamp": 1_769_860_800_000_000_000 - 3600 * 10**9}
+    store([{**EVENTS[0], "fingerprint": 1, **hour} for _ in range(2)])
+    span = ["--from", "2026-01-31T11:59:30Z", "--to", "2026-01-31T12:30:00Z", "--url", url]
+
+    def rows(*words: str) -> list[list[str]]:
+        assert neve("patterns", *words, *span) == 0
+        return [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+
+    head, *found = rows("--compare=1h")
+    assert head == ["count", "share", "before", "change", "fingerprint", "template"]
+    assert [row[:4] for row in found] == [["1", "50.00%", "2", "-50%"], ["1", "50.00%", "0", "new"]]
+    assert [row[2] for row in rows("--compare")[1:]] == ["0", "0"]
+    head, *found = rows("--new-since", "2026-01-31T11:59:30Z")
+    assert [dict(zip(head, row, strict=True))["first_seen"] for row in found] == [
+        "2026-01-31T12:00:01.000000000Z"
+    ]
+    for words in (["--compare"], ["--compare=error", "--from", "1h"]):
+        assert neve("patterns", *words, "--url", url) == 2
+        assert "cannot use --compare" in capsys.readouterr().err
+
+
+def test_colour_and_what_is_incomplete(
+    serve: Callable[..., str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(EVENTS)
+    assert neve("search", "broke", "--color", "always", "--url", serve()) == 0
+    assert "\x1b[31merror\x1b[0m" in capsys.readouterr().out
+    slow = serve(Limits(stream_seconds=0.0))
+    for query in ("broke", "* | stats count()"):
+        assert neve("search", query, "--url", slow) == 1
+        said = capsys.readouterr()
+        assert "answer is incomplete" in said.err

@@ -20,6 +20,7 @@ from query.running import Running
 from query.tables import run_table
 from query.times import to_rfc3339
 from storage.hot import Hot
+from storage.native.block import SealedBlock
 
 from .reference import (
     FINGERPRINT,
@@ -365,7 +366,7 @@ def shown_event(row: Row) -> dict[str, Any]:
     taken = {name: text(value) for name, value in event.get("taken", {}).items() if name not in OWN}
     tags = {name: text(value) for name, value in event["tags"].items()}
     values = {name: text(event_field(event, name)[0]) for name in EVENT_COLUMNS}
-    return {**values, "row": event["id"][1], "tags": {**tags, **taken}}
+    return {**values, "id": "{}-{}".format(*event["id"]), "tags": {**tags, **taken}}
 
 
 def shown_cell(value: Any, kind: str) -> Any:
@@ -399,19 +400,31 @@ def expected_rows(table: Table) -> list[list[Any]]:
     return [[shown_cell(*row.cells[name][:2]) for name in table.columns] for row in rows]
 
 
-def found_rows(hot: Hot, namespace: str, query: ast.Query) -> list[list[Any]]:
+def found_rows(running: Running, namespace: str, query: ast.Query) -> list[list[Any]]:
     plan = make_plan(str(query), now=NOW, namespace=namespace, from_=str(FROM), to=str(TO))
-    running = Running(hot, Limits())
-    table = run_table(plan, running, 10_000, None)
+    table = run_table(running.settle(plan), running, 10_000, None)
     assert not running.limits_hit
     names = [column["name"] for column in table.columns]
     if names[:2] != ["id", "timestamp"]:
         return table.rows
     events = [dict(zip(names, row, strict=True)) for row in table.rows]
-    return [
-        [{**{n: e[n] for n in EVENT_COLUMNS}, "row": int(e["id"].split("-")[1]), "tags": e["tags"]}]
-        for e in events
-    ]
+    return [[{**{n: e[n] for n in EVENT_COLUMNS}, "id": e["id"], "tags": e["tags"]}] for e in events]
+
+
+def stored(store: Callable[[list[Event]], SealedBlock], events: list[Event]) -> list[Event]:
+    """The events, with the ids that they have now."""
+    block = store(events).header.block_id.hex()
+    return [{**event, "id": (block, row)} for row, event in enumerate(events)]
+
+
+def check_pipes(running: Running, namespace: str, query: ast.Query, events: list[Event]) -> None:
+    """Neve's rows are those of the plain reading. The query's filter finds just these events."""
+    found = found_rows(running, namespace, query)
+    table = Table(Reading(SPANS), events, EXTRACTIONS, (TO - FROM) / SECOND)
+    for pipe in query.pipes:
+        table.step(pipe)
+    expected = expected_rows(table)
+    assert same_rows(found, expected), f"{query}\n found    {found}\n expected {expected}"
 
 
 _runs = itertools.count()
@@ -425,13 +438,8 @@ def test_pipes_give_what_a_plain_reading_gives(
 ) -> None:
     events, queries = case
     run = f"run-{next(_runs)}"
-    events = [{**event, "host": run, "id": ("", row)} for row, event in enumerate(events)]
-    store([{name: value for name, value in event.items() if name != "id"} for event in events])
+    events = stored(store, [{**event, "host": run} for event in events])
     for pipes in queries:
-        query = ast.Query(ast.Match("host", ast.Text(run)), pipes)
-        found = found_rows(hot, namespace, query)
-        table = Table(Reading(SPANS), events, EXTRACTIONS, (TO - FROM) / SECOND)
-        for pipe in pipes:
-            table.step(pipe)
-        expected = expected_rows(table)
-        assert same_rows(found, expected), f"{query}\n found    {found}\n expected {expected}"
+        check_pipes(
+            Running(hot, Limits()), namespace, ast.Query(ast.Match("host", ast.Text(run)), pipes), events
+        )
