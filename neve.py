@@ -18,6 +18,8 @@ ROOMS = {
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",
+    "age": "neve_cold",
+    "restore": "neve_cold",
     "canary": "ingest.canary",
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
 
@@ -63,15 +64,21 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
             clickhouse,
             spool_quota_bytes=config.spool_bytes,
             embedded=None if config.clickhouse else config.data / "clickhouse",
+            cold=config.cold_config(),
         )
         yield ingest.app.create_app(settings)
+        return
+    if role == "ager":
+        import neve_cold
+
+        yield neve_cold.create_app(clickhouse, config.cold_config())
         return
     import query.app
     from storage.hot import Hot
 
     hot = Hot(clickhouse)
     try:
-        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE)
+        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE, cold=config.cold_config())
     finally:
         hot.close()
 
@@ -79,13 +86,15 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
 def run_front(config: ServeConfig, sockets: Path) -> int:
     """Listen on the one address and pass requests on by their path."""
     host, port = config.address()
-    gateway, api = str(sockets / "gateway"), str(sockets / "api")
+    gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
 
     def route(path: str) -> str:
+        if path.startswith(TO_AGER):
+            return ager
         return gateway if path.startswith(TO_GATEWAY) else api
 
     async def metrics() -> tuple[str, bytes]:
-        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api})
+        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api, "ager": ager})
 
     async def listen() -> None:
         task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from storage.cold_config import ColdConfig, cold_config
 from storage.errors import ConfigError
 
-ROLES = ("gateway", "api", "front")
+ROLES = ("gateway", "api", "ager", "front")
 CLICKHOUSE_URL = (
     "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
 )
@@ -29,6 +32,11 @@ class ServeConfig:
     listen: str = "127.0.0.1:8780"
     clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
+    cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
+
+    def cold_config(self, data: Path | None = None) -> ColdConfig:
+        """What is said about the cold tier; by default it is in the data folder. Raises ConfigError."""
+        return cold_config((data or self.data) / "cold", self.cold)
 
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
@@ -44,8 +52,12 @@ def read_config(path: Path) -> ServeConfig:
         found = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
-    known = {field.name: type(field.default) for field in fields(ServeConfig)}
+    known = {one.name: type(one.default) for one in fields(ServeConfig)}
+    if not isinstance(found.get("cold", {}), dict):
+        raise ConfigError("cannot use configuration key 'cold'", "give a table")
     for key, value in found.items():
+        if key == "cold":
+            continue
         if key not in known:
             raise ConfigError(f"cannot use configuration key {key!r}", f"known keys: {', '.join(known)}")
         if known[key] is int and (not isinstance(value, int) or isinstance(value, bool)):
@@ -79,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
     config = settle(args)
     config.address()
+    config.cold_config()
     if args.role:
         from neve_roles import run_role
 

@@ -1,4 +1,4 @@
-"""The supervisor of `neve serve`: ClickHouse, gateway, search API and front door, each a process of its own."""
+"""The supervisor of `neve serve`: ClickHouse, gateway, search API, ager and front door, each a process of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Server:
         """`file`: what the configuration was read from; the roles read it too."""
         self.config = config
         self.file = file
-        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse")
+        lake = config.cold_config().lake
+        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse", lake=lake)
         self.supervisor = Supervisor(say)
         self.stopping = False
         self.url = ""  # how to reach ClickHouse

@@ -55,8 +55,10 @@ class Report:
         """A table for each figure of the queries, with a column for each query."""
         asked = {row["name"]: row["queries"] for row in self.results if "queries" in row}
         lines: list[str] = []
-        for figure in QUERY_FIGURES if asked else ():
-            rows = [{"name": name, **{query: found[figure] for query, found in queries.items()}}
+        for figure in QUERY_FIGURES:
+            if not any(figure in found for queries in asked.values() for found in queries.values()):
+                continue
+            rows = [{"name": name, **{query: found.get(figure) for query, found in queries.items()}}
                     for name, queries in asked.items()]  # fmt: skip
             lines += [
                 "",

@@ -18,6 +18,7 @@ from ingest.namespaces import Namespaces
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
+from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
 from storage.hot import Hot
@@ -30,7 +31,8 @@ WATCH_SECONDS = 10.0
 class GatewaySettings:
     """`data_dir` holds spool, ledger and dead letters. The `namespaces` are made at the start; with
     `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
-    ClickHouse that runs beside it, if one does: what is made there is synced."""
+    ClickHouse that runs beside it, if one does: what is made there is synced.
+    `cold`: where blocks that have aged are looked for."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -38,6 +40,7 @@ class GatewaySettings:
     create_namespaces: bool = True
     spool_quota_bytes: int = DEFAULT_QUOTA_BYTES
     embedded: Path | None = None
+    cold: ColdConfig | None = None
 
 
 class GatewayState:
@@ -49,7 +52,7 @@ class GatewayState:
         self._started = time.monotonic()
         self.counters = Counters()
         self._folder = StateFolder(settings.data_dir)
-        self.hot = Hot(settings.clickhouse)
+        self.hot = Hot(settings.clickhouse, settings.cold)
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
         self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
         self.namespaces = Namespaces(

@@ -252,10 +252,15 @@ class Inserter:
         namespace, epoch = attempt.namespace, attempt.epoch
         ids = [one.header.block_id for one in held]
         self._patiently(lambda: self._wait_until_over(attempt))
+        only: list[int] | None = [epoch]
         if epoch <= self._patiently(lambda: self._hot.epochs.dropped_through(namespace)):
-            self._put_aside(held, f"epoch {epoch} has left the hot tier: cannot tell if it had this block")
-            return []
-        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, [epoch]))
+            if not self._patiently(lambda: self._hot.reads_cold(namespace, epoch)):
+                self._put_aside(
+                    held, f"epoch {epoch} has left the hot tier: cannot tell if it had this block"
+                )
+                return []
+            only = None  # it has become cold, and what the cold tier has of a block is final
+        present = self._patiently(lambda: self._hot.rows_present(namespace, ids, only))
         missing = [one for one in held if present[one.header.block_id] != one.header.rows]
         self._done([one for one in held if one not in missing])
         partly = [one for one in missing if present[one.header.block_id]]

@@ -21,6 +21,7 @@ from query.metrics import Counting, Metrics
 from query.metrics import router as metrics_router
 from query.routes import router
 from query.serving import ClientGone, Gate
+from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
 
@@ -37,8 +38,11 @@ def create_app(
     default_namespace: str = DEFAULT_NAMESPACE,
     version: str = "0.1.0",
     pins_file: Path | None = None,
+    cold: ColdConfig | None = None,
 ) -> FastAPI:
-    """The API over one hot tier. It does not own `hot`: who made it closes it after the application has stopped.
+    """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
+
+    `cold`: where the cold tier is; None for a hot tier that is all there is.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
     there and cannot be used.
@@ -52,7 +56,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits())
+        app.state.gate = Gate(hot, limits or Limits(), cold)
         yield
 
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")

@@ -10,10 +10,11 @@ from query import conditions as c
 from query.analyze import COLUMNS, field_ref
 from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
-from query.events import EVENT_COLUMNS, clean, event_of, position_of
+from query.events import clean, event_columns, event_of, position_of
 from query.plan import Plan
 from query.running import Running
-from query.search import range_sql, search
+from query.search import search
+from query.sources import events_source, plan_source
 from query.sql import Params, text_of
 from query.times import SECOND, to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
@@ -59,7 +60,7 @@ def _extent(plan: Plan, running: Running) -> tuple[int, int] | None:
     params = Params(plan.database)
     sql = (
         "SELECT min(toUnixTimestamp64Nano(timestamp)) AS low, max(toUnixTimestamp64Nano(timestamp)) AS high, "
-        f"count() AS n FROM {plan.database}.events WHERE {range_sql(plan, params)}"
+        f"count() AS n FROM {plan_source(plan, params)}"
     )
     rows = aggregate(running, sql, params)
     if not rows or rows[0][2] == 0:
@@ -75,7 +76,7 @@ def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> 
     group = text_of(field_ref(by), params) if by else "''"
     sql = (
         f"SELECT {nanos} - positiveModulo({nanos}, {bound}) AS start, {group} AS value, count() AS n "
-        f"FROM {plan.database}.events WHERE {range_sql(plan, params)} GROUP BY start, value"
+        f"FROM {plan_source(plan, params)} GROUP BY start, value"
     )
     counts: dict[int, dict[str, int]] = {}
     rows = aggregate(running, sql, params)
@@ -107,12 +108,10 @@ def _bucket(start: int, counts: dict[str, int], by: str | None) -> Stats:
 def fields(plan: Plan, running: Running, limit: int) -> Stats:
     """The fields that the events of a plan have, with how many have each: columns first, then tags by count."""
     params = Params(plan.database)
-    where = range_sql(plan, params)
+    source = plan_source(plan, params)
     texts = ("level", "service", "host", "message", "trace_id", "span_id")
     counts = ", ".join(f"countIf({name} != '') AS n_{name}" for name in texts)
-    totals = aggregate(
-        running, f"SELECT count() AS n, {counts} FROM {plan.database}.events WHERE {where}", params
-    )
+    totals = aggregate(running, f"SELECT count() AS n, {counts} FROM {source}", params)
     total, *present = totals[0] if totals else (0, *(0 for _ in texts))
     by_column = {"timestamp": total, "fingerprint": total, **dict(zip(texts, present, strict=True))}
     names = [name for name in COLUMNS if name in by_column]
@@ -128,8 +127,8 @@ def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
     params = Params(plan.database)
     keys = ", ".join(f"mapKeys({column_name(shard)})" for shard in range(SHARDS))
     sql = (
-        f"SELECT arrayJoin(arrayConcat({keys})) AS key, count() AS n FROM {plan.database}.events "
-        f"WHERE {range_sql(plan, params)} GROUP BY key ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
+        f"SELECT arrayJoin(arrayConcat({keys})) AS key, count() AS n FROM {plan_source(plan, params)} "
+        f"GROUP BY key ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
     return [{"name": clean(key), "kind": "tag", "type": Kind.TEXT.value, "count": n} for key, n in rows]
@@ -143,11 +142,10 @@ def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
     params = Params(plan.database)
     value = text_of(ref, params)
     shown = "lower(leftPad(hex(fingerprint), 16, '0'))" if ref.kind is Kind.FINGERPRINT else value
-    there = "" if ref.kind is Kind.FINGERPRINT else f" AND {value} != ''"
+    there = "" if ref.kind is Kind.FINGERPRINT else f"{value} != ''"
     sql = (
         "SELECT v, n, sum(n) OVER () AS events, count() OVER () AS distinct FROM ("
-        f"SELECT {shown} AS v, count() AS n FROM {plan.database}.events "
-        f"WHERE {range_sql(plan, params)}{there} GROUP BY v) "
+        f"SELECT {shown} AS v, count() AS n FROM {plan_source(plan, params, there)} GROUP BY v) "
         f"ORDER BY n DESC, v ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
@@ -173,11 +171,11 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
     parts = EVENT_ID.fullmatch(id_)
     if not parts or int(parts[2]) >= 1 << 32:
         raise RequestInvalid(f"cannot read id: {id_[:60]}", "give an event's id as a search shows it")
-    sql = (
-        f"SELECT {EVENT_COLUMNS} FROM {plan.database}.events "
-        "WHERE block_id = toFixedString(unhex({p0:String}), 16) AND row = {p1:UInt32} LIMIT 1"
-    )
-    rows = running.query(sql, {"p0": parts[1], "p1": int(parts[2])}).rows
+    params = Params(plan.database)
+    block = f"toFixedString(unhex({params.add(parts[1])}), 16)"
+    where = f"block_id = {block} AND row = {params.add(int(parts[2]), 'UInt32')}"
+    found = events_source(plan, params, where, None, None, (f"cold.block_id = {block}",))
+    rows = running.query(f"SELECT {event_columns(found.tier)} FROM {found} LIMIT 1", params.values).rows
     if not rows:
         raise NotFound(f"cannot find event: {id_}", "it may have been deleted, or be in another namespace")
     return rows[0]

@@ -9,7 +9,7 @@ from query.events import clean, hex_fingerprint
 from query.overview import aggregate
 from query.plan import Plan
 from query.running import Running
-from query.search import range_sql
+from query.sources import plan_source
 from query.sql import Params
 from query.times import to_rfc3339
 from storage.schema import current_patterns
@@ -47,10 +47,10 @@ def pattern_of(fingerprints: str, database: str) -> str:
 def _rows(plan: Plan, running: Running, limit: int) -> tuple[list[tuple[Any, ...]], int, int]:
     params = Params(plan.database)
     counted = (
-        "SELECT fingerprint AS f, count() AS n, any(message) AS sample, "
+        "SELECT fingerprint AS f, count() AS n, min(message) AS sample, "
         "min(toUnixTimestamp64Nano(timestamp)) AS first, max(toUnixTimestamp64Nano(timestamp)) AS last, "
         f"arrayFilter(x -> x != '', groupUniqArray({MOST_SERVICES})(toString(service))) AS services "
-        f"FROM {plan.database}.events WHERE {range_sql(plan, params)} GROUP BY f"
+        f"FROM {plan_source(plan, params)} GROUP BY f"
     )
     grouped = (
         "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS count, argMax(sample, (n, f)) AS example, "
@@ -70,8 +70,7 @@ def _rows(plan: Plan, running: Running, limit: int) -> tuple[list[tuple[Any, ...
 def _counts_of(plan: Plan, running: Running, ids: list[int]) -> dict[int, int]:
     params = Params(plan.database)
     wanted = params.add(ids, "Array(UInt64)")
-    where = range_sql(plan, params)
-    counted = f"SELECT fingerprint AS f, count() AS n FROM {plan.database}.events WHERE {where} GROUP BY f"
+    counted = f"SELECT fingerprint AS f, count() AS n FROM {plan_source(plan, params)} GROUP BY f"
     sql = (
         f"SELECT id, sum(n) AS count FROM ({pattern_of(counted, plan.database)}) "
         f"WHERE id IN {wanted} GROUP BY id"

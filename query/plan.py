@@ -14,6 +14,7 @@ from query import conditions as c
 from query.analyze import Analyzer
 from query.errors import RequestInvalid
 from query.parse import parse
+from query.tiers import HOT_ALONE, Tiers
 from query.times import SECOND, BadTime, parse_instant
 from storage.errors import NeveError
 from storage.schema import namespace_database
@@ -48,6 +49,7 @@ class Plan:
     newest: bool = True
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
+    tiers: Tiers = HOT_ALONE  # chosen when the query begins to run
 
     @property
     def database(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -31,6 +32,7 @@ PATTERNS = (*RANGE, "limit", "compare_from", "compare_to")
 FIELDS = (*RANGE, "limit")
 CONTEXT = ("id", "before", "after", "namespace")
 Answer = dict[str, Any]
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Answer]) -> Response:
@@ -39,7 +41,7 @@ async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Ans
     def checked(running: Running) -> Answer:
         with naming(plan):
             check_regexes(plan, running)
-            return {**work(plan, running), "stats": running.stats()}
+            return {**running.answer(plan, lambda settled: work(settled, running)), "stats": running.stats()}
 
     gate: Gate = request.app.state.gate
     return JSONResponse(await gate.run(request, checked))
@@ -110,7 +112,7 @@ async def _ndjson(request: Request, plan: Plan, limit: int | None) -> Response:
 
 
 def _line(value: Answer) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _compact(value).encode() + b"\n"
 
 
 class NdjsonResponse(StreamingResponse):
@@ -147,7 +149,8 @@ async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTE
 
     def work(plan: Plan, running: Running) -> Answer:
         learner.refresh(plan.namespace)
-        return count_patterns(plan, running, limit, compared)
+        before = replace(compared, tiers=plan.tiers) if compared is not None else None
+        return count_patterns(plan, running, limit, before)
 
     return await _run(request, ask.plan(), work)
 
@@ -175,10 +178,11 @@ async def context(request: Request, ask: Annotated[Asked, Depends(asking(*CONTEX
 
 
 @router.post("/api/v1/explain", openapi_extra=described_body(*SEARCH))
-async def explain(ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
-    """What a query is understood as. Nothing runs."""
+async def explain(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
+    """What a query is understood as, and what it would read now. Nothing runs."""
     plan = ask.plan(limit=ask.integer("limit", DEFAULT_LIMIT, 0, MAX_LIMIT))
-    return JSONResponse(explained(plan))
+    gate: Gate = request.app.state.gate
+    return JSONResponse(await gate.run(request, lambda running: explained(running.settle(plan, fresh=True))))
 
 
 # --- health ------------------------------------------------------------------------------------------------

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
 
 from query import conditions as c
 from query.errors import QueryInvalid, RequestInvalid, invalid_at
-from query.limits import BREAK, THROW, Limits
+from query.limits import BREAK, COLD_SETTINGS, THROW, Limits
 from query.plan import Plan
+from query.tiers import COLD, HOT, HOT_ALONE, Tiers, tiers_of
 from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFailed, QueryLimit, QueryTimeout
 from storage.hot import Hot
+from storage.published import TierStates
 from storage.results import QueryStream, Result
+
+log = logging.getLogger("neve.query")
 
 UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
 BAD_REGEX = {427, 36}
@@ -22,11 +29,22 @@ LIMIT_NAMES = {158: "rows", 241: "memory", 307: "bytes"}
 NEARLY = 0.98  # the server stops a little before or after the budget: this near counts as reached
 
 
+T = TypeVar("T")
+
+
+class ColdUnreadable(Exception):
+    """ClickHouse could not read the cold tier; it was noted, and the query may go on without."""
+
+
 class Running:
     """Statements of one query share a time and row budget. Used by one worker thread; `cancel` by any other."""
 
-    def __init__(self, hot: Hot, limits: Limits, *, seconds: float | None = None) -> None:
+    def __init__(
+        self, hot: Hot, limits: Limits, states: TierStates | None = None, *, seconds: float | None = None
+    ) -> None:
+        """`states`: what is in which tier; None for a hot tier that is all there is."""
         self._hot = hot
+        self._states = states
         self._limits = limits
         self._seconds = limits.seconds if seconds is None else seconds
         self._started = time.monotonic()
@@ -35,6 +53,35 @@ class Running:
         self.rows_read = 0
         self.bytes_read = 0
         self.limits_hit: list[str] = []
+        self.tiers: set[str] = set()
+
+    # --- tiers --------------------------------------------------------------------------------------------
+
+    def answer(self, plan: Plan, work: Callable[[Plan], T]) -> T:
+        """What `work` makes of the plan over both tiers as they are at one moment, however long it takes."""
+        while True:
+            settled = self.settle(plan)
+            try:
+                answer = work(settled)
+            except ColdUnreadable:
+                pass
+            else:
+                if not self.missed(settled):
+                    return answer
+            self.tiers.clear()  # what was read in vain is in no answer
+
+    def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:
+        """The plan with the tiers that it is to read. `fresh`: as they are this moment, for who will not look again."""
+        if self._states is None or COLD in self.limits_hit:
+            return replace(plan, tiers=HOT_ALONE)
+        return replace(plan, tiers=Tiers(self._states.now(plan.namespace, fresh=fresh)))
+
+    def missed(self, plan: Plan) -> bool:
+        """Has what a plan takes for hot left the hot tier meanwhile? Then what it found since may lack events."""
+        state = plan.tiers.state
+        return state is not None and self._states is not None and self._states.missed(plan.namespace, state)
+
+    # --- statements ---------------------------------------------------------------------------------------
 
     def query(self, sql: str, params: Mapping[str, object], *, partial: bool = False) -> Result:
         """Run a statement. `partial`: at a limit take what there is and note the limit, rather than raise."""
@@ -44,14 +91,31 @@ class Running:
 
     @contextmanager
     def stream(
-        self, sql: str, params: Mapping[str, object], *, partial: bool = False
+        self,
+        sql: str,
+        params: Mapping[str, object],
+        *,
+        partial: bool = False,
+        more: Mapping[str, object] | None = None,
     ) -> Iterator[QueryStream]:
-        """Run a statement and read its rows as they come."""
-        left, rows_left = self._left()
-        settings = {**self._limits.settings(left, rows_left), **(BREAK if partial else THROW)}
+        """Run a statement and read its rows as they come. `more`: settings of this one."""
+        left, rows_left, bytes_left = self._left()
+        settings = {
+            **self._limits.settings(left, rows_left, bytes_left),
+            **(BREAK if partial else THROW),
+            **(more or {}),
+        }
         self._query_id = f"neve-{uuid.uuid4().hex}"
         self._check()
-        with _translated(), self._hot.query_iter(sql, params, settings, self._query_id, left) as stream:
+        tiers = tiers_of(sql, params)
+        if COLD in tiers:
+            settings |= COLD_SETTINGS
+        with (
+            self._noting_cold(tiers),
+            _translated(),
+            self._hot.query_iter(sql, params, settings, self._query_id, left) as stream,
+        ):
+            self.tiers.update(tiers)
             try:
                 yield stream
             finally:
@@ -59,7 +123,21 @@ class Running:
                 self.bytes_read += stream.bytes_read
         self._check()
         if partial:
-            self._note_budget(stream, left, rows_left)
+            self._note_budget(stream, left, rows_left, bytes_left)
+
+    @contextmanager
+    def _noting_cold(self, tiers: list[str]) -> Iterator[None]:
+        """What fails for no reason of the user's, and reads the cold tier, fails because of it."""
+        try:
+            yield
+        except (QueryTimeout, QueryLimit, QueryCancelled):
+            raise
+        except QueryFailed as error:
+            if COLD not in tiers:
+                raise
+            log.warning("cannot read the cold tier: %s %s", error, error.detail)
+            self.hit(COLD)
+            raise ColdUnreadable from None
 
     def cancel(self) -> None:
         """Stop the statement that runs now, and let no other start. Asks the server; harmless when repeated."""
@@ -82,31 +160,37 @@ class Running:
         """What every answer says about itself."""
         return {
             "complete": not self.limits_hit,
-            "tiers": ["hot"],
+            "tiers": [tier for tier in (HOT, COLD) if tier in self.tiers] or [HOT],
             "rows_read": self.rows_read,
             "bytes_read": self.bytes_read,
             "elapsed_ms": round((time.monotonic() - self._started) * 1000, 3),
             "limits_hit": list(self.limits_hit),
         }
 
-    def _left(self) -> tuple[float, int]:
+    def _left(self) -> tuple[float, int, int]:
+        """Seconds, rows and bytes."""
         left = self._seconds - (time.monotonic() - self._started)
         if left <= 0:
             raise QueryTimeout("cannot finish query: out of time")
         rows = self._limits.rows_read - self.rows_read
         if rows <= 0:
             raise QueryLimit("cannot finish query: over the limit on rows read", server_code=158)
-        return left, rows
+        size = self._limits.bytes_read - self.bytes_read
+        if size <= 0:
+            raise QueryLimit("cannot finish query: over the limit on bytes read", server_code=307)
+        return left, rows, size
 
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise QueryCancelled("cannot finish query: it was cancelled")
 
-    def _note_budget(self, stream: QueryStream, left: float, rows_left: int) -> None:
+    def _note_budget(self, stream: QueryStream, left: float, rows_left: int, bytes_left: int) -> None:
         if stream.elapsed_ms >= left * 1000 * NEARLY:
             self.hit("time")
         if stream.rows_read >= rows_left:
             self.hit("rows")
+        if stream.bytes_read >= bytes_left:
+            self.hit("bytes")
 
 
 @contextmanager
@@ -136,11 +220,24 @@ def naming(plan: Plan) -> Iterator[None]:
 
 def check_regexes(plan: Plan, running: Running) -> None:
     """Let the engine that will run them compile the regexes of a plan; QueryInvalid with the place if it cannot."""
-    for regex in _regexes(plan.condition):
-        try:
-            running.query("SELECT match('', {p0:String}) AS compiled", {"p0": f"(?-s){regex.pattern}"})
-        except (RequestInvalid, QueryFailed) as error:
-            raise _regex_error(plan.text, regex.offset, error) from None
+    regexes = list(_regexes(plan.condition))
+    try:
+        _compile(running, regexes)
+    except RequestInvalid:
+        for regex in regexes:
+            try:
+                _compile(running, [regex])
+            except RequestInvalid as error:
+                raise _regex_error(plan.text, regex.offset, error) from None
+        raise
+
+
+def _compile(running: Running, regexes: list[c.Matches]) -> None:
+    """RequestInvalid where one cannot be compiled."""
+    if regexes:
+        params = {f"p{i}": f"(?-s){regex.pattern}" for i, regex in enumerate(regexes)}
+        tests = ", ".join(f"match('', {{p{i}:String}}) AS m{i}" for i in range(len(regexes)))
+        running.query(f"SELECT {tests}", params)
 
 
 def _regexes(condition: c.Condition) -> Iterator[c.Matches]:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from query.events import EVENT_COLUMNS, event_of, position_of
+from query.events import event_of, position_of
+from query.limits import STREAMED
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
-from query.running import Running
+from query.running import ColdUnreadable, Running
+from query.sources import page_sql
 from query.sql import Params, compile_condition, nanos
 from query.windows import EVEN, Window, windows
 from storage.errors import QueryLimit, QueryTimeout
 
-NEWEST = "timestamp DESC, block_id DESC, row DESC"
-OLDEST = "timestamp ASC, block_id ASC, row ASC"
+STREAM_ROWS = 1000  # that are made into text at once
+ORDERS = {
+    newest: {
+        "table": f"timestamp {way}, block_id {way}, row {way}",
+        "answer": f"ts {way}, block {way}, r {way}",
+    }
+    for newest, way in ((True, "DESC"), (False, "ASC"))
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,9 @@ def search(plan: Plan, running: Running) -> Page:
     certain: Position | None = None
     try:
         for window in windows(plan, running):
-            sql, params = window_sql(plan, window, wanted - len(rows))
-            rows += running.query(sql, params).rows
+            if plan.tiers.read(*_bounds(plan, window)):
+                sql, params = window_sql(plan, window, wanted - len(rows))
+                rows += running.query(sql, params).rows
             if len(rows) >= wanted:
                 return Page(rows[:-1], plan.cursor(position_of(rows[-2])) if plan.limit else None)
             certain = _behind(plan, window)
@@ -58,15 +67,41 @@ def stream(plan: Plan, running: Running, limit: int | None) -> Iterator[list[dic
     left = limit
     try:
         for window in windows(plan, running, EVEN):
-            sql, params = window_sql(plan, window, left)
-            with running.stream(sql, params) as blocks:
-                for rows in blocks:
-                    yield [event_of(row) for row in rows]
-                    left = None if left is None else left - len(rows)
+            for rows in _window_rows(plan, running, window, left):
+                for start in range(0, len(rows), STREAM_ROWS):
+                    yield [event_of(row) for row in rows[start : start + STREAM_ROWS]]
+                left = None if left is None else left - len(rows)
             if left == 0:
                 return
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
+    except ColdUnreadable:
+        pass  # it was noted; what was given is in order, and all until there
+
+
+def _window_rows(
+    plan: Plan, running: Running, window: Window, limit: int | None
+) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of one window as they come. What is where is asked for each, since a stream may outlive any grace."""
+    while True:
+        settled = running.settle(plan)
+        if not settled.tiers.read(*_bounds(plan, window)):
+            return
+        sql, params = window_sql(settled, window, limit)
+        given = False
+        try:
+            with running.stream(
+                sql, params, more=STREAMED
+            ) as blocks:  # from here on the server holds what it reads
+                if running.missed(settled):
+                    continue
+                for rows in blocks:
+                    given = True
+                    yield rows
+                return
+        except ColdUnreadable:
+            if given:
+                raise
 
 
 def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
@@ -74,10 +109,8 @@ def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict
     params = Params(plan.database)
     where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
-    sql = (
-        f"SELECT {EVENT_COLUMNS} FROM {plan.database}.events WHERE {' AND '.join(where)} "
-        f"ORDER BY {NEWEST if plan.newest else OLDEST}{bound}"
-    )
+    order = ORDERS[plan.newest]
+    sql = page_sql(plan, params, " AND ".join(where), *_bounds(plan, window), order, bound)
     return sql, params.values
 
 
@@ -97,8 +130,12 @@ def _behind_cursor(plan: Plan, params: Params) -> str:
     return f"(timestamp {op} {at} OR (timestamp = {at} AND {behind}))"
 
 
-def range_sql(plan: Plan, params: Params) -> str:
-    """The WHERE clause of everything that a plan is about, without its cursor."""
-    whole = replace(plan, after=None)
-    tests = [compile_condition(plan.condition, params), *_range(whole, Window(plan.low, plan.high), params)]
-    return " AND ".join(tests)
+def _bounds(plan: Plan, window: Window) -> tuple[int | None, int | None]:
+    """The times that a window has events of, behind the cursor."""
+    if plan.after is None:
+        return window.low, window.high
+    if plan.newest:
+        at = plan.after.timestamp + 1
+        return window.low, at if window.high is None else min(at, window.high)
+    at = plan.after.timestamp
+    return at if window.low is None else max(at, window.low), window.high

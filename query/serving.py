@@ -14,8 +14,10 @@ from starlette.requests import Request
 from query.errors import Busy
 from query.limits import Limits
 from query.running import Running
+from storage.cold_config import ColdConfig
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.published import TierStates
 
 T = TypeVar("T")
 RECANCEL_SECONDS = 0.5  # a statement that was just about to start when it was cancelled is cancelled again
@@ -28,8 +30,9 @@ class ClientGone(Exception):
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
-    def __init__(self, hot: Hot, limits: Limits) -> None:
+    def __init__(self, hot: Hot, limits: Limits, cold: ColdConfig | None = None) -> None:
         self.hot = hot
+        self.states = TierStates(hot, cold) if cold is not None else None
         self.limits = limits
         self._places = CapacityLimiter(limits.concurrent)
         self._threads = CapacityLimiter(limits.concurrent)
@@ -38,13 +41,13 @@ class Gate:
 
     async def run(self, request: Request, work: Callable[[Running], T]) -> T:
         """Run `work` in a thread. When the client goes away its statement is killed, and this raises ClientGone."""
-        running = Running(self.hot, self.limits)
+        running = Running(self.hot, self.limits, self.states)
         async with self._place(running):
             return await self._watched(request, running, partial(work, running))
 
     async def stream(self, request: Request, open_: Callable[[Running], Iterator[T]]) -> Stream[T]:
         """Start a blocking iterator and fetch its first item, so that what is wrong is known before the answer."""
-        running = Running(self.hot, self.limits, seconds=self.limits.stream_seconds)
+        running = Running(self.hot, self.limits, self.states, seconds=self.limits.stream_seconds)
         place = AsyncExitStack()
         await place.enter_async_context(self._place(running))
         items = open_(running)

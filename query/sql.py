@@ -12,6 +12,7 @@ takes for true of every row. The index of a map's values serves `tags_NN[key] = 
 from __future__ import annotations
 
 from query import conditions as c
+from query.quantities import number_sql
 from query.words import WordPattern, escape
 from storage.schema import WORDS_TEXT, current_patterns
 from storage.tags import column_of
@@ -20,6 +21,9 @@ from storage.tags import column_of
 MIN_NEEDLE = 2
 # Of a phrase, the longest words: they are the rarest, and each costs a look into every granule's filter.
 MAX_HINTS = 6
+# Two characters at a message's end may have gone under with a broken one before them, when the index was built (see
+# `valid_utf8`). Words that short rule nearly nothing out.
+MIN_TOKEN = 3
 
 
 class Params:
@@ -37,10 +41,42 @@ class Params:
 
 
 def text_of(ref: c.FieldRef, params: Params) -> str:
-    """The SQL of a field's value as text; '' where it is absent."""
+    """The SQL of a field's value; '' (or NULL, for numbers and times that pipes made) where it is absent."""
     if isinstance(ref, c.Tag):
         return f"{column_of(ref.key)}[{params.add(ref.key)}]"
-    return ref.name
+    return ref.sql if isinstance(ref, c.Expression) else ref.name
+
+
+def expression_of(ref: c.FieldRef, params: Params) -> c.Expression:
+    """A field as what pipes work on."""
+    if isinstance(ref, c.Expression):
+        return ref
+    match ref.kind:
+        case c.Kind.TIME:
+            return c.Expression("toUnixTimestamp64Nano(timestamp)", c.Kind.TIME)
+        case c.Kind.FINGERPRINT:
+            return c.Expression("lower(leftPad(hex(fingerprint), 16, '0'))", c.Kind.TEXT)
+    return c.Expression(text_of(ref, params), ref.kind, ref.unit)
+
+
+def present(value: c.Expression) -> str:
+    """Whether a value is there."""
+    return f"{value.sql} != ''" if value.kind in (c.Kind.TEXT, c.Kind.LEVEL) else f"isNotNull({value.sql})"
+
+
+def number_of(value: c.Expression, kind: str | None = None) -> str:
+    """The value as a number in its field's unit, NULL where it is none; `kind` as in `number_sql`."""
+    if value.kind in (c.Kind.TEXT, c.Kind.LEVEL):
+        return number_sql(value.sql, value.unit, kind)
+    return value.sql
+
+
+def valid_utf8(text: str) -> str:
+    """The SQL of a text for RE2: bytes that are not UTF-8 become U+FFFD, one each or a few together.
+
+    The server takes all that is left for broken where a sequence would go past the end: `\\xf0.` had lost its dot.
+    """
+    return f"if(isValidUTF8({text}), {text}, left(toValidUTF8(concat({text}, '   ')), -3))"
 
 
 def nanos(value: int, params: Params) -> str:
@@ -63,8 +99,8 @@ def compile_condition(condition: c.Condition, params: Params) -> str:
             return _words(pattern, params)
         case c.Matches(field, pattern):
             return _matches(field, pattern, params)
-        case c.TimeIn(low, high):
-            return _time_in(low, high, params)
+        case c.TimeIn(low, high, field):
+            return _time_in(low, high, field, params)
         case c.FingerprintIs(fingerprint):
             return _fingerprint(params.add(fingerprint, "UInt64"), params.database)
     return _value_test(condition, params)
@@ -91,9 +127,9 @@ def _value_test(condition: c.Condition, params: Params) -> str:
         case c.LooksLike(field, parts):
             return _looks_like(text_of(field, params), parts, params)
         case c.Present(field):
-            return f"{text_of(field, params)} != ''"
-        case c.NumberIs(field, op, number):
-            value = f"toFloat64OrNull({text_of(field, params)})"
+            return present(expression_of(field, params))
+        case c.NumberIs(field, op, number, unit):
+            value = number_of(expression_of(field, params), unit)
             return f"ifNull({value} {op} {params.add(number, 'Float64')}, 0)"
         case c.TextIs(field, op, text):
             value = text_of(field, params)
@@ -107,10 +143,12 @@ def _is_in(value: str, values: tuple[str, ...], params: Params) -> str:
     return f"{value} IN {params.add(list(values), 'Array(String)')}" if values else "0"
 
 
-def _time_in(low: int | None, high: int | None, params: Params) -> str:
-    bounds = [f"timestamp >= {nanos(low, params)}"] if low is not None else []
-    bounds += [f"timestamp < {nanos(high, params)}"] if high is not None else []
-    return "(" + " AND ".join(bounds) + ")" if bounds else "1"
+def _time_in(low: int | None, high: int | None, field: c.Expression | None, params: Params) -> str:
+    value = field.sql if field else "timestamp"
+    ends = [(op, at) for op, at in ((">=", low), ("<", high)) if at is not None]
+    bounds = [f"{value} {op} {params.add(at, 'Int64') if field else nanos(at, params)}" for op, at in ends]
+    both = " AND ".join(bounds) or "1"
+    return f"ifNull({both}, 0)" if field else f"({both})"
 
 
 def _words(pattern: WordPattern, params: Params) -> str:
@@ -120,7 +158,8 @@ def _words(pattern: WordPattern, params: Params) -> str:
 
 def _words_hint(pattern: WordPattern, params: Params) -> str:
     """What the index of words knows of every message that matches."""
-    tokens = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
+    longest = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
+    tokens = [token for token in longest if len(token) >= MIN_TOKEN]
     tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens]
     return f"indexHint({' AND '.join(tests)})" if tests else ""
 
@@ -133,7 +172,7 @@ def compile_exact_words(pattern: WordPattern, params: Params) -> str:
     found = f"{position}(message, {params.add(needle)}) > 0" if needle and needed else ""
     if found and pattern.is_substring and len(needle) == sum(map(len, pattern.parts)):
         return found
-    exact = f"match(toValidUTF8(message), {params.add(pattern.regex())})"
+    exact = f"match({valid_utf8('message')}, {params.add(pattern.regex())})"
     if pattern.is_ascii:
         exact = f"if(isASCII(message), match(message, {params.add(pattern.ascii_regex())}), {exact})"
     return f"({found} AND {exact})" if found else exact
@@ -143,7 +182,7 @@ def _matches(field: c.FieldRef, pattern: str, params: Params) -> str:
     value = text_of(field, params)
     # ClickHouse lets `.` match a line break; RE2 by itself, whose syntax this is, does not.
     regex = params.add(f"(?-s){pattern}")
-    found = f"if(isValidUTF8({value}), match({value}, {regex}), match(toValidUTF8({value}), {regex}))"
+    found = f"match({valid_utf8(value)}, {regex})"
     return f"({value} != '' AND {found})"
 
 
@@ -151,7 +190,7 @@ def _looks_like(value: str, parts: tuple[str, ...], params: Params) -> str:
     first, *inner, last = parts
     if inner and (first or last or len(inner) > 1):
         regex = "(?s)^" + ".*".join(map(escape, parts)) + "$"
-        return f"match(toValidUTF8({value}), {params.add(regex)})"
+        return f"match({valid_utf8(value)}, {params.add(regex)})"
     if inner:
         return f"position({value}, {params.add(inner[0])}) > 0"
     tests = [f"startsWith({value}, {params.add(first)})"] if first else []

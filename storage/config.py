@@ -11,11 +11,12 @@ from storage.errors import ConfigError
 
 SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
 DEFAULT_PORTS = {False: 9000, True: 9440}
+DEFAULT_HTTP_PORTS = {False: 8123, True: 8443}
 
 
 @dataclass(frozen=True)
 class ClickHouseConfig:
-    """One ClickHouse server, spoken to over its native protocol."""
+    """One ClickHouse server, spoken to over its native protocol; over HTTP where it shall answer in Arrow."""
 
     host: str = "127.0.0.1"
     port: int = 9000
@@ -26,6 +27,7 @@ class ClickHouseConfig:
     connect_timeout: float = 5.0  # seconds
     send_receive_timeout: float = 300.0  # seconds that the server may stay silent
     pool_size: int = 8  # connections at once, for each Hot
+    http_port: int = 0  # 0: 8123, or 8443 where secure
 
     @classmethod
     def from_url(cls, url: str) -> ClickHouseConfig:
@@ -58,6 +60,10 @@ class ClickHouseConfig:
         query = f"?{urlencode(changed)}" if changed else ""
         return f"{scheme}://{login}@{host}:{self.port}{query}"
 
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of the HTTP interface."""
+        return self.host, self.http_port or DEFAULT_HTTP_PORTS[self.secure]
+
     def _changed_options(self) -> dict[str, object]:
         defaults = {f.name: f.default for f in fields(self)}
         return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) != defaults[name]}
@@ -82,6 +88,7 @@ OPTIONS: dict[str, Callable[[str], object]] = {
     "connect_timeout": _positive(float),
     "send_receive_timeout": _positive(float),
     "pool_size": _positive(int),
+    "http_port": _positive(int),
 }
 
 

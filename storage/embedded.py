@@ -42,9 +42,13 @@ GIB = 1 << 30
 class EmbeddedServer:
     """One server on one data folder. Not thread-safe; the parent's end is the server's end."""
 
-    def __init__(self, data_dir: Path, memory_bytes: int | None = None) -> None:
-        """`memory_bytes`: what the server may use at most; by default half of the machine's, 1 to 16 GiB."""
+    def __init__(self, data_dir: Path, memory_bytes: int | None = None, lake: Path | None = None) -> None:
+        """`memory_bytes`: what the server may use at most; by default half of the machine's, 1 to 16 GiB.
+
+        `lake`: the folder whose Iceberg tables it may read; by default one within `data_dir`.
+        """
         self.data_dir = Path(data_dir).absolute()
+        self.lake = Path(lake).absolute() if lake is not None else self.data_dir / "lake"
         self.log_file = self.data_dir / "logs" / "clickhouse.log"
         self._console = self.data_dir / "logs" / "console.log"
         self._memory_bytes = memory_bytes or _default_memory()
@@ -111,6 +115,7 @@ class EmbeddedServer:
     def _take_folder(self) -> None:
         for name in ("", "store", "logs", "home/.clickhouse-local"):
             (self.data_dir / name).mkdir(parents=True, exist_ok=True)
+        self.lake.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
         self._lock = processes.lock(self.data_dir / "lock")
         if self._lock is None:
@@ -136,7 +141,7 @@ class EmbeddedServer:
                 stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
-                cwd=self.data_dir,
+                cwd=self.lake,  # the engine's `icebergLocal` reads below its working folder and nowhere else
                 env={**environment, "HOME": str(self.data_dir / "home")},
                 start_new_session=True,  # an interrupt at the terminal is for the parent to handle
             )
@@ -168,7 +173,9 @@ def saved_config(data_dir: Path) -> ClickHouseConfig:
     if not record.tcp_port:
         raise ConfigError(f"cannot find a clickhouse server: {data_dir}", "start one with neve serve")
     password = files.read_password(data_dir)
-    return ClickHouseConfig(processes.LOOPBACK, record.tcp_port, files.USER, password)
+    return ClickHouseConfig(
+        processes.LOOPBACK, record.tcp_port, files.USER, password, http_port=record.http_port
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

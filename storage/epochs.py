@@ -125,6 +125,16 @@ class Epochs:
                 return epoch
             skip = 2 * others
 
+    def ends(self, namespace: str) -> dict[int, float]:
+        """When the epoch after each was opened, in seconds since 1970; infinite for the present one."""
+        sql = (
+            f"SELECT epoch, toUnixTimestamp64Milli(min(opened_at)) / 1000 AS at FROM {EPOCHS} "
+            "WHERE namespace = {n:String} GROUP BY epoch ORDER BY epoch"
+        )
+        opened = self._hot.query(sql, {"n": namespace}).rows
+        later = [at for _, at in opened[1:]] + [float("inf")]
+        return {epoch: end for (epoch, _), end in zip(opened, later, strict=True)}
+
     # --- closing -----------------------------------------------------------------------------------------
 
     def closed_through(self, namespace: str) -> int:

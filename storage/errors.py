@@ -9,6 +9,9 @@
     ├── InserterLive            an inserter that is to be evicted still runs
     ├── EpochClosed             the epoch takes no row any more; not one was stored
     ├── InsertUnknown           the data were sent and the outcome is not known
+    ├── ColdUnavailable         the cold tier's catalog or files cannot be reached, or cannot work now
+    ├── ColdBroken              what the cold tier holds is not what it should be; nothing was dropped
+    ├── AgerBusy                another ager works on this namespace
     └── QueryFailed             the server said no to a query
         ├── QueryTimeout        … because it ran out of time
         ├── QueryLimit          … because it hit a limit on rows, bytes or memory
@@ -116,6 +119,29 @@ class InsertUnknown(NeveError):
     code = "insert_unknown"
     status = 503
     default_hint = "ask which rows are present before sending again"
+
+
+class ColdUnavailable(NeveError):
+    """The catalog or the files of the cold tier do not answer. Hot data stay where they are meanwhile."""
+
+    code = "cold_unavailable"
+    status = 503
+    default_hint = "check the catalog and the warehouse, then try again"
+
+
+class ColdBroken(NeveError):
+    """The cold tier does not hold what it should. What is hot stays hot."""
+
+    code = "cold_broken"
+    status = 503
+
+
+class AgerBusy(NeveError):
+    """Another ager has the lease of this namespace."""
+
+    code = "ager_busy"
+    status = 503
+    default_hint = "wait until it has finished"
 
 
 class QueryFailed(NeveError):

@@ -18,7 +18,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from storage import migrations, schema
+from storage import migrations, published, schema
+from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.epochs import Epochs
 from storage.errors import NamespaceUnknown
@@ -74,8 +75,10 @@ class Size:
 class Hot:
     """One ClickHouse server (or shard). Thread-safe; connections are made when they are needed."""
 
-    def __init__(self, config: ClickHouseConfig) -> None:
+    def __init__(self, config: ClickHouseConfig, cold: ColdConfig | None = None) -> None:
+        """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere."""
         self._config = config
+        self._cold = cold
         self._pool = Pool(config)
         self.epochs = Epochs(self)
         self.registry = Registry(self)
@@ -213,14 +216,24 @@ class Hot:
     ) -> dict[bytes, int]:
         """How many rows of each block are stored; every block asked for is in the answer, perhaps with 0.
 
-        `epochs`: the only ones that the rows can be in, where that is known; it makes the question cheaper.
+        `epochs`: the only ones that the rows can be in, where that is known; it makes the question cheaper, and leaves
+        the cold tier out.
         """
         present = dict.fromkeys(block_ids, 0)
         where, params = _block_condition(present, epochs)
         sql = f"SELECT hex(block_id) AS id, count() AS n FROM {_events(namespace)} WHERE {where} GROUP BY id"
         for block_id, count in self.query(sql, params).rows:
             present[bytes.fromhex(block_id)] = count
+        absent = [block_id for block_id, count in present.items() if not count]
+        if epochs is None and absent and self._cold is not None:
+            present |= published.cold_rows(self, self._cold, namespace, absent)
         return present
+
+    def reads_cold(self, namespace: str, epoch: int) -> bool:
+        """Is this epoch to be read from the cold tier?"""
+        if self._cold is None:
+            return False
+        return published.tier_state(self, self._cold, namespace).reads_cold(epoch)
 
     def delete_block_rows(self, namespace: str, block_id: bytes, epochs: Iterable[int] | None = None) -> None:
         """Delete every stored row of a block, wait for it, and make the counts of its epochs exact again."""
@@ -235,8 +248,11 @@ class Hot:
     def rebuild_rollup(self, namespace: str, epoch: int) -> None:
         """Count the events of an epoch anew and put that in the rollup's place, at once for readers.
 
-        Only while nobody inserts into that epoch: rows that arrive meanwhile would not be counted.
+        Only while nobody inserts into that epoch: rows that arrive meanwhile would not be counted. Does nothing
+        once the epoch has left the hot tier, where only its counts are left.
         """
+        if epoch <= self.epochs.dropped_through(namespace):
+            return
         database = schema.namespace_database(namespace)
         partition, where = f"PARTITION {int(epoch)}", f"WHERE epoch = {int(epoch)}"
         rebuilt = f"{database}.{schema.REBUILT_ROLLUP}"
@@ -249,6 +265,10 @@ class Hot:
             change = f"REPLACE {partition} FROM {rebuilt}" if filled else f"DROP {partition}"
             self.execute(f"ALTER TABLE {database}.rollup {change}")
             self.execute(f"ALTER TABLE {rebuilt} DROP {partition}")
+
+    def drop_epoch(self, namespace: str, epoch: int) -> None:
+        """Drop the events of an epoch, which `mark_dropped` has been told of. Its counts stay in the rollup."""
+        self.execute(f"ALTER TABLE {_events(namespace)} DROP PARTITION {int(epoch)}")
 
     def add_templates(
         self, namespace: str, templates: Iterable[tuple[int, str | bytes]], rules_version: int = 1

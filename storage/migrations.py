@@ -45,6 +45,8 @@ SYSTEM: tuple[Migration, ...] = (
             schema.evictions_table(),
         ],
     ),
+    Migration(3, "leases", lambda _database: [schema.leases_table()]),
+    Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

@@ -276,3 +276,20 @@ def evictions_table() -> str:
   registration String, inserter String, at DateTime64(3, 'UTC')
 ) ENGINE = ReplacingMergeTree ORDER BY registration
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def leases_table() -> str:
+    """Who has which lease: the row of a holder's highest version holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.leases (
+  name String, holder String, host String, version UInt64, released UInt8, until DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(version) ORDER BY (name, holder)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def snapshots_table() -> str:
+    """Which snapshots of cold tables queries may read: the row of the highest sequence that was said last holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.snapshots (
+  namespace String, sequence Int64, said_at DateTime64(6, 'UTC'), snapshot_id Int64, metadata String, record String,
+  low Nullable(Int64), high Nullable(Int64), rows UInt64, location String
+) ENGINE = ReplacingMergeTree(sequence) ORDER BY namespace
+SETTINGS {DURABLE}, {NOT_SPARSE}"""

@@ -1,6 +1,7 @@
 """A process for the fault tests to kill. Whoever runs this file gives the globals
 
-ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL` or `agent …`, what follows `neve ship`
+ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL`, `agent …`, what follows `neve ship`, or
+            `ager FOLDER CLICKHOUSE_URL NAMESPACE GRACE`, one pass
 KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIGKILL at the n-th call of that
             function: no handler runs, nothing is flushed, as if the power of this one process had gone
 LISTENING   a connection that is told when the gateway listens
@@ -83,6 +84,19 @@ def agent(*arguments: str) -> None:
     sys.exit(args.run(args))
 
 
+def ager(folder: str, url: str, namespace: str, grace: str) -> None:
+    from storage.ageing import Ager, Wish
+    from storage.cold import ColdTier
+    from storage.cold_config import ColdConfig
+    from storage.hot import Hot
+
+    clickhouse = ClickHouseConfig.from_url(url)
+    with Hot(clickhouse) as hot:
+        Ager(hot, clickhouse, ColdTier(ColdConfig(Path(folder)))).age(
+            namespace, Wish(now=True, grace=float(grace))
+        )
+
+
 def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, forget: str, clock: int) -> None:
     if clock:
         jump(clock)
@@ -93,7 +107,7 @@ def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, for
             power["forget"](forget)
     if kill_at:
         arm(kill_at)
-    {"gateway": gateway, "agent": agent}[arguments[0]](*arguments[1:])
+    {"gateway": gateway, "agent": agent, "ager": ager}[arguments[0]](*arguments[1:])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ COLUMNS = {
     "test_agent_killed": "agent killed",
     "test_gateway_killed": "gateway killed",
     "test_agent_that_inserts_itself_killed": "direct agent killed",
+    "test_ager_killed": "ager killed",
     "test_the_agents_power_fails": "agent's power",
     "test_the_gateways_power_fails": "gateway's power",
 }

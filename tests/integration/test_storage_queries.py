@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -154,7 +155,7 @@ def test_error_after_rows_began_to_come(hot: Hot) -> None:
 
 
 def test_many_threads_share_few_connections(clickhouse: EmbeddedServer) -> None:
-    config = ClickHouseConfig.from_url(clickhouse.config.url() + "?pool_size=2")
+    config = replace(clickhouse.config, pool_size=2)
     answers: list[int] = []
     with Hot(config) as few:
 
@@ -170,7 +171,7 @@ def test_many_threads_share_few_connections(clickhouse: EmbeddedServer) -> None:
 
 
 def test_full_pool_is_said_and_does_not_stop_cancel_or_ping(clickhouse: EmbeddedServer) -> None:
-    config = ClickHouseConfig.from_url(clickhouse.config.url() + "?pool_size=1&connect_timeout=0.3")
+    config = replace(clickhouse.config, pool_size=1, connect_timeout=0.3)
     with Hot(config) as one, one.query_iter(ENDLESS, query_id=str(uuid.uuid4())) as stream:
         next(iter(stream))
         with pytest.raises(errors.StorageUnavailable, match="all 1 are in use"):

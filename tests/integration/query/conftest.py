@@ -14,6 +14,7 @@ import uvicorn
 
 from query.app import create_app
 from query.limits import Limits
+from storage.cold_config import ColdConfig
 from storage.hot import Hot
 from storage.native.block import SealedBlock
 
@@ -52,8 +53,10 @@ def serve(hot: Hot, namespace: str) -> Iterator[Callable[..., str]]:
     """Serve the API with limits of its own, over another hot tier if one is given; its address."""
     with ExitStack() as stack:
 
-        def start(limits: Limits | None = None, tier: Hot | None = None) -> str:
-            app = create_app(tier or hot, limits=limits, default_namespace=namespace)
+        def start(
+            limits: Limits | None = None, tier: Hot | None = None, cold: ColdConfig | None = None
+        ) -> str:
+            app = create_app(tier or hot, limits=limits, default_namespace=namespace, cold=cold)
             return stack.enter_context(serving(app))
 
         yield start

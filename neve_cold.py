@@ -1,0 +1,381 @@
+"""`neve age`, `neve restore`, and the ager as a process of `neve serve`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+from fastapi import Body, FastAPI, Request
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from ingest.app import answer_error
+from ingest.metrics import MEDIA_TYPE, metric, of_process
+from ingest.remote import DEFAULT_URL, Remote, ServerError
+from query.times import BadTime, parse_instant
+from storage.ageing import Ager, Step, Wish
+from storage.cold import ColdTier
+from storage.cold_config import ColdConfig
+from storage.config import ClickHouseConfig
+from storage.embedded import saved_config
+from storage.errors import AgerBusy, ColdUnavailable, ConfigError, NeveError
+from storage.hot import Hot
+from storage.restoring import restore, stored_namespaces
+from storage.upkeep import Upkeep
+
+DONE, FAILED, MISUSED = 0, 1, 2
+TICK_SECONDS = 30.0  # between the passes of the server's own ager
+UPKEEP_SECONDS = 3600.0
+BUSY_SECONDS = 60.0  # how long a pass that somebody asked for waits for one that runs
+BUSY_POLL_SECONDS = 0.5
+START_SECONDS = 30.0
+SECOND = 10**9
+
+Say = Callable[[Step], None]
+
+
+def add_commands(commands: Any) -> None:
+    """Add `age` and `restore`."""
+    parser = commands.add_parser("age", help="move closed epochs to the cold tier, once")
+    parser.add_argument("--namespace", metavar="NS", help="default: all")
+    parser.add_argument(
+        "--before", metavar="T", help="only epochs that had ended by then; default: all closed ones"
+    )
+    parser.add_argument("--now", action="store_true", help="close the present epoch first")
+    parser.add_argument(
+        "--grace", type=float, metavar="SECONDS", help="before the hot copy goes; default: configured"
+    )
+    parser.set_defaults(run=run_age)
+    restoring = commands.add_parser("restore", help="make what was lost again from what is there")
+    actions = restoring.add_subparsers(title="actions", metavar="ACTION", required=True)
+    catalog = actions.add_parser(
+        "catalog", help="point the catalog to the latest metadata files of the warehouse"
+    )
+    catalog.add_argument("--namespace", metavar="NS", help="default: all")
+    catalog.add_argument("--replace", action="store_true", help="also where the catalog has the table")
+    catalog.set_defaults(run=run_restore)
+    for one in (parser, catalog):
+        one.add_argument(
+            "--data", type=Path, metavar="DIR", help="data folder of the server; works beside it"
+        )
+        one.add_argument("--config", type=Path, metavar="FILE", help="its configuration, with --data")
+    parser.add_argument("--to", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+
+
+# --- the commands -------------------------------------------------------------------------------------------
+
+
+def run_age(args: argparse.Namespace) -> int:
+    """One pass, said step by step; 1 where something stood in the way."""
+    if args.grace is not None and args.grace < 0:
+        raise ConfigError(f"cannot use --grace: {args.grace}", "give seconds, 0 for none")
+    if args.data is not None and args.to is not None:
+        raise ConfigError("cannot use both --data and --to", "give one of them")
+    asked = {
+        "namespace": args.namespace,
+        "before": _moment(args.before),
+        "now": args.now,
+        "grace": args.grace,
+    }
+    if args.data is None and args.config is None:
+        return _age_there(args.to, asked)
+    clickhouse, config = local(args.data, args.config)
+    failed = False
+    with Hot(clickhouse) as hot:
+        hot.migrate()
+        for said in age_all(hot, clickhouse, ColdTier(config), asked):
+            failed |= tell(said)
+    return FAILED if failed else DONE
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Point the catalog anew; every namespace is said."""
+    clickhouse, config = local(args.data, args.config)
+    cold = ColdTier(config)
+    with Hot(clickhouse) as hot:
+        hot.migrate()
+        for namespace in [args.namespace] if args.namespace else stored_namespaces(cold.catalog):
+            done = restore(hot, cold, namespace, replace=args.replace)
+            print(f"{namespace}: snapshot {done.snapshot_id} of {done.metadata}")
+    return DONE
+
+
+def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
+    """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
+    from neve_serve import ServeConfig, read_config
+
+    config = read_config(file) if file is not None else ServeConfig()
+    folder = (data or config.data).absolute()
+    url = config.clickhouse
+    clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
+    return clickhouse, config.cold_config(folder)
+
+
+def _moment(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_instant(text, time.time_ns()) / SECOND
+    except BadTime as error:
+        raise ConfigError(f"cannot use --before: {error}") from None
+
+
+def _age_there(to: str | None, asked: dict[str, Any]) -> int:
+    with Remote(to) as server:
+        url = server.url
+        _wait_ready(server)
+    failed = False
+    try:
+        with (
+            httpx.Client(trust_env=False, timeout=httpx.Timeout(10.0, read=None)) as client,
+            client.stream("POST", f"{url}/cold/age", json=asked) as answer,
+        ):
+            for line in answer.iter_lines():
+                failed |= tell(json.loads(line))
+    except (httpx.HTTPError, ValueError) as error:
+        raise ColdUnavailable(
+            f"cannot hear from {url} any more: {type(error).__name__}",
+            "the server goes on with what it began; ask again",
+        ) from None
+    return FAILED if failed else DONE
+
+
+def _wait_ready(server: Remote) -> None:
+    """Wait while the ager starts. Raises what says why where nobody answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            server.get("/cold/ready")
+            return
+        except ServerError as error:
+            if error.status != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_POLL_SECONDS)
+
+
+def tell(said: dict[str, Any]) -> bool:
+    """Print a step, or what stood in the way; whether it was that."""
+    error = said.get("error")
+    if error is None:
+        print(f"{said['namespace']}: {said['step']}: {said['text']}", flush=True)
+        return False
+    hint = f"; {error['hint']}" if error.get("hint") else ""
+    print(f"neve: {error['message']}{hint}", file=sys.stderr)
+    return True
+
+
+# --- a pass over namespaces -----------------------------------------------------------------------------------
+
+
+def age_all(
+    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, asked: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Age as was asked: the steps as they are done, and an error for each namespace that has one."""
+    wish = Wish(now=bool(asked.get("now")), before=asked.get("before"), grace=asked.get("grace"))
+    try:
+        namespaces = [asked["namespace"]] if asked.get("namespace") else hot.namespaces()
+    except NeveError as error:
+        yield error.to_json()
+        return
+    for namespace in namespaces:
+        yield from _streamed(partial(_age_one, hot, clickhouse, cold, namespace, wish))
+
+
+def _age_one(
+    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, namespace: str, wish: Wish, say: Say
+) -> None:
+    ager = Ager(hot, clickhouse, cold, say)
+    if ager.cold.config.policy(namespace).tier == "hot":
+        ager.say("done", namespace, "has no cold tier")
+        return
+    deadline = time.monotonic() + BUSY_SECONDS
+    if wish.now:
+        ager.close_present(namespace)
+    once = Wish(before=wish.before, grace=wish.grace)
+    while True:
+        try:
+            events = ager.age(namespace, once)
+            break
+        except AgerBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_POLL_SECONDS)
+    ager.say("done", namespace, f"{events:,} events became cold", rows=events)
+
+
+def _streamed(work: Callable[[Say], None]) -> Iterator[dict[str, Any]]:
+    """Run work in a thread and give its steps as they come."""
+    steps: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            work(lambda step: steps.put(step.to_json()))
+        except NeveError as error:
+            steps.put(error.to_json())
+        except Exception as error:
+            steps.put(ColdUnavailable(f"cannot age: {type(error).__name__}", "see the ager's log").to_json())
+            raise
+        finally:
+            steps.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    while (said := steps.get()) is not None:
+        yield said
+
+
+# --- the process ---------------------------------------------------------------------------------------------
+
+
+class Keeper:
+    """The server's own ager: a pass every TICK_SECONDS, chores every hour. It never waits for a grace to end."""
+
+    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig) -> None:
+        self.hot = Hot(clickhouse)
+        self.clickhouse = clickhouse
+        self.cold = ColdTier(config)
+        self.ager = Ager(self.hot, clickhouse, self.cold, self._heard)
+        self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
+        self.troubles: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._next_upkeep = time.monotonic() + UPKEEP_SECONDS / 60
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def stop(self) -> None:
+        """What is under way ends with the process: every step can be cut."""
+        self._stop.set()
+
+    def tick(self) -> None:
+        """One pass over every namespace."""
+        upkeep = time.monotonic() >= self._next_upkeep
+        try:
+            namespaces = self.hot.namespaces()
+        except NeveError as error:
+            self._trouble("clickhouse", error)
+            return
+        self.troubles.pop("clickhouse", None)
+        for namespace in namespaces:
+            if self._stop.is_set():
+                return
+            try:
+                self._tend(namespace, upkeep=upkeep)
+                self.troubles.pop(namespace, None)
+            except AgerBusy:
+                pass
+            except NeveError as error:
+                self._trouble(namespace, error)
+        if upkeep:
+            self._next_upkeep = time.monotonic() + UPKEEP_SECONDS
+        self.counts["passes"] += 1
+
+    def _tend(self, namespace: str, *, upkeep: bool) -> None:
+        policy = self.cold.config.policy(namespace)
+        if policy.tier == "cold":
+            self.ager.age(namespace, Wish(before=time.time() - policy.age_after_hours * 3600, wait=False))
+        if upkeep:
+            Upkeep(self.ager).run(namespace)
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the ageing for good
+                self._trouble("ager", error)
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        self.counts["failures"] += 1
+        text = str(error) if isinstance(error, NeveError) else type(error).__name__
+        if self.troubles.get(what) != text:
+            print(f"neve: {what}: {text}", file=sys.stderr, flush=True)
+        self.troubles[what] = text
+
+    def _heard(self, step: Step) -> None:
+        if step.step == "commit":
+            self.counts["epochs_aged"] += 1
+        elif step.step == "copy":
+            self.counts["events_aged"] += int(step.figures["rows"])
+        elif step.step == "drop" and "gone" in step.text:
+            self.counts["epochs_dropped"] += 1
+        print(f"neve: {step.namespace}: {step.step}: {step.text}", file=sys.stderr, flush=True)
+
+    def status(self) -> dict[str, Any]:
+        """What is cold of each namespace, for `GET /cold/status`. Raises NeveError."""
+        found = []
+        for namespace in self.cold.catalog.namespaces():
+            pinned = self.cold.pin(namespace)
+            if pinned is not None:
+                shard = pinned.shard()
+                epochs = {"through": shard.through, "epochs": sorted(shard.epochs)}
+                found.append(
+                    {"namespace": namespace, "events": pinned.rows, "snapshot": pinned.snapshot_id, **epochs}
+                )
+        return {"namespaces": found, "troubles": self.troubles, "counters": self.counts}
+
+    def metrics(self) -> str:
+        """What Prometheus reads; nobody is asked."""
+        lines = [
+            metric(f"neve_ager_{name}_total", "counter", name.replace("_", " "), [("", float(count))])
+            for name, count in self.counts.items()
+        ]
+        troubles = metric(
+            "neve_ager_troubles", "gauge", "things that stand in the way", [("", float(len(self.troubles)))]
+        )
+        return "".join(lines) + troubles + of_process("neve_ager_")
+
+
+def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
+    """The ager process as an ASGI app."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.keeper = Keeper(clickhouse, config)
+        app.state.keeper.start()
+        yield
+        app.state.keeper.stop()
+
+    app = FastAPI(title="Neve ager", lifespan=lifespan)
+    app.add_exception_handler(NeveError, answer_error)
+
+    def keeper_of(request: Request) -> Keeper:
+        found: Keeper = request.app.state.keeper
+        return found
+
+    @app.get("/cold/ready")
+    def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    @app.get("/cold/status")
+    def status(request: Request) -> dict[str, Any]:
+        return keeper_of(request).status()
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def metrics(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(keeper_of(request).metrics(), media_type=MEDIA_TYPE)
+
+    @app.post("/cold/age")
+    def age(
+        request: Request,
+        namespace: Annotated[str | None, Body()] = None,
+        before: Annotated[float | None, Body()] = None,
+        now: Annotated[bool, Body()] = False,
+        grace: Annotated[float | None, Body(ge=0)] = None,
+    ) -> StreamingResponse:
+        """One pass; its steps as they are done, a JSON object a line, and errors in between."""
+        keeper = keeper_of(request)
+        asked = {"namespace": namespace, "before": before, "now": now, "grace": grace}
+        steps = age_all(keeper.hot, keeper.clickhouse, keeper.cold, asked)
+        return StreamingResponse(
+            (json.dumps(one).encode() + b"\n" for one in steps), media_type="application/x-ndjson"
+        )
+
+    return app

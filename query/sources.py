@@ -1,0 +1,121 @@
+"""The SQL that stands where `events` would: the hot table, a snapshot of the cold one, or both under one name.
+
+Each branch has the whole filter, and the cold one also what Parquet has bounds and bloom filters of, in the columns of
+the cold table: so partitions, files and row groups are ruled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from query import conditions as c
+from query.events import event_columns
+from query.plan import Plan
+from query.sql import Params, compile_condition, nanos
+from query.tiers import COLD, HOT
+from storage.cold_columns import TEXTS
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a SELECT is from: `FROM {table} WHERE {conditions}`, and the SQL of the tier that a row is of."""
+
+    table: str
+    conditions: tuple[str, ...]
+    tier: str
+
+    def __str__(self) -> str:
+        return f"{self.table} WHERE {' AND '.join(self.conditions)}" if self.conditions else self.table
+
+
+def events_source(
+    plan: Plan,
+    params: Params,
+    where: str,
+    low: int | None,
+    high: int | None,
+    cold_where: tuple[str, ...] = (),
+) -> Source:
+    """The events that meet `where`, which has `low` and `high` in it already.
+
+    `cold_where`: what follows from it for a row `cold` of the cold table.
+    """
+    tiers = plan.tiers.read(low, high)
+    hot = _hot(plan, where)
+    if COLD not in tiers:
+        return hot
+    cold = _cold(plan, params, where, low, high, cold_where)
+    if HOT not in tiers:
+        return cold
+    assert plan.tiers.pinned is not None
+    columns = ", ".join(plan.tiers.pinned.columns())
+    branches = [f"SELECT {columns}, {branch.tier} AS tier FROM {branch}" for branch in (hot, cold)]
+    return Source(f"({' UNION ALL '.join(branches)})", (), "tier")
+
+
+def page_sql(
+    plan: Plan,
+    params: Params,
+    where: str,
+    low: int | None,
+    high: int | None,
+    order: Mapping[str, str],
+    bound: str,
+) -> str:
+    """Whole events in order. Each tier gives its own first ones: so it need not make the others whole.
+
+    `order`: the ORDER BY over columns of the table, and over those of the answer; `bound`: the LIMIT, if any.
+    """
+    tiers = plan.tiers.read(low, high)
+    sources = [_hot(plan, where)] if HOT in tiers or COLD not in tiers else []
+    sources += [_cold(plan, params, where, low, high, ())] if COLD in tiers else []
+    parts = [
+        f"SELECT {event_columns(one.tier)} FROM {one} ORDER BY {order['table']}{bound}" for one in sources
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    both = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
+    return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}"
+
+
+def _hot(plan: Plan, where: str) -> Source:
+    kept = plan.tiers.hot_condition()
+    return Source(f"{plan.database}.events", (kept, where) if kept else (where,), f"'{HOT}'")
+
+
+def _cold(
+    plan: Plan, params: Params, where: str, low: int | None, high: int | None, more: tuple[str, ...]
+) -> Source:
+    pinned = plan.tiers.pinned
+    assert pinned is not None
+    params.values.update(pinned.parameters)
+    rows = pinned.select(pinned.columns(), low, high, [*_bounded(plan.condition, params), *more])
+    return Source(f"({rows})", (where,), f"'{COLD}'")
+
+
+def _bounded(condition: c.Condition, params: Params) -> list[str]:
+    """What every event found must meet and the cold table has bounds of.
+
+    A text that is not UTF-8 is stored there in other words too, but no value that is UTF-8 equals it.
+    """
+    parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
+    found = []
+    for part in parts:
+        if isinstance(part, c.IsIn) and isinstance(part.field, c.Column) and part.field.name in TEXTS:
+            found.append(f"cold.{part.field.name} IN {params.add(list(part.values), 'Array(String)')}")
+    return found
+
+
+def range_sql(plan: Plan, params: Params) -> str:
+    """The WHERE clause of everything that a plan is about, without its cursor."""
+    tests = [compile_condition(plan.condition, params)]
+    tests += [f"timestamp >= {nanos(plan.low, params)}"] if plan.low is not None else []
+    tests += [f"timestamp < {nanos(plan.high, params)}"] if plan.high is not None else []
+    return " AND ".join(tests)
+
+
+def plan_source(plan: Plan, params: Params, more: str = "") -> Source:
+    """Everything that a plan is about, without its cursor; `more`: a further condition."""
+    where = range_sql(plan, params)
+    return events_source(plan, params, f"{where} AND {more}" if more else where, plan.low, plan.high)

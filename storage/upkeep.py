@@ -1,0 +1,282 @@
+"""What keeps a cold table in order: retention, compaction, expiry of snapshots, orphans. All under the ager's lease.
+
+retention    partitions whose events are all older than they are to be kept go, and their counts with them
+compaction   many small files of a partition, of epochs that are cold for good, become few
+expiry       snapshots that nobody pins any more are forgotten
+orphans      files that no snapshot names go, once they are older than any commit under way
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyarrow import fs
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from storage import cold_columns, cold_schema, parquet, schema
+from storage.ageing import HASH, Ager
+from storage.arrow import arrow_batches
+from storage.cold_config import Policy
+from storage.commits import Change, commit, speaking_of
+from storage.copying import SETTINGS, delete_files
+from storage.errors import ColdBroken
+from storage.leases import held
+from storage.parquet import PartitionFiles, rows_of
+from storage.pinned import Pinned
+from storage.record import Record, record_at
+
+DAY_SECONDS = 86400
+COMPACT_FILES = 8
+"""So many small files of a partition are worth the work: an hour each makes a day's 24 into a few."""
+SMALL_BYTES = parquet.FILE_BYTES // 4
+ORPHAN_SECONDS = 86400.0
+"""No copy of an epoch, and no commit, takes that long."""
+
+Now = Callable[[], float]
+
+
+@dataclass
+class Upkeep:
+    """The chores of one ager."""
+
+    ager: Ager
+    now: Now = time.time
+
+    def run(self, namespace: str) -> None:
+        """All chores of a namespace. Raises AgerBusy and what the ager raises."""
+        policy = self.ager.cold.config.policy(namespace)
+        with held(self.ager.hot, f"ager of {namespace}"):
+            if policy.tier == "hot":
+                self.drop_old_epochs(namespace, policy)
+                return
+            table = self.ager.cold.catalog.table(namespace)
+            if table is None or table.current_snapshot() is None:
+                return
+            self.retain(namespace, table, policy)
+            self.compact(namespace, table)
+            self.expire(namespace, table, policy)
+            self.ager.publish(namespace, table)  # before the files go that only earlier snapshots name
+            self.remove_orphans(namespace, table)
+
+    # --- retention -------------------------------------------------------------------------------------------
+
+    def drop_old_epochs(self, namespace: str, policy: Policy) -> int:
+        """Of a namespace that has no cold tier: epochs that ended before the days that it keeps; how many."""
+        if not policy.keep_days:
+            return 0
+        hot, before = self.ager.hot, self.now() - policy.keep_days * DAY_SECONDS
+        closed = hot.epochs.closed_through(namespace)
+        ends = hot.epochs.ends(namespace)
+        database, dropped = schema.namespace_database(namespace), 0
+        sql = f"SELECT DISTINCT epoch AS e FROM {database}.rollup WHERE epoch <= {{closed:UInt32}} ORDER BY e"
+        for epoch in hot.scalars(sql, {"closed": closed}):
+            if ends.get(epoch, before) >= before:
+                break
+            hot.epochs.mark_dropped(namespace, epoch)
+            hot.drop_epoch(namespace, epoch)
+            hot.execute(f"ALTER TABLE {database}.rollup DROP PARTITION {int(epoch)}")
+            self.ager.say("retention", namespace, f"epoch {epoch}: gone after {policy.keep_days} days", epoch)
+            dropped += 1
+        return dropped
+
+    def retain(self, namespace: str, table: Table, policy: Policy) -> int:
+        """Let old partitions go; how many events. Those that are hot still go once they have aged."""
+        if not policy.keep_days:
+            return 0
+        edge = int(self.now()) - policy.keep_days * DAY_SECONDS
+        gone = 0
+
+        def change(table: Table, record: Record) -> Change | None:
+            nonlocal gone
+            unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
+            old = [file for file in data_files(table) if (file.partition[0] + 1) * unit <= edge]
+            gone = rows_of(old)
+            return Change(record, delete=tuple(old)) if old else None
+
+        if commit(table, "retention", change) is None:
+            return 0
+        unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
+        through = record_at(table).shard().through
+        database = schema.namespace_database(namespace)
+        self.ager.hot.execute(
+            f"ALTER TABLE {database}.rollup DELETE WHERE epoch <= {int(through)} "
+            f"AND minute < toDateTime({max(edge // unit * unit, 0)}, 'UTC') SETTINGS mutations_sync = 1"
+        )
+        self.ager.say("retention", namespace, f"{gone:,} events older than {policy.keep_days} days are gone")
+        return gone
+
+    # --- compaction ------------------------------------------------------------------------------------------
+
+    def compact(self, namespace: str, table: Table) -> int:
+        """Make few files of many; how many partitions it was done for."""
+        table.refresh()
+        through = record_at(table).shard().through
+        small: defaultdict[int, list[DataFile]] = defaultdict(list)
+        for file in data_files(table):
+            if file.file_size_in_bytes < SMALL_BYTES and _highest_epoch(table, file) <= through:
+                small[file.partition[0]].append(file)
+        worth = {slot: files for slot, files in small.items() if len(files) >= COMPACT_FILES}
+        for slot, files in sorted(worth.items()):
+            self._compact(namespace, table, slot, files)
+        return len(worth)
+
+    def _compact(self, namespace: str, table: Table, slot: int, files: list[DataFile]) -> None:
+        pinned = self.ager.cold.pinned(namespace, table)
+        assert pinned is not None
+        written = self._rewrite(table, pinned, slot, files)
+        if rows_of(written) != rows_of(files):
+            delete_files(table, written)
+            raise ColdBroken(
+                f"cannot compact {namespace}: {rows_of(written)} of {rows_of(files)} events were read"
+            )
+
+        def change(table: Table, record: Record) -> Change | None:
+            present = {file.file_path for file in data_files(table)}
+            if not present.issuperset(file.file_path for file in files):
+                return None  # retention took them meanwhile
+            return Change(record, append=tuple(written), delete=tuple(files))
+
+        if commit(table, "compact", change) is None:
+            delete_files(table, written)
+            return
+        self._verify(namespace, table, pinned, files, written)
+        text = f"{len(files)} files of {rows_of(files):,} events became {len(written)}"
+        self.ager.say("compact", namespace, text)
+
+    def _rewrite(self, table: Table, pinned: Pinned, slot: int, files: list[DataFile]) -> list[DataFile]:
+        names = ", ".join(f"{_as_copied(name)} AS {name}" for name in cold_schema.column_names())
+        sql = (
+            f"SELECT {names} FROM {pinned.source} AS cold WHERE {_in_files(files)} "
+            "ORDER BY cold.service, cold.timestamp"
+        )
+        made = PartitionFiles(table, slot, "c")
+        try:
+            with arrow_batches(self.ager.clickhouse, sql, SETTINGS, pinned.parameters) as batches:
+                for batch in batches:
+                    made.write(batch)
+            return made.close()
+        except BaseException:
+            made.abandon()
+            raise
+
+    def _verify(
+        self, namespace: str, table: Table, before: Pinned, old: list[DataFile], new: list[DataFile]
+    ) -> None:
+        after = self.ager.cold.pinned(namespace, table)
+        assert after is not None
+        if self._hash(before, old) == self._hash(after, new):
+            return
+
+        def back(_table: Table, record: Record) -> Change:
+            return Change(record, append=tuple(old), delete=tuple(new))
+
+        commit(table, "take-back", back)
+        raise ColdBroken(
+            f"cannot trust the compacted files of {namespace}", "they were taken back; look at the disk"
+        )
+
+    def _hash(self, pinned: Pinned, files: list[DataFile]) -> tuple[Any, ...]:
+        copy = pinned.select(
+            ("timestamp", "fingerprint", "message", "block_id", "row"), where=[_in_files(files)]
+        )
+        return self.ager.hot.query(
+            f"SELECT {HASH} FROM ({copy})", pinned.parameters, {"max_threads": 1}
+        ).rows[0]
+
+    # --- snapshots and orphans -------------------------------------------------------------------------------
+
+    def expire(self, namespace: str, table: Table, policy: Policy) -> int:
+        """Forget snapshots but the last that are older than the policy's days; how many."""
+        edge = (self.now() - policy.snapshot_days * DAY_SECONDS) * 1000
+        expired: frozenset[int] = frozenset()
+
+        def change(table: Table, record: Record) -> Change | None:
+            nonlocal expired
+            heads = {ref.snapshot_id for ref in table.metadata.refs.values()}
+            old = [one for one in table.metadata.snapshots if one.timestamp_ms < edge]
+            expired = frozenset(one.snapshot_id for one in old) - heads
+            return Change(record, expire=expired) if expired else None
+
+        commit(table, "expire", change)
+        if expired:
+            self.ager.say("expire", namespace, f"{len(expired)} snapshots are forgotten")
+        return len(expired)
+
+    def remove_orphans(self, namespace: str, table: Table) -> int:
+        """Delete files in the table's folder that nothing names and that are old; how many."""
+        dropped = self.ager.hot.epochs.dropped_through(namespace)
+        with speaking_of(table):
+            table.refresh()
+            if dropped and not record_at(table).shard().names(dropped):
+                return 0  # the catalog is an old one, and what looks like an orphan is the only copy
+            named = named_files(table)
+            edge = datetime.fromtimestamp(self.now(), UTC) - timedelta(seconds=ORPHAN_SECONDS)
+            orphans = [
+                location
+                for location, changed in stored_files(table)
+                if location not in named and changed < edge
+            ]
+            for location in orphans:
+                table.io.delete(location)
+        if orphans:
+            self.ager.say("orphans", namespace, f"{len(orphans)} files that nothing names are gone")
+        return len(orphans)
+
+
+def data_files(table: Table) -> list[DataFile]:
+    """The data files of the present snapshot."""
+    return [task.file for task in table.scan().plan_files()]
+
+
+def named_files(table: Table) -> set[str]:
+    """The locations of every file that the table's metadata name, in whatever snapshot."""
+    named = {table.metadata_location, *(one.metadata_file for one in table.metadata.metadata_log)}
+    for snapshot in table.metadata.snapshots:
+        named.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path in named:
+                continue
+            named.add(manifest.manifest_path)
+            named.update(
+                entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, False)
+            )
+    return named
+
+
+def stored_files(table: Table) -> Iterator[tuple[str, datetime]]:
+    """Every file in the table's folder: its location and when it was written."""
+    location = table.location().rstrip("/")
+    parts = urlsplit(location)
+    filesystem = table.io.fs_by_scheme(parts.scheme or "file", parts.netloc)  # type: ignore[attr-defined]
+    root = f"{parts.netloc}{parts.path}"
+    for found in filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
+        if found.type == fs.FileType.File and found.mtime is not None:
+            yield location + found.path.removeprefix(root), found.mtime
+
+
+def _as_copied(name: str) -> str:
+    """A cold column with the type that the copy of an epoch has."""
+    if name in cold_columns.CATEGORIES:
+        return f"toLowCardinality(cold.{name})"
+    return cold_columns.tags_cast(f"cold.{name}") if name in cold_columns.TAGS else f"cold.{name}"
+
+
+def _highest_epoch(table: Table, file: DataFile) -> int:
+    bound = (file.upper_bounds or {}).get(table.schema().find_field("epoch").field_id)
+    return int.from_bytes(bound, "little", signed=True) if bound is not None else 1 << 32
+
+
+def _in_files(files: list[DataFile]) -> str:
+    """A condition on where a row is read from. Names of files are ours, and have no quote in them."""
+    names = [file.file_path.rpartition("/data/")[2] for file in files]
+    if any("'" in name or "\\" in name for name in names):
+        raise ColdBroken("cannot use names of data files", "they are not Neve's")
+    ends = ", ".join(f"'{name}'" for name in names)
+    return f"splitByString('/data/', cold._path)[-1] IN ({ends})"

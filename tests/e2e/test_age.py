@@ -1,0 +1,87 @@
+"""`neve age` against a real server, and the ager that the server runs."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.server import Server
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def ship(server: Server, neve: Run, tmp_path: Path, lines: int, service: str) -> None:
+    text = "".join(f"2026-01-31T10:00:00Z number {i}\n" for i in range(lines)).encode()
+    arguments = ["--once", "--service", service, "--state", str(tmp_path / service), "--to", server.url]
+    assert neve("ship", "-", *arguments, stdin=text).returncode == 0
+
+
+def test_age_says_every_step(tmp_path: Path, neve: Run) -> None:
+    with Server(tmp_path / "server") as server:
+        ship(server, neve, tmp_path, 300, "one")
+        server.wait_for("service:one", 300)
+        done = neve("age", "--now", "--grace", "0", "--to", server.url)
+        assert done.returncode == 0, done.stderr
+        steps = [line.split(": ")[1] for line in done.stdout.splitlines()]
+        assert steps == ["close", "copy", "commit", "verify", "drop", "done"]
+        assert "300 events became cold" in done.stdout
+        assert server.hot.scalars("SELECT count() AS n FROM neve_default.events") == [0]
+
+        ship(server, neve, tmp_path, 200, "two")
+        server.wait_for("service:two", 200)
+        done = neve("age", "--now", "--grace", "0", "--data", str(tmp_path / "server" / "data"))
+        assert done.returncode == 0, done.stderr
+        assert "200 events became cold" in done.stdout
+
+        said = server.client.get("/cold/status").json()
+        assert said["namespaces"][0]["events"] == 500
+        assert said["troubles"] == {}
+        assert "neve_ager_passes_total" in server.client.get("/metrics").text
+
+        restored = neve("restore", "catalog", "--data", str(tmp_path / "server" / "data"))
+        assert restored.returncode == 1
+        assert "the catalog has it" in restored.stderr
+
+
+def test_errors_are_a_line(server: Server, neve: Run, tmp_path: Path) -> None:
+    for arguments, code, words in [
+        (["--namespace", "nobody", "--to", server.url], 1, "cannot find namespace: nobody"),
+        (["--before", "soon", "--to", server.url], 2, "cannot use --before"),
+        (["--grace", "-1", "--to", server.url], 2, "cannot use --grace"),
+        (["--to", "http://127.0.0.1:1"], 1, "cannot reach neve"),
+        (["--data", str(tmp_path)], 2, "cannot find a clickhouse server"),
+    ]:
+        done = neve("age", *arguments)
+        assert words in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.returncode == code
+
+
+def test_configuration_of_the_cold_tier_is_checked(tmp_path: Path, neve: Run) -> None:
+    for text, words in [
+        ("[cold]\nages = 1\n", "'cold.ages'"),
+        ("[cold]\npartition = 'week'\n", "week"),
+        ("[cold]\nkeep_days = 'x'\n", "'cold.keep_days'"),
+        ("[cold.namespaces.'No']\nkeep_days = 1\n", "name a namespace"),
+        ("cold = 1\n", "give a table"),
+    ]:
+        file = tmp_path / "neve.toml"
+        file.write_text(text)
+        done = neve("serve", "--config", str(file), "--data", str(tmp_path / "data"))
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
+def test_a_catalog_that_cannot_be_reached_keeps_the_server_up(tmp_path: Path, neve: Run) -> None:
+    file = tmp_path / "neve.toml"
+    file.write_text(
+        "[cold.catalog]\ntype = 'sql'\nuri = 'sqlite:////proc/nowhere/catalog.db?password=hush'\npassword = 'hush'\n"
+    )
+    with Server(tmp_path / "server", options=["--config", str(file)]) as server:
+        ship(server, neve, tmp_path, 10, "one")
+        server.wait_for("service:one", 10)
+        done = neve("age", "--now", "--grace", "0", "--to", server.url)
+        assert done.returncode == 1
+        assert "cannot read cold table of default" in done.stderr
+        assert "hush" not in done.stderr + json.dumps(done.stdout)
+        assert server.count("service:one") == 10

@@ -1,0 +1,117 @@
+"""Real logs answer the same hot and, once `neve age` has moved them, cold: in a folder and on S3."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from bench.server import NEVE, Server
+
+pytestmark = pytest.mark.loghub
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SETS = ("Android", "BGL", "HPC", "HealthApp", "Mac", "OpenStack", "Spark", "Windows")
+KEY, SECRET = "AKIDHUSHHUSHHUSHHUSH", "hush-hush-secret"
+
+QUERIES = (
+    "*",
+    "error",
+    "service:Spark executor",
+    '"data TLB error interrupt"',
+    "setSystem*",
+    "service:OpenStack status:200",
+    "level:>=error",
+    "NOT service:(BGL OR HPC)",
+    "/0x[0-9a-f]{8}/",
+    "service:Windows -CBS",
+    "host:* kernel",
+    "(warning OR fatal) service:B*",
+    "* | stats count() as n by service",
+    "* | stats count() by service, level",
+    "service:BGL | stats uniq(fingerprint), min(timestamp), max(timestamp)",
+    "* | top 10 fingerprint",
+    "service:HPC | rare 5 level",
+    "service:Mac | patterns",
+    "service:HealthApp | histogram(1h)",
+    "service:Android | sort timestamp | fields timestamp, level, message | limit 25",
+    "* | stats count() as n by bin(1d) | where n > 5",
+    "service:OpenStack | uniq level",
+)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server whose cold tier is a local folder, or on S3."""
+    if request.param == "folder":
+        with Server(tmp_path / "server") as running:
+            yield running
+        return
+    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="lake")
+    file = tmp_path / "neve.toml"
+    file.write_text(
+        f'[cold]\nwarehouse = "s3://lake/cold"\n[cold.catalog]\n"s3.endpoint" = "{endpoint}"\n'
+        f'"s3.access-key-id" = "{KEY}"\n"s3.secret-access-key" = "{SECRET}"\n"s3.region" = "us-east-1"\n'
+    )
+    try:
+        with Server(tmp_path / "server", options=["--config", str(file)]) as running:
+            yield running
+    finally:
+        store.stop()
+
+
+def ship(server: Server, loghub: Path, folder: Path) -> int:
+    """Ship every set as a service of its own; how many events."""
+    events = 0
+    for name in SETS:
+        path = loghub / name / f"{name}_2k.log"
+        arguments = ["ship", str(path), "--once", "--service", name, "--to", server.url]
+        subprocess.run([*NEVE, *arguments, "--state", str(folder / name)], check=True, timeout=60)
+        events += sum(1 for line in path.read_bytes().split(b"\n") if line.rstrip(b"\r"))
+    return events
+
+
+def answers(server: Server) -> dict[str, Any]:
+    """Every answer, without the tiers and the costs."""
+    found: dict[str, Any] = {}
+    for query in QUERIES:
+        answer = server.search(query, limit=200)
+        assert answer["stats"]["complete"], answer["stats"]
+        found[query] = answer.get("rows") or [
+            {name: value for name, value in event.items() if name != "tier"} for event in answer["events"]
+        ]
+    for path, more in (("histogram", {"by": "service"}), ("fields", {}), ("patterns", {"limit": 50})):
+        answer = server.client.get(f"/api/v1/{path}", params={"q": "*", **more}).json()
+        assert answer.pop("stats")["complete"]
+        found[path] = answer
+    return found
+
+
+def test_real_logs_answer_the_same_once_they_are_cold(
+    server: Server, loghub: Path, tmp_path: Path, neve: Run
+) -> None:
+    events = ship(server, loghub, tmp_path)
+    server.wait_for("*", events)
+    server.client.get("/api/v1/patterns", params={"q": "*"})  # learns, so that both see the same patterns
+    hot = answers(server)
+    done = neve("age", "--now", "--grace", "0", "--to", server.url)
+    assert done.returncode == 0, done.stderr
+    assert f"{events:,} events became cold" in done.stdout
+    cold = answers(server)
+    for name, answer in hot.items():
+        assert cold[name] == answer, name
+    found = server.search("*", limit=500)
+    assert found["stats"]["tiers"] == ["cold"]
+    assert {event["tier"] for event in found["events"]} == {"cold"}
+    assert server.count() == events
+    logs = "".join(path.read_text(errors="replace") for path in (server.folder / "data").rglob("*.log"))
+    assert SECRET not in logs

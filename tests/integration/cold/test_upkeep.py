@@ -1,0 +1,151 @@
+"""Retention, compaction, expiry, orphans, and a catalog that was lost."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage import upkeep
+from storage.cold import ColdTier
+from storage.cold_config import ColdConfig, Policy
+from storage.errors import ColdBroken
+from storage.record import record_at, record_of
+from storage.restoring import restore, stored_namespaces
+from storage.upkeep import Upkeep, data_files
+
+Both = Any
+DAY = 86400
+START = 1_700_000_000 // DAY * DAY
+
+
+def days(both: Both, make_block: Any, events: Any, count: int) -> None:
+    both.insert(make_block([one for day in range(count) for one in events(5, (START + day * DAY) * 10**9)]))
+    both.age()
+
+
+def test_retention_drops_old_days_and_their_counts(both: Both, make_block: Any, events: Any) -> None:
+    days(both, make_block, events, 10)
+    both.insert(make_block(events(3, (START + 20 * DAY) * 10**9)))
+    both.age()
+    table = both.cold.catalog.table(both.namespace)
+    chores = Upkeep(both.ager, now=lambda: START + 12 * DAY + 1)
+    assert chores.retain(both.namespace, table, Policy(keep_days=5)) == 35
+    assert both.count() == (18, 18)
+    assert both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup") == [18]
+    assert record_at(table).shard().names(1)
+    assert chores.retain(both.namespace, table, Policy(keep_days=5)) == 0
+    assert chores.retain(both.namespace, table, Policy(keep_days=0)) == 0
+
+
+def test_compaction_makes_few_files_of_many(
+    both: Both, make_block: Any, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "COMPACT_FILES", 3)
+    for number in range(5):
+        both.insert(
+            make_block(
+                [*events(20, step=10**7, service=f"s{number}"), {"message": b"\xff", "tags": {"a": b"\xfe"}}]
+            )
+        )
+        both.age()
+    table = both.cold.catalog.table(both.namespace)
+    before = both.cold_events()
+    pinned = both.cold.pin(both.namespace)
+    assert Upkeep(both.ager).compact(both.namespace, table) == 2
+    # The last epoch is not known to be dropped by the record, so its files wait.
+    assert len(data_files(table)) == 4
+    assert both.cold_events() == before
+    old = both.hot.query(f"SELECT count() AS n FROM ({pinned.select(['row'])})", pinned.parameters)
+    assert old.rows == [(105,)]  # who pinned the snapshot before still reads it
+    assert Upkeep(both.ager).compact(both.namespace, table) == 0
+
+
+def test_expiry_keeps_the_last_and_the_young(both: Both, make_block: Any, events: Any) -> None:
+    for _ in range(3):
+        both.insert(make_block(events(5)))
+        both.age()
+    table = both.cold.catalog.table(both.namespace)
+    assert Upkeep(both.ager).expire(both.namespace, table, Policy(snapshot_days=1)) == 0
+    later = Upkeep(both.ager, now=lambda: time.time() + 2 * DAY)
+    assert later.expire(both.namespace, table, Policy(snapshot_days=1)) == 2
+    assert len(table.metadata.snapshots) == 1
+    assert record_of(table.current_snapshot()).shard().epochs
+    assert both.count() == (15, 15)
+
+
+def test_orphans_go_and_what_is_named_stays(both: Both, make_block: Any, events: Any) -> None:
+    both.insert(make_block(events(5)))
+    both.age()
+    table = both.cold.catalog.table(both.namespace)
+    folder = Path(table.location().removeprefix("file://"))
+    old, young = folder / "data" / "old.parquet", folder / "data" / "young.parquet"
+    for path in (old, young):
+        path.write_bytes(b"x")
+    for path in folder.rglob("*"):
+        if path != young and path.is_file():
+            os.utime(path, (1, 1))
+    assert Upkeep(both.ager).remove_orphans(both.namespace, table) == 1
+    assert not old.exists()
+    assert young.exists()
+    assert both.count() == (5, 5)
+
+
+def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: Any, events: Any) -> None:
+    both.insert(make_block(events(5)))
+    both.age()
+    backup = (both.cold.config.folder / "catalog.db").read_bytes()
+    both.insert(make_block(events(6)))
+    both.age()
+    (both.cold.config.folder / "catalog.db").write_bytes(backup)
+    cold = ColdTier(both.cold.config)
+    table = cold.catalog.table(both.namespace)
+    assert table.scan().count() == 5
+    both.ager.cold = cold
+    assert Upkeep(both.ager, now=lambda: time.time() + 9 * DAY).remove_orphans(both.namespace, table) == 0
+    restore(both.hot, cold, both.namespace, replace=True)
+    both.cold = cold
+    assert both.count() == (11, 11)
+
+
+def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) -> None:
+    for count in (5, 6):
+        both.insert(make_block(events(count)))
+        both.age()
+    for path in both.cold.config.folder.glob("catalog.db*"):
+        path.unlink()
+    cold = ColdTier(both.cold.config)
+    assert cold.pin(both.namespace) is None
+    assert stored_namespaces(cold.catalog) == [both.namespace]
+    restore(both.hot, cold, both.namespace)
+    both.cold = cold
+    assert both.count() == (11, 11)
+    with pytest.raises(ColdBroken, match="the catalog has it"):
+        restore(both.hot, cold, both.namespace)
+
+
+def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: Any, events: Any) -> None:
+    both.insert(make_block(events(5)))
+    both.age()
+    table = both.cold.catalog.table(both.namespace)
+    Path(data_files(table)[0].file_path.removeprefix("file://")).unlink()
+    with pytest.raises(ColdBroken, match="no metadata file is whole"):
+        restore(both.hot, both.cold, both.namespace, replace=True)
+
+
+def test_a_namespace_without_a_cold_tier(
+    new_both: Any, config: ColdConfig, make_block: Any, events: Any
+) -> None:
+    both = new_both(replace(config, default=Policy(tier="hot", keep_days=3)))
+    both.insert(make_block(events(5)))
+    both.ager.close_present(both.namespace)
+    both.insert(make_block(events(2)))
+    Upkeep(both.ager).run(both.namespace)
+    assert both.hot_rows() == 7
+    Upkeep(both.ager, now=lambda: time.time() + 4 * DAY).run(both.namespace)
+    assert both.hot_rows() == 2
+    assert both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup") == [2]
