@@ -91,7 +91,8 @@ def compare(
         store = Store(server)
         words = (args.phrase, args.word, args.regex)
         comparison = Comparison(store, events, folder / "blocks", words, 3 if args.quick else 7)
-        for variant in variants:
+        for number, variant in enumerate(variants, 1):
+            print(f"{number} of {len(variants)}: {variant.name}", file=sys.stderr, flush=True)
             report.add(variant.name, **comparison.figures(variant, queries, trickle))
         store.close()
 

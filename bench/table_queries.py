@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from bench.processes import cost
-from bench.table_variants import Variant
+from bench.table_variants import PLAIN_TAG, Variant
 from query.sql import MAX_HINTS, Params, compile_exact_words
 from query.words import WordPattern
 from storage.hot import Hot
@@ -80,7 +80,9 @@ class Asker:
         column = column_of(key, self.variant.shards)
         bound = {name: self.params.add(text) for name, text in
                  (("key", key), ("value", value), ("item", f"{key}={value}"))}  # fmt: skip
-        return self.variant.tag_form.format(map=column, **bound)
+        longest = self.variant.longest_item
+        unindexed = longest is not None and len(f"{key}={value}".encode()) > longest
+        return (PLAIN_TAG if unindexed else self.variant.tag_form).format(map=column, **bound)
 
     def words(self, text: str) -> str:
         """That a message holds a phrase, exactly as Neve asks it."""
@@ -94,6 +96,12 @@ class Asker:
     def rows(self, where: str) -> str:
         """A page of the newest rows."""
         return f"SELECT {ROWS} FROM {self.table} WHERE {where} {NEWEST} LIMIT 101"
+
+    def events(self, where: str) -> str:
+        """A page of the newest events, whole."""
+        maps = ", ".join(self.variant.maps)
+        tags = f"mapConcat({maps})" if len(self.variant.maps) > 1 else maps
+        return f"SELECT {ROWS}, {tags} AS tags FROM {self.table} WHERE {where} {NEWEST} LIMIT 101"
 
     def count(self, where: str) -> str:
         return f"SELECT count() AS n FROM {self.table} WHERE {where}"
@@ -123,6 +131,7 @@ Query = Callable[[Asker, Probes], str]
 TAG_QUERIES: Mapping[str, Query] = {
     "tag_unique": lambda a, p: a.rows(a.tag_is("request_id", p.request_id)),
     "tag_1_in_20000": lambda a, p: a.rows(a.tag_is("user_id", p.user_id)),
+    "tag_1_in_20000_whole": lambda a, p: a.events(a.tag_is("user_id", p.user_id)),
     "tag_1_in_20000_count": lambda a, p: a.count(a.tag_is("user_id", p.user_id)),
     "tag_common_count": lambda a, p: a.count(a.tag_is("region", p.region)),
     "tag_range_count": lambda a, _p: a.status_is_500(),
@@ -134,6 +143,7 @@ QUERIES: Mapping[str, Query] = {
     "phrase_count": lambda a, p: a.count(a.words(p.phrase)),
     **TAG_QUERIES,
     "latest_100": lambda a, p: a.latest(p),
+    "latest_100_whole": lambda a, p: a.events(f"service = {a.params.add(p.service)} AND {a.words(p.word)}"),
     "word_for_a_while": lambda a, p: a.count(f"{a.during(p)} AND {a.words(p.word)}"),
     "count_by_minute": lambda a, _p: a.by_minute(),
     "regex_count": lambda a, p: a.count(f"match(message, {a.params.add(p.regex)})"),

@@ -10,15 +10,28 @@ from storage import schema
 from storage.tags import SHARDS, column_name
 
 PLAIN_INDEXES = ("timestamp_minmax", "block_id_bloom", "fingerprint_bloom", "trace_id_bloom")
+PLAIN_TAG = "{map}[{key}] = {value}"
 ITEMS = "arrayMap((k, v) -> concat(k, '=', v), mapKeys({map}), mapValues({map}))"
-SHORT_ITEMS = f"arrayFilter(item -> length(item) <= 32, {ITEMS})"
+LONGEST_ITEM = 32
+SHORT_ITEMS = f"arrayFilter(item -> length(item) <= {LONGEST_ITEM}, {ITEMS})"
 TEXT = "TYPE text(tokenizer = 'array', posting_list_codec = 'bitpacking')"
+
+
+def granules_of(rows: int, kib: int) -> str:
+    """Granules of so many rows, and compressed blocks that end with one once they hold so much."""
+    return f"index_granularity = {rows}, min_compress_block_size = {kib << 10}"
+
+
+def words_index_of(kib: int) -> str:
+    """The bloom filter of words, of so much a granule."""
+    return schema.WORDS_INDEX.replace("tokenbf_v1(8192,", f"tokenbf_v1({kib << 10},")
 
 
 @dataclass(frozen=True)
 class Variant:
     """A table, and the forms of filters that its indexes understand. Where nothing is said: the table as it is.
 
+    Items (key=value) longer than `longest_item` bytes are not in the index, and are asked for without it.
     `tag_form` holds {map}, {key}, {value} and {item} (key=value). `words_form` holds {token}, once for each word of
     a phrase, or {tokens}; it is added to the exact test. Empty: no index to ask.
     """
@@ -27,11 +40,12 @@ class Variant:
     order: str = "service, timestamp"
     shards: int = SHARDS
     codecs: Mapping[str, str] = field(default_factory=dict)  # by column; `tags` are all maps
-    granularity: int = 8192
+    granules: str = schema.GRANULES
     words_index: str = schema.WORDS_INDEX
     words_form: str = f"indexHint(hasToken({schema.WORDS_TEXT}, {{token}}))"
     tag_index: str = schema.TAG_INDEX  # one for each map, which is {map}
-    tag_form: str = "{map}[{key}] = {value}"
+    tag_form: str = PLAIN_TAG
+    longest_item: int | None = None
     part_shape: str = schema.PART_SHAPE
     string_sizes: str = schema.STRING_SIZES
     more_settings: str = ""
@@ -45,7 +59,7 @@ class Variant:
         """The statement that makes the table."""
         lines = ",\n  ".join([*map(self._column, self._columns()), *self._indexes()])
         settings = [
-            f"index_granularity = {self.granularity}", self.part_shape, schema.DURABLE, schema.NOT_SPARSE,
+            self.granules, self.part_shape, schema.DURABLE, schema.NOT_SPARSE,
             self.string_sizes, self.more_settings,
         ]  # fmt: skip
         return (
@@ -102,7 +116,7 @@ VARIANTS: tuple[Variant, ...] = (
            tag_form=f"{{map}}[{{key}}] = {{value}} AND indexHint(has({ITEMS}, {{item}}))"),
     _named("items-text", tag_index=f"{ITEMS} {TEXT}", tag_form=f"has({ITEMS}, {{item}})"),
     _named("short-items-text-at-merge", tag_index=f"{SHORT_ITEMS} {TEXT}",
-           tag_form=f"has({SHORT_ITEMS}, {{item}})", insert_settings=AT_MERGE),
+           tag_form=f"has({SHORT_ITEMS}, {{item}})", longest_item=LONGEST_ITEM, insert_settings=AT_MERGE),
     # --- words
     _named("words-bloom-of-tokens", words_index="tokens(lower(message)) TYPE bloom_filter(0.01) GRANULARITY 1",
            words_form="indexHint(has(tokens(lower(message)), {token}))"),
@@ -110,8 +124,11 @@ VARIANTS: tuple[Variant, ...] = (
     _named("message-text-at-merge", words_index=MESSAGE_TEXT, words_form=DIRECT,
            insert_settings={"exclude_materialize_skip_indexes_on_insert": "message_words"}),
     # --- granules, codecs, parts
-    _named("granules-of-4096", granularity=4096),
-    _named("granules-of-2048", granularity=2048),
+    _named("granules-of-8192", granules="index_granularity = 8192", words_index=words_index_of(32)),
+    _named("granules-of-4096", granules=granules_of(4096, 16), words_index=words_index_of(16)),
+    _named("blocks-of-64-kib", granules="index_granularity = 2048"),
+    _named("blocks-of-8-kib", granules=granules_of(2048, 8)),
+    _named("granules-of-1024", granules=granules_of(1024, 8), words_index=words_index_of(4)),
     _named("message-lz4", codecs={"message": "LZ4"}),
     _named("zstd-at-insert", codecs={"message": "ZSTD(1)", "tags": "ZSTD(1)"}),
     _named("other-number-codecs", codecs={"timestamp": "DoubleDelta, Default", "row": "T64, Default"}),

@@ -302,9 +302,8 @@ class Inserter:
             self._counters.add("lines_refused", one.header.rows)
             self._counters.trouble(f"block {one.header.block_id.hex()}", reason)
         if self._put_away is None:
-            self._retire(
-                headers
-            )  # a start lets go of what is retired, so it must be among the dead letters by now
+            # A start lets go of what is retired, so it must be among the dead letters by now.
+            self._retire(headers)
 
     def _recount(self, attempt: Attempt) -> None:
         """Count the rollup anew, while nobody else inserts; what is left wrong, the epoch's closer mends."""

@@ -36,7 +36,9 @@ def explain(plan: Plan) -> dict[str, Any]:
             "limit": plan.limit,
             "partitions": list(state.hot_epochs) if state is not None else None,
             "snapshot": _snapshot(plan),
-            "steps": "one statement" if plan.query.pipes else "windows that widen, nearest first",
+            "steps": "one statement"
+            if plan.query.pipes
+            else "all of the hot tier at once, else windows that widen, nearest first",
             "condition": tree(plan.condition),
         },
         "sql": [{"tiers": tiers_of(sql, params), "statement": sql, "parameters": _shown(params)}],

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from query import conditions as c
 from query.errors import QueryInvalid, RequestInvalid, invalid_at
-from query.limits import BREAK, COLD_SETTINGS, THROW, Limits
+from query.limits import BREAK, COLD_SETTINGS, THROW, Limits, Share
 from query.plan import Plan
 from query.tiers import COLD, HOT, HOT_ALONE, Tiers, tiers_of
 from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFailed, QueryLimit, QueryTimeout
@@ -83,9 +83,11 @@ class Running:
 
     # --- statements ---------------------------------------------------------------------------------------
 
-    def query(self, sql: str, params: Mapping[str, object], *, partial: bool = False) -> Result:
+    def query(
+        self, sql: str, params: Mapping[str, object], *, partial: bool = False, at_most: Share | None = None
+    ) -> Result:
         """Run a statement. `partial`: at a limit take what there is and note the limit, rather than raise."""
-        with self.stream(sql, params, partial=partial) as stream:
+        with self.stream(sql, params, partial=partial, at_most=at_most) as stream:
             rows = [row for rows in stream for row in rows]
         return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
 
@@ -97,9 +99,13 @@ class Running:
         *,
         partial: bool = False,
         more: Mapping[str, object] | None = None,
+        at_most: Share | None = None,
     ) -> Iterator[QueryStream]:
-        """Run a statement and read its rows as they come. `more`: settings of this one."""
+        """Run a statement and read its rows as they come. `more`: settings of this one; `at_most`: its share."""
         left, rows_left, bytes_left = self._left()
+        if at_most is not None:
+            left, rows_left = min(left, at_most.seconds), min(rows_left, at_most.rows_read)
+            more = {**at_most.settings, **(more or {})}
         settings = {
             **self._limits.settings(left, rows_left, bytes_left),
             **(BREAK if partial else THROW),

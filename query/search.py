@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from query.events import event_of, position_of
-from query.limits import STREAMED
+from query.limits import AT_ONCE, STREAMED
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import ColdUnreadable, Running
 from query.sources import page_sql
 from query.sql import Params, compile_condition, nanos
-from query.windows import EVEN, Window, windows
+from query.windows import EVEN, Window, hot_alone, windows
 from storage.errors import QueryLimit, QueryTimeout
 
 STREAM_ROWS = 1000  # that are made into text at once
@@ -38,21 +38,44 @@ class Page:
 
 def search(plan: Plan, running: Running) -> Page:
     """The next `plan.limit` events. A limit of the query ends it early, with the events that are certain."""
-    rows: list[tuple[Any, ...]] = []
     wanted = plan.limit + 1  # one more tells whether there is another page
     certain: Position | None = None
+    rows: list[tuple[Any, ...]] = []
     try:
-        for window in windows(plan, running):
+        rows, left = _at_once(plan, running, wanted)
+        if left is not None and left.high != plan.high:
+            certain = _behind(plan, Window(left.high, plan.high))
+        for window in windows(left, running) if left is not None and len(rows) < wanted else ():
             if plan.tiers.read(*_bounds(plan, window)):
                 sql, params = window_sql(plan, window, wanted - len(rows))
                 rows += running.query(sql, params).rows
             if len(rows) >= wanted:
-                return Page(rows[:-1], plan.cursor(position_of(rows[-2])) if plan.limit else None)
+                break
             certain = _behind(plan, window)
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
         return Page(rows, plan.cursor(certain) if certain else None)
-    return Page(rows, None)
+    if len(rows) < wanted:
+        return Page(rows, None)
+    return Page(rows[:-1], plan.cursor(position_of(rows[-2])) if plan.limit else None)
+
+
+def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any, ...]], Plan | None]:
+    """What one statement over all that is hot alone finds, and what is left of the plan; None: nothing.
+
+    Where that takes too long, all is left: step by step there is at least something at the end of the time.
+    """
+    window = hot_alone(plan)
+    if window is None:
+        return [], plan
+    rows: list[tuple[Any, ...]] = []
+    if plan.tiers.read(*_bounds(plan, window)):
+        sql, params = window_sql(plan, window, wanted)
+        try:
+            rows = running.query(sql, params, at_most=AT_ONCE).rows
+        except (QueryTimeout, QueryLimit):
+            return [], plan
+    return rows, None if window.low == plan.low else replace(plan, high=window.low)
 
 
 def _behind(plan: Plan, window: Window) -> Position | None:

@@ -1,5 +1,8 @@
 """The windows of a search: its range of time cut so that the first holds few events and the next ever more.
 
+They are for the cold tier, for streams, and for what the hot tier cannot answer at once: the server by itself reads
+the newest granules first, and those alone of which an index says that they may hold what is looked for.
+
 A search for the newest 100 then reads the newest minutes only, and a search that finds nothing has read the range
 once, in a few steps. The cuts come from the rollup, which knows how many events (of a service, level and fingerprint
 that the filter asks for) each minute has. The rollup is only a guide: windows cover the whole range without gaps, so
@@ -50,6 +53,17 @@ def windows(plan: Plan, running: Running, sizes: tuple[int, ...] = GROWING) -> I
             high = step
         if step == low and not found:
             yield whole
+
+
+def hot_alone(plan: Plan) -> Window | None:
+    """The part of a plan's range that comes first and that the cold tier has nothing of; None where there is none."""
+    low, high = _bounds(plan)
+    pinned = plan.tiers.pinned
+    if pinned is None or not pinned.overlaps(low, high):
+        return Window(plan.low, plan.high)
+    if not plan.newest or pinned.high is None or (high is not None and pinned.high >= high):
+        return None
+    return Window(pinned.high, plan.high)
 
 
 def _bounds(plan: Plan) -> tuple[int | None, int | None]:

@@ -55,6 +55,11 @@ PART_SHAPE = (
     "vertical_merge_algorithm_min_rows_to_activate = 16384"
 )
 
+# A page of events is 31 maps of rows that lie apart: what must be unpacked for each row decides what it costs.
+# Of 8,192 rows and the server's blocks of 64 KiB, a page of 100 whole events took twice the CPU
+# (docs/decisions/005).
+GRANULES = "index_granularity = 2048, min_compress_block_size = 16384"
+
 # How many insert tokens a table remembers. Deduplication by token only saves work (see hot.py), so this
 # covers a retry within the last minutes, no more.
 DEDUPLICATION_WINDOW = 1000
@@ -85,9 +90,9 @@ WORDS_TEXT = (
     "text -> replaceRegexpAll(toValidUTF8(text), '[^ -~]+', ' '), array(message)))))"
 )
 
-# A bloom filter only rules granules out. 32 KiB is eight bytes a row for messages of 150 bytes, at which one in
+# A bloom filter only rules granules out. 8 KiB is four bytes a row: for messages of 150 bytes, at which one in
 # some fifty granules without the word is read in vain.
-WORDS_INDEX = f"{WORDS_TEXT} TYPE tokenbf_v1(32768, 3, 0) GRANULARITY 1"
+WORDS_INDEX = f"{WORDS_TEXT} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"
 TAG_INDEX = "mapValues({map}) TYPE bloom_filter(0.01) GRANULARITY 1"
 
 # By name. An index whose definition changes gets a new name, so that parts written before are not misread.
@@ -138,7 +143,7 @@ def events_table(database: str) -> str:
   INDEX timestamp_minmax timestamp TYPE minmax GRANULARITY 1,
   INDEX block_id_bloom block_id TYPE bloom_filter(0.001) GRANULARITY 1
 ) ENGINE = MergeTree PARTITION BY epoch ORDER BY (service, timestamp)
-SETTINGS index_granularity = 8192, {PART_SHAPE},
+SETTINGS {GRANULES}, {PART_SHAPE},
   {DURABLE}, {DEDUPLICATED}, {NOT_SPARSE}"""
 
 
