@@ -119,6 +119,9 @@ def _exact(plan: Plan, running: Running, fingerprints: bool) -> Split:
 def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
     """By epoch: its events, those counted by minute and in the rollup, minutes that the rollup does not know, ends."""
     database, kept = plan.database, plan.tiers.hot_condition()
+    hot = f" WHERE {kept}" if kept else ""
+    # The counts of all that is cold are many parts: they are added up only where the cold tier is asked about.
+    asked = "" if COLD in plan.tiers.read(plan.low, plan.high) else hot
     of_plan = " AND ".join(_known_where(plan, params, fingerprints=False)) if not fingerprints else "0"
     sums = {"events": "0", "counted": "0", "rolled": "0", "outside": "0", "first": "NULL", "last": "NULL"}
 
@@ -127,15 +130,16 @@ def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
         return f"SELECT epoch, {columns} FROM {database}.{table}{where} GROUP BY epoch"
 
     parts = [
-        part("events", f" WHERE {kept}" if kept else "", events="toInt64(count())"),
+        part("events", hot, events="toInt64(count())"),
         part(
             "counts",
+            asked,
             counted="toInt64(sum(count))",
             outside=f"countIf(minute < 0 OR minute >= {LAST_MINUTE})",
             first=f"minOrNullIf(counts.first, {of_plan})",
             last=f"maxOrNullIf(counts.last, {of_plan})",
         ),
-        *([part("rollup", rolled="toInt64(sum(count))")] if fingerprints else []),
+        *([part("rollup", asked, rolled="toInt64(sum(count))")] if fingerprints else []),
     ]
     return (
         "SELECT epoch AS e, sum(events) AS n, sum(counted) AS by_minute, sum(rolled) AS by_print, "
