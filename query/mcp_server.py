@@ -24,7 +24,7 @@ from storage.errors import NeveError
 MAX_EVENTS = 200
 """Of one answer: more fills a reader's context, and a narrower question is better."""
 READ_ONLY = ToolAnnotations(
-    readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
 INSTRUCTIONS = """Logs of the Neve server at {url}.
 
@@ -32,8 +32,8 @@ Start with `patterns` (the shapes of messages, most common first) or `fields` (w
 `search`. After an incident, `compare` two ranges: new and grown patterns come first.
 
 The query language: words and "phrases" of the message; field:value, level:>=warn, status:>=500, took:>250ms,
-host:web-*, region:(eu OR us), user_id:* (is there), /regex/; beside one another terms must all hold, OR, NOT or -, ( ). Pipes make
-tables: | stats count() as n, p95(latency_ms) by service, bin(5m) | where n > 10 | sort -n | top 10 host | limit 20.
+host:web-*, region:(eu OR us), user_id:* (is there), /regex/; beside one another terms must all hold, OR, NOT or -, ( ).
+Pipes make tables: | stats count() as n, p95(latency_ms) by service, bin(5m) | where n > 10 | sort -n | top 10 host | limit 20.
 Times: RFC 3339, Unix, or relative (15m, now-1h). An answer whose stats.complete is false lacks something: say so."""
 
 Query = Annotated[str, Field(description="In Neve's query language; empty finds every event")]
