@@ -68,10 +68,11 @@ bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
 
-# Take newer versions: needs uv (`pip install uv`).
+# Pin what pyproject.toml asks for, and with UPGRADE=--upgrade take newer versions: needs uv (`pip install uv`).
 constraints:
-	uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --all-extras --all-build-deps \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml --output-file constraints.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | uv pip compile --universal --python-version 3.11 $(UPGRADE) --generate-hashes --all-extras \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml - --output-file constraints.txt
 
 clean:
 	rm -rf build data $(VENV)
