@@ -33,8 +33,9 @@ Start with `patterns` (the shapes of messages, most common first) or `fields` (w
 
 The query language: words and "phrases" of the message; field:value, level:>=warn, status:>=500, took:>250ms,
 host:web-*, region:(eu OR us), user_id:* (is there), /regex/; beside one another terms must all hold, OR, NOT or -, ( ).
-Pipes make tables: | stats count() as n, p95(latency_ms) by service, bin(5m) | where n > 10 | sort -n | top 10 host | limit 20.
-Times: RFC 3339, Unix, or relative (15m, now-1h). An answer whose stats.complete is false lacks something: say so."""
+Pipes make tables: | stats count() as n, p95(latency_ms) by service, bin(5m) | where n > 10 | sort -n | limit 20;
+also | top 10 host. Times: RFC 3339, Unix, or relative (15m, now-1h).
+An answer whose stats.complete is false lacks something: say so."""
 
 Query = Annotated[str, Field(description="In Neve's query language; empty finds every event")]
 From = Annotated[
