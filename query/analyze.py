@@ -6,17 +6,21 @@ message            words
 fingerprint        16 hexadecimal digits
 service, host, trace_id, span_id, and every other name (a tag)
                    text; compared as numbers where the value that was typed is one
+columns that a pipe made
+                   as the pipe says: text, number, level or time
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from query import ast
 from query import conditions as c
 from query.errors import QueryInvalid, invalid_at
 from query.levels import LEVELS, level_of, levels_where
+from query.quantities import Quantity, parse_quantity
 from query.times import BadTime, is_duration, parse_span
 from query.words import WordPattern
 
@@ -31,7 +35,6 @@ COLUMNS = {
     "trace_id": c.Column("trace_id"),
     "span_id": c.Column("span_id"),
 }
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 FINGERPRINT = re.compile(r"[0-9a-fA-F]{16}")
 LEVEL_NAMES = ", ".join(LEVELS)
 
@@ -41,12 +44,21 @@ def field_ref(name: str) -> c.FieldRef:
     return COLUMNS.get(name) or c.Tag(name)
 
 
+def _event_field(name: str, _offset: int) -> c.FieldRef:
+    return field_ref(name)
+
+
 @dataclass(frozen=True)
 class Analyzer:
-    """Turns filters of one query text into conditions. `now` is nanoseconds since 1970, one for the whole query."""
+    """Turns filters of one query text into conditions. `now` is nanoseconds since 1970, one for the whole query.
+
+    `fields` says what a name is (and, by the offset where it was typed, that it is nothing): a field of events, or
+    what pipes made of it.
+    """
 
     text: str
     now: int
+    fields: Callable[[str, int], c.FieldRef] = _event_field
 
     def condition(self, node: ast.Filter) -> c.Condition:
         """The meaning of a filter; QueryInvalid, with its place, for a value that has none."""
@@ -67,13 +79,15 @@ class Analyzer:
         return self._test(node, node.test)
 
     def _test(self, node: ast.Match, test: ast.Test) -> c.Condition:
-        ref = field_ref(node.field or "")
+        ref = self.fields(node.field or "", node.offset)
         if isinstance(test, ast.Compare) and test.op == "!=":
             return c.Negation(self._test(node, ast.Compare("=", test.value)))
         if isinstance(test, ast.Glob) and test.parts == ast.EVERYTHING:
             return c.Everything() if ref.kind in (c.Kind.TIME, c.Kind.FINGERPRINT) else c.Present(ref)
         if ref.kind is c.Kind.TIME:
-            return self._time(node, test)
+            return self._time(node, ref, test)
+        if ref.kind is c.Kind.NUMBER:
+            return self._number(node, ref, test)
         if ref.kind is c.Kind.FINGERPRINT:
             return self._fingerprint(node, test)
         if isinstance(test, ast.Regex):
@@ -82,7 +96,7 @@ class Analyzer:
             return self._level(node, ref, test)
         if ref == COLUMNS["message"] and isinstance(test, ast.Text | ast.Glob) and test != ast.Text(""):
             return self._message(node, test)
-        return self._text(ref, test)
+        return self._text(node, ref, test)
 
     # --- by kind --------------------------------------------------------------------------------------------
 
@@ -98,23 +112,47 @@ class Analyzer:
             )
         return c.Words(WordPattern.of((test.text,)))
 
-    def _text(self, ref: c.FieldRef, test: ast.Test) -> c.Condition:
+    def _text(self, node: ast.Match, ref: c.FieldRef, test: ast.Test) -> c.Condition:
         if isinstance(test, ast.Text):
             return c.IsIn(ref, (test.text,))
         if isinstance(test, ast.Glob):
             return c.LooksLike(ref, test.parts)
-        if isinstance(test, ast.Compare):
-            return c.IsIn(ref, (test.value,)) if test.op == "=" else _compared(ref, test.op, test.value)
-        assert isinstance(test, ast.Range)
-        return self._text_range(ref, test)
-
-    @staticmethod
-    def _text_range(ref: c.FieldRef, test: ast.Range) -> c.Condition:
-        ends = [value for value in (test.low, test.high) if value is not None]
-        if not ends:
+        if isinstance(test, ast.Compare) and test.op == "=":
+            return c.IsIn(ref, (test.value,))
+        bounds = _bounds(test)
+        if not bounds:
             return c.Present(ref)
-        numeric = all(NUMBER.fullmatch(value) for value in ends)
-        return c.all_of(tuple(_compared(ref, op, value, numeric) for op, value in _range_ends(test)))
+        numbers = [parse_quantity(value) for _, value in bounds]
+        if not all(numbers):
+            return c.all_of(tuple(c.TextIs(ref, op, value) for op, value in bounds))
+        return self._numbers(node, ref, [(op, n) for (op, _), n in zip(bounds, numbers, strict=True) if n])
+
+    def _numbers(self, node: ast.Match, ref: c.FieldRef, bounds: list[tuple[str, Quantity]]) -> c.Condition:
+        """Comparisons with numbers. Where one of them has a unit, only numbers of its kind count."""
+        kinds = sorted({number.kind for _, number in bounds if number.kind})
+        if len(kinds) > 1:
+            raise self._wrong(
+                node, f"cannot compare with a {kinds[0]} and a {kinds[1]}", "use one kind of unit"
+            )
+        unit = kinds[0] if kinds else None
+        try:
+            values = [(op, number.within(ref.unit)) for op, number in bounds]
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            raise self._wrong(node, message, hint) from None
+        return c.all_of(tuple(c.NumberIs(ref, op, value, unit) for op, value in values))
+
+    def _number(self, node: ast.Match, ref: c.FieldRef, test: ast.Test) -> c.Condition:
+        """A number that a pipe made: it is compared as one, also for equality."""
+        if test in (ast.Text(""), ast.Compare("=", "")):
+            return c.Negation(c.Present(ref))
+        bounds = []
+        for op, value in _bounds(test):
+            number = parse_quantity(value)
+            if number is None:
+                raise self._wrong(node, f"cannot compare a number with {value[:40]!r}", "use a number")
+            bounds.append((op, number))
+        return self._numbers(node, ref, bounds)
 
     def _level(self, node: ast.Match, ref: c.FieldRef, test: ast.Test) -> c.Condition:
         if isinstance(test, ast.Glob):
@@ -128,7 +166,7 @@ class Analyzer:
             return c.IsIn(ref, (level,) if test.op == "=" else levels_where(test.op, level))
         assert isinstance(test, ast.Range)
         kept = set(LEVELS)
-        for op, value in _range_ends(test):
+        for op, value in _bounds(test):
             kept &= set(levels_where(op, self._level_name(node, value)))
         return c.IsIn(ref, tuple(level for level in LEVELS if level in kept))
 
@@ -138,23 +176,22 @@ class Analyzer:
             raise self._wrong(node, f"there is no level {value[:40]!r}", f"levels are {LEVEL_NAMES}")
         return level
 
-    def _time(self, node: ast.Match, test: ast.Test) -> c.Condition:
+    def _time(self, node: ast.Match, ref: c.FieldRef, test: ast.Test) -> c.Condition:
+        made = ref if isinstance(ref, c.Expression) else None
         if isinstance(test, ast.Text):
             low, high = self._span(node, test.text)
-            return c.TimeIn(low, self.now + 1 if is_duration(test.text) else high)
-        if isinstance(test, ast.Compare):
-            return self._time_compared(node, test.op, test.value)
-        if isinstance(test, ast.Range):
-            ends = [self._time_compared(node, op, value) for op, value in _range_ends(test)]
-            return c.TimeIn(*(_first([getattr(end, side) for end in ends]) for side in ("low", "high")))
+            return c.TimeIn(low, self.now + 1 if is_duration(test.text) else high, made)
+        if isinstance(test, ast.Compare | ast.Range):
+            ends = [self._time_compared(node, op, value) for op, value in _bounds(test)]
+            return c.TimeIn(_first([low for low, _ in ends]), _first([high for _, high in ends]), made)
         raise self._wrong(
             node, "expected a time", "use _time:15m, timestamp:>=2026-01-31 or timestamp:[… TO …]"
         )
 
-    def _time_compared(self, node: ast.Match, op: str, value: str) -> c.TimeIn:
+    def _time_compared(self, node: ast.Match, op: str, value: str) -> tuple[int | None, int | None]:
         low, high = self._span(node, value)
         at = {">=": (low, None), ">": (high, None), "<": (None, low), "<=": (None, high), "=": (low, high)}
-        return c.TimeIn(*at[op])
+        return at[op]
 
     def _span(self, node: ast.Match, value: str) -> tuple[int, int]:
         try:
@@ -177,17 +214,16 @@ class Analyzer:
         return invalid_at(self.text, node.offset, message, hint)
 
 
-def _range_ends(test: ast.Range) -> list[tuple[str, str]]:
-    """The bounds of a range as comparisons."""
+def _bounds(test: ast.Test) -> list[tuple[str, str]]:
+    """A comparison, or the ends of a range as comparisons."""
+    if isinstance(test, ast.Text):
+        return [("=", test.text)]
+    if isinstance(test, ast.Compare):
+        return [(test.op, test.value)]
+    assert isinstance(test, ast.Range)
     low = [(">=" if test.low_closed else ">", test.low)] if test.low is not None else []
     high = [("<=" if test.high_closed else "<", test.high)] if test.high is not None else []
     return low + high
-
-
-def _compared(ref: c.FieldRef, op: str, value: str, numeric: bool | None = None) -> c.Condition:
-    if numeric is None:
-        numeric = NUMBER.fullmatch(value) is not None
-    return c.NumberIs(ref, op, float(value)) if numeric else c.TextIs(ref, op, value)
 
 
 def _first(values: list[int | None]) -> int | None:

@@ -350,11 +350,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Extract:
-    """Fields taken out of the text at query time; parsed, not yet answered."""
+    """Fields taken out of a text by a pattern such as `took <ms:number>ms`."""
 
     pattern: str
     source: str | None = None
     offset: int = option(default=0, compare=False, repr=False)
+    at: int = option(default=0, compare=False, repr=False)  # of the pattern
 
     def __str__(self) -> str:
         return f"extract {quote(self.pattern)}" + (f" from {name(self.source)}" if self.source else "")
@@ -362,7 +363,7 @@ class Extract:
 
 @dataclass(frozen=True)
 class Unpack:
-    """Fields of a message that is JSON or logfmt; parsed, not yet answered."""
+    """Fields of a text that is JSON or logfmt."""
 
     format: str
     source: str | None = None

@@ -13,6 +13,7 @@ PIPES = "stats, top, rare, uniq, where, sort, fields, limit, patterns, histogram
 EXPECTED = {
     "WORD": "a search term",
     "VALUE": "a value",
+    "WHERE_VALUE": "a value",
     "RVALUE": "a value or *",
     "_TO": "TO (a range is written [low TO high])",
     "RRANGE": "] or } to close the range",
@@ -29,6 +30,8 @@ EXPECTED = {
 }
 TERM_RUN = re.compile(r"""[^\s"'()|:][^\s"()|:]*+""")
 QUOTED = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
+NO_SPACE = "expected a space between text and quote"
+ESCAPED = r"write \" for a quote in quoted text"
 AS_TEXT = "to find it as text, put it in quotes"
 
 
@@ -98,8 +101,15 @@ def _at_character(text: str, offset: int, allowed: set[str]) -> QueryInvalid:
     if text[offset:].startswith(("AND", "OR", "NOT")) and "WORD" in allowed:
         word = text[offset:].split(maxsplit=1)[0]
         return invalid_at(text, offset, f"expected a search term before '{_short(word)}'", AS_TEXT)
+    if (
+        "STRING" in allowed
+        and (quoted := QUOTED.match(text, offset))
+        and text[quoted.end() :][:1].strip(" |)")
+    ):
+        return invalid_at(text, quoted.end(), NO_SPACE, ESCAPED)
     message = f"expected {_expected(allowed)}{_after(text, offset)}, found {_found(text, offset)}"
-    return invalid_at(text, offset, message, _hint(allowed))
+    forgotten = "_PIPE" in allowed and _found(text, offset).strip("'").lower() in PIPES.split(", ")
+    return invalid_at(text, offset, message, "put a | before it" if forgotten else _hint(allowed))
 
 
 def _opened(text: str, offset: int) -> bool:
@@ -123,9 +133,7 @@ def _at_word(text: str, offset: int) -> QueryInvalid | None:
     if word.startswith("/"):
         return invalid_at(text, offset, "cannot read regex", r"end it with / and write \/ for a slash in it")
     if follower in "\"'" or quoted:
-        return invalid_at(
-            text, end, "expected a space between text and quote", r"write \" for a quote in quoted text"
-        )
+        return invalid_at(text, end, NO_SPACE, ESCAPED)
     if follower == "(":
         return invalid_at(text, end, "expected a space before '('", AS_TEXT)
     return None

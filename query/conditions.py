@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from query.quantities import Unit, unit_of
 from query.words import WordPattern
 
 
@@ -28,6 +29,7 @@ class Column:
 
     name: str
     kind: Kind = Kind.TEXT
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,24 @@ class Tag:
     key: str
     kind: Kind = Kind.TEXT
 
+    @property
+    def unit(self) -> Unit | None:
+        return unit_of(self.key)
 
-FieldRef = Column | Tag
+
+@dataclass(frozen=True)
+class Expression:
+    """What a pipe made: SQL over columns of ours. Texts may be '', numbers and times NULL, where they are absent.
+
+    Times are nanoseconds since 1970 (Int64).
+    """
+
+    sql: str
+    kind: Kind
+    unit: Unit | None = None
+
+
+FieldRef = Column | Tag | Expression
 
 
 @dataclass(frozen=True)
@@ -100,11 +118,15 @@ class Present:
 
 @dataclass(frozen=True)
 class NumberIs:
-    """The value reads as a number, and compares so (< <= > >=) with this one."""
+    """The value reads as a number, and compares so (= < <= > >=) with this one, which is in the field's unit.
+
+    `unit`: numbers with a unit count only if it is of this kind.
+    """
 
     field: FieldRef
     op: str
     number: float
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,10 +140,11 @@ class TextIs:
 
 @dataclass(frozen=True)
 class TimeIn:
-    """Nanoseconds since 1970, low <= timestamp < high; None is open."""
+    """Nanoseconds since 1970, low <= time < high; None is open. `field` is None for the event's own time."""
 
     low: int | None
     high: int | None
+    field: Expression | None = None
 
 
 @dataclass(frozen=True)

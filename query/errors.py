@@ -3,7 +3,6 @@
 NeveError
 ├── QueryInvalid        the query text is wrong; carries line, column and a caret excerpt
 ├── RequestInvalid      a parameter of the request is wrong
-├── NotYet              a form of the language that this version does not answer
 ├── NotFound            no such event, field or path
 ├── MethodNotAllowed    the path is there, the method is not
 ├── TooLarge            the body of a request is too large
@@ -32,10 +31,6 @@ class QueryInvalid(NeveError):
 
 class RequestInvalid(NeveError):
     code = "request_invalid"
-
-
-class NotYet(QueryInvalid):
-    code = "not_yet"
 
 
 class NotFound(NeveError):

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from query.plan import Position
 from query.times import to_rfc3339
 from storage.tags import SHARDS, column_name
 
-_TAGS = ", ".join(column_name(shard) for shard in range(SHARDS))
-EVENT_COLUMNS = (
-    "toUnixTimestamp64Nano(timestamp) AS ts, level AS l, service AS s, host AS h, message AS m, fingerprint AS fp, "
-    f"trace_id AS t, span_id AS sp, mapConcat({_TAGS}) AS tags, lower(hex(block_id)) AS block, row AS r"
-)
-"""What a SELECT of whole events asks for; `event_of` and `position_of` read its rows."""
+ALL_TAGS = f"mapConcat({', '.join(column_name(shard) for shard in range(SHARDS))})"
+TEXTS = ("level", "service", "host", "message", "trace_id", "span_id")
+
+
+def event_columns(tier: str, texts: Mapping[str, str] | None = None, tags: str = ALL_TAGS) -> str:
+    """What a SELECT of whole events asks for; `event_of` and `position_of` read its rows.
+
+    `tier`: its SQL. `texts`, `tags`: the SQL of what is shown in place of these columns and of the tags.
+    """
+    level, service, host, message, trace_id, span_id = ((texts or {}).get(name, name) for name in TEXTS)
+    return (
+        f"toUnixTimestamp64Nano(timestamp) AS ts, {level} AS l, {service} AS s, {host} AS h, {message} AS m, "
+        f"fingerprint AS fp, {trace_id} AS t, {span_id} AS sp, {tags} AS tags, lower(hex(block_id)) AS block, "
+        f"row AS r, {tier} AS tier_of_it"
+    )
+
 
 EVENT_FIELDS = (
     "id",
@@ -51,7 +62,7 @@ def position_of(row: tuple[Any, ...]) -> Position:
 
 def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
     """One event. `message_base64` is there only where the message is not UTF-8, and holds its bytes."""
-    ts, level, service, host, message, fingerprint, trace_id, span_id, tags, block_id, number = row
+    ts, level, service, host, message, fingerprint, trace_id, span_id, tags, block_id, number, tier = row
     event = {
         "id": event_id(block_id, number),
         "timestamp": to_rfc3339(ts),
@@ -63,7 +74,7 @@ def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
         "trace_id": clean(trace_id),
         "span_id": clean(span_id),
         "tags": {clean(key): clean(value) for key, value in tags.items()},
-        "tier": "hot",
+        "tier": tier,
     }
     if isinstance(message, bytes):
         event["message_base64"] = base64.b64encode(message).decode()

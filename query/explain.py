@@ -42,7 +42,7 @@ def explain(plan: Plan) -> dict[str, Any]:
 def tree(node: Any) -> Any:
     """A dataclass as JSON: its class and its fields."""
     if is_dataclass(node):
-        shown = {f.name: tree(getattr(node, f.name)) for f in fields(node) if f.name != "offset"}
+        shown = {f.name: tree(getattr(node, f.name)) for f in fields(node) if f.name not in ("offset", "at")}
         return {"node": type(node).__name__, **shown}
     if isinstance(node, tuple | list):
         return [tree(item) for item in node]

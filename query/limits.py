@@ -15,6 +15,7 @@ class Limits:
     seconds: float = 30.0  # the longest that a person waits for a page
     stream_seconds: float = 600.0  # an NDJSON answer of millions of rows is a download, not a page
     rows_read: int = 5_000_000_000  # some minutes of two cores; a stop for what should be narrowed first
+    bytes_read: int = 1 << 40  # uncompressed, the same
     memory_bytes: int = (
         2048 * MIB
     )  # of the server, for each query: several fit beside merges on a small machine
@@ -25,13 +26,14 @@ class Limits:
     buckets: int = 2_000  # of a histogram: more than a screen has pixels
     context_lines: int = 1_000  # on each side
 
-    def settings(self, seconds: float, rows_read: int) -> Mapping[str, object]:
-        """ClickHouse settings of one statement that has this much left of the query's time and rows."""
+    def settings(self, seconds: float, rows_read: int, bytes_read: int) -> Mapping[str, object]:
+        """ClickHouse settings of one statement that has this much left of the query's time, rows and bytes."""
         return {
             "readonly": 2,  # no statement of this floor writes
             "max_execution_time": max(seconds, 0.001),
             "timeout_before_checking_execution_speed": 0,
             "max_rows_to_read": max(rows_read, 1),
+            "max_bytes_to_read": max(bytes_read, 1),
             "max_memory_usage": self.memory_bytes,
             "max_bytes_before_external_sort": self.memory_bytes // 4,
             "max_bytes_before_external_group_by": self.memory_bytes // 2,
@@ -41,6 +43,9 @@ class Limits:
             "final": 0,
         }
 
+
+STREAMED: Mapping[str, object] = {"max_block_size": 8192}
+"""For answers of any length: a block of 65,000 rows, decoded, is a hundred MiB and more."""
 
 THROW = {"timeout_overflow_mode": "throw", "read_overflow_mode": "throw"}
 """For searches: a window that is cut short is thrown away, since it may lack its newest events."""

@@ -10,10 +10,10 @@ from query import conditions as c
 from query.analyze import COLUMNS, field_ref
 from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
-from query.events import EVENT_COLUMNS, clean, event_of, position_of
+from query.events import clean, event_columns, event_of, position_of
 from query.plan import Plan
 from query.running import Running
-from query.search import range_sql, search
+from query.search import TIER, range_sql, search
 from query.sql import Params, text_of
 from query.times import SECOND, to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
@@ -174,7 +174,7 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
     if not parts or int(parts[2]) >= 1 << 32:
         raise RequestInvalid(f"cannot read id: {id_[:60]}", "give an event's id as a search shows it")
     sql = (
-        f"SELECT {EVENT_COLUMNS} FROM {plan.database}.events "
+        f"SELECT {event_columns(TIER)} FROM {plan.database}.events "
         "WHERE block_id = toFixedString(unhex({p0:String}), 16) AND row = {p1:UInt32} LIMIT 1"
     )
     rows = running.query(sql, {"p0": parts[1], "p1": int(parts[2])}).rows

@@ -211,7 +211,7 @@ class Build(Transformer[Token, Any]):
         return ast.Histogram(str(width), by or (), _start(token))
 
     def extract(self, token: Token, pattern: Token, source: str | None) -> ast.Extract:
-        return ast.Extract(unquote(pattern), source and str(source), _start(token))
+        return ast.Extract(unquote(pattern), source and str(source), _start(token), _start(pattern))
 
     def unpack(self, token: Token, format_: Token, source: str | None) -> ast.Unpack:
         return ast.Unpack(format_.lower(), source and str(source), _start(token))

@@ -7,20 +7,29 @@ Columns of the second stage are s2_0, s2_1, …; what the user called them is in
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 from query import ast
-from query.aggregates import Expression, aggregate, bin_of, present
+from query.aggregates import aggregate, bin_of
 from query.analyze import Analyzer, field_ref
-from query.conditions import Kind
-from query.errors import NotYet, QueryInvalid, excerpt_of, invalid_at, position_of
+from query.conditions import Expression, FieldRef, Kind
+from query.errors import QueryInvalid, invalid_at
+from query.extract import BadPattern, parse_pattern
 from query.levels import LEVELS
 from query.patterns import pattern_of
-from query.sql import Params, compile_condition, text_of
+from query.quantities import COUNT
+from query.scope import EVENTS, OWN, UNPACKERS, Extracted, Layer, Scope, over
+from query.sql import Params, compile_condition, expression_of, number_of, present
 from query.times import SECOND, BadTime, parse_duration
-from query.where import compile_where
 
 TIME_NAMES = ("timestamp", "_time")
+MAX_COUNT = 1_000_000_000  # of `limit` and `top`: far more rows than any answer has
+TWICE = {
+    ast.Fields: "name each field once",
+    ast.Top: "use stats count() as n by …",
+    ast.Uniq: "use stats count() as n by …",
+    ast.Histogram: "use stats count() as n by bin(5m), …",
+}
+"""Pipe → what to do when two of its columns have one name."""
 MAX_PIPES = 32  # nested subqueries: more is no question that a person asks
 
 
@@ -56,6 +65,7 @@ class Stage:
     conditions: tuple[str, ...] = ()
     columns: tuple[Column, ...] | None = None  # None: events, with every field
     order: tuple[Order, ...] = ()
+    scope: Scope = EVENTS  # what names mean on events
 
     @property
     def is_events(self) -> bool:
@@ -99,7 +109,10 @@ class Compiler:
         return stage
 
     def wrong(self, pipe: ast.Pipe | ast.Call | ast.Key, message: str, hint: str = "") -> QueryInvalid:
-        return invalid_at(self.text, pipe.offset, message, hint)
+        return self._wrong_at(pipe.offset, message, hint)
+
+    def _wrong_at(self, offset: int, message: str, hint: str = "") -> QueryInvalid:
+        return invalid_at(self.text, offset, message, hint)
 
     def _step(self, stage: Stage, pipe: ast.Pipe) -> Stage:
         match pipe:
@@ -108,7 +121,7 @@ class Compiler:
             case ast.Histogram():
                 keys = (
                     ast.Key(None, pipe.width, "start", pipe.offset),
-                    *(ast.Key(field) for field in pipe.by),
+                    *(ast.Key(field, offset=pipe.offset) for field in pipe.by),
                 )
                 count = ast.Call("count", alias="count", offset=pipe.offset)
                 return self._stats(stage, ast.Stats((count,), keys, pipe.offset))
@@ -122,22 +135,24 @@ class Compiler:
             case ast.Fields():
                 return self._fields(stage, pipe)
             case ast.Limit():
-                return self._limit(stage, pipe.count)
+                return self._limit(stage, pipe, pipe.count)
             case ast.Patterns():
                 return self._patterns(stage, pipe)
-        raise NotYet(
-            f"this version cannot {type(pipe).__name__.lower()} fields at query time yet",
-            "send such logs as JSON or logfmt, which become fields when they are stored",
-            position=position_of(self.text, pipe.offset),
-            excerpt=excerpt_of(self.text, pipe.offset),
-        )
+            case ast.Extract():
+                return self._extract(stage, pipe)
+            case ast.Unpack():
+                return self._unpack(stage, pipe)
+        raise AssertionError(f"no SQL for pipe: {pipe!r}")
 
     # --- fields -----------------------------------------------------------------------------------------------
 
     def resolve(self, stage: Stage, name: str, pipe: ast.Pipe | ast.Call | ast.Key) -> Expression:
         """What a name is at a stage."""
+        return self._named_at(stage, name, pipe.offset)
+
+    def _named_at(self, stage: Stage, name: str, offset: int) -> Expression:
         if stage.columns is None:
-            return self._event_field(name)
+            return expression_of(stage.scope.field(name, self.params), self.params)
         for column in stage.columns:
             if column.name == name:
                 return column.expression
@@ -145,19 +160,9 @@ class Compiler:
         if name in TIME_NAMES and len(times) == 1:  # `bin(5m)` is what is left of the timestamp
             return times[0]
         known = ", ".join(column.name for column in stage.columns)
-        raise self.wrong(pipe, f"there is no column {name[:60]!r} at this step", f"columns are {known[:200]}")
-
-    def _column(self, stage: Stage, pipe: ast.Pipe, match: ast.Match) -> Expression:
-        return self.resolve(stage, match.field or "", pipe)
-
-    def _event_field(self, name: str) -> Expression:
-        ref = field_ref(name)
-        match ref.kind:
-            case Kind.TIME:
-                return Expression("toUnixTimestamp64Nano(timestamp)", Kind.TIME)
-            case Kind.FINGERPRINT:
-                return Expression("lower(leftPad(hex(fingerprint), 16, '0'))", Kind.TEXT)
-        return Expression(text_of(ref, self.params), ref.kind)
+        raise self._wrong_at(
+            offset, f"there is no column {name[:60]!r} at this step", f"columns are {known[:200]}"
+        )
 
     # --- stats ------------------------------------------------------------------------------------------------
 
@@ -179,7 +184,8 @@ class Compiler:
         try:
             return Column(key.column(), bin_of(value, key.width, self.params))
         except ValueError as error:
-            raise self.wrong(key, str(error), "write bin(5m), or bin(latency_ms, 100) for a number") from None
+            message, _, hint = str(error).partition("; ")
+            raise self.wrong(key, message, hint or "write bin(5m), or bin(latency_ms, 100)") from None
 
     def _call(self, stage: Stage, call: ast.Call, seconds: float | None) -> Column:
         fields = [self.resolve(stage, name, call) for name in call.fields]
@@ -205,11 +211,10 @@ class Compiler:
         named = []
         for index, column in enumerate(columns):
             if column.name in seen:
-                raise self.wrong(pipe, f"two columns are named {column.name[:60]!r}", "name one with 'as'")
+                hint = TWICE.get(type(pipe), "name one with 'as'")
+                raise self.wrong(pipe, f"two columns are named {column.name[:60]!r}", hint)
             seen.add(column.name)
-            named.append(
-                replace(column, expression=Expression(stage.next_name(index), column.expression.kind))
-            )
+            named.append(replace(column, expression=replace(column.expression, sql=stage.next_name(index))))
         return named
 
     def _grouped(
@@ -230,13 +235,13 @@ class Compiler:
     def _top(self, stage: Stage, pipe: ast.Top | ast.Uniq) -> Stage:
         keys = [Column(name, self.resolve(stage, name, pipe)) for name in pipe.fields]
         there = tuple(present(key.expression) for key in keys)
-        count = Column("count", Expression("count()", Kind.NUMBER))
+        count = Column("count", Expression("count()", Kind.NUMBER, COUNT))
         columns = self._named(stage, pipe, [*keys, count])
         rare = isinstance(pipe, ast.Top) and pipe.rare
         order = (Order(columns[-1].expression.sql, not rare),)
         kept = replace(stage, conditions=stage.conditions + there)
         grouped = self._grouped(kept, keys, [count], columns, order)
-        return self._limit(grouped, pipe.limit) if isinstance(pipe, ast.Top) else grouped
+        return self._limit(grouped, pipe, pipe.limit) if isinstance(pipe, ast.Top) else grouped
 
     def _patterns(self, stage: Stage, pipe: ast.Patterns) -> Stage:
         if not stage.is_events:
@@ -264,20 +269,68 @@ class Compiler:
         columns = tuple(Column(n, Expression(stage.next_name(i), k)) for i, (n, k, _) in enumerate(made))
         return Stage(stage.depth + 1, f"({sql})", (), columns, (Order(stage.next_name(2), True),))
 
+    # --- fields out of texts ----------------------------------------------------------------------------------
+
+    def _extract(self, stage: Stage, pipe: ast.Extract) -> Stage:
+        try:
+            pattern = parse_pattern(pipe.pattern)
+        except BadPattern as error:
+            message, _, hint = str(error).partition("; ")
+            raise self._wrong_at(pipe.at + 1 + error.offset, message, hint) from None
+        for place in pattern.places:
+            if stage.is_events and field_ref(place.name).kind in OWN:
+                raise self.wrong(
+                    pipe, f"cannot extract {place.name}: it says which event it is", "give it another name"
+                )
+        layer = Extracted(f"x{stage.depth}", pattern)
+        if stage.columns is None:
+            return self._with_layer(stage, pipe, layer)
+        return self._extract_columns(stage, pipe, stage.columns, layer)
+
+    def _unpack(self, stage: Stage, pipe: ast.Unpack) -> Stage:
+        if not stage.is_events:
+            raise self.wrong(pipe, "unpack needs events", "put it before the pipe that makes a table")
+        return self._with_layer(stage, pipe, UNPACKERS[pipe.format](f"x{stage.depth}"))
+
+    def _with_layer(self, stage: Stage, pipe: ast.Extract | ast.Unpack, layer: Layer) -> Stage:
+        """The same events, with what a pipe takes out of them beside them."""
+        source = self._prepared(stage, pipe, layer)
+        scope = Scope((*stage.scope.layers, layer))
+        return replace(stage, depth=stage.depth + 1, source=source, conditions=(), scope=scope)
+
+    def _prepared(self, stage: Stage, pipe: ast.Extract | ast.Unpack, layer: Layer) -> str:
+        text = self.resolve(stage, pipe.source or "message", pipe)
+        if text.kind not in (Kind.TEXT, Kind.LEVEL):
+            raise self.wrong(pipe, f"cannot take fields out of {pipe.source}: it is no text", "name a text")
+        prepared = layer.prepare(text.sql, self.params)
+        return f"(SELECT *, {prepared} AS {layer.column} FROM {stage.source}{stage.where()})"
+
+    def _extract_columns(
+        self, stage: Stage, pipe: ast.Extract, columns: tuple[Column, ...], layer: Extracted
+    ) -> Stage:
+        """More columns of a table. A column of the same name shows through where nothing was found."""
+        source = self._prepared(stage, pipe, layer)
+        known = {column.name: column for column in columns}
+        for place in layer.pattern.places:
+            made = layer.value(place.name, self.params)
+            assert made is not None
+            if place.name in known:
+                made = over(made, known[place.name].expression, self.params)
+            known[place.name] = Column(place.name, made)
+        return replace(
+            stage, depth=stage.depth + 1, source=source, conditions=(), columns=tuple(known.values())
+        )
+
     # --- rows -------------------------------------------------------------------------------------------------
 
     def _where(self, stage: Stage, pipe: ast.Where) -> Stage:
-        if stage.is_events:
-            sql = compile_condition(self.analyzer.condition(pipe.condition), self.params)
-        else:
-            try:
-                sql = compile_where(
-                    pipe.condition, partial(self._column, stage, pipe), self.params, self.analyzer.now
-                )
-            except ValueError as error:
-                message, _, hint = str(error).partition("; ")
-                raise self.wrong(pipe, message, hint) from None
-        return replace(stage, conditions=(*stage.conditions, sql))
+        def field(name: str, offset: int) -> FieldRef:
+            if stage.columns is None:
+                return stage.scope.field(name, self.params)
+            return self._named_at(stage, name, offset)
+
+        condition = replace(self.analyzer, fields=field).condition(pipe.condition)
+        return replace(stage, conditions=(*stage.conditions, compile_condition(condition, self.params)))
 
     def _sort_key(self, stage: Stage, pipe: ast.Sort, key: ast.SortKey) -> list[Order]:
         value = self.resolve(stage, key.field, pipe)
@@ -285,7 +338,7 @@ class Compiler:
             names = ", ".join(f"'{level}'" for level in LEVELS)
             return [Order(f"indexOf([{names}], {value.sql})", key.descending)]
         if value.kind is Kind.TEXT:  # numbers among texts sort as numbers, before the others
-            return [Order(f"toFloat64OrNull({value.sql})", key.descending), Order(value.sql, key.descending)]
+            return [Order(number_of(value), key.descending), Order(value.sql, key.descending)]
         return [Order(value.sql, key.descending)]
 
     def _fields(self, stage: Stage, pipe: ast.Fields) -> Stage:
@@ -298,7 +351,9 @@ class Compiler:
         kept = tuple(Order(f"o{stage.depth}_{i}", term.descending) for i, term in enumerate(order))
         return Stage(stage.depth + 1, f"({sql})", (), tuple(self._named(stage, pipe, columns)), kept)
 
-    def _limit(self, stage: Stage, count: int) -> Stage:
+    def _limit(self, stage: Stage, pipe: ast.Pipe, count: int) -> Stage:
+        if count > MAX_COUNT:
+            raise self.wrong(pipe, f"cannot use limit: {str(count)[:40]}", f"use at most {MAX_COUNT}")
         limit = self.params.add(count, "UInt64")
         sql = f"SELECT * FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {limit}"
         return replace(stage, source=f"({sql})", conditions=())

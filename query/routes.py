@@ -31,6 +31,7 @@ PATTERNS = (*RANGE, "limit", "compare_from", "compare_to")
 FIELDS = (*RANGE, "limit")
 CONTEXT = ("id", "before", "after", "namespace")
 Answer = dict[str, Any]
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Answer]) -> Response:
@@ -110,7 +111,7 @@ async def _ndjson(request: Request, plan: Plan, limit: int | None) -> Response:
 
 
 def _line(value: Answer) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _compact(value).encode() + b"\n"
 
 
 class NdjsonResponse(StreamingResponse):

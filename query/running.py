@@ -44,11 +44,20 @@ class Running:
 
     @contextmanager
     def stream(
-        self, sql: str, params: Mapping[str, object], *, partial: bool = False
+        self,
+        sql: str,
+        params: Mapping[str, object],
+        *,
+        partial: bool = False,
+        more: Mapping[str, object] | None = None,
     ) -> Iterator[QueryStream]:
-        """Run a statement and read its rows as they come."""
-        left, rows_left = self._left()
-        settings = {**self._limits.settings(left, rows_left), **(BREAK if partial else THROW)}
+        """Run a statement and read its rows as they come. `more`: settings of this one."""
+        left, rows_left, bytes_left = self._left()
+        settings = {
+            **self._limits.settings(left, rows_left, bytes_left),
+            **(BREAK if partial else THROW),
+            **(more or {}),
+        }
         self._query_id = f"neve-{uuid.uuid4().hex}"
         self._check()
         with _translated(), self._hot.query_iter(sql, params, settings, self._query_id, left) as stream:
@@ -59,7 +68,7 @@ class Running:
                 self.bytes_read += stream.bytes_read
         self._check()
         if partial:
-            self._note_budget(stream, left, rows_left)
+            self._note_budget(stream, left, rows_left, bytes_left)
 
     def cancel(self) -> None:
         """Stop the statement that runs now, and let no other start. Asks the server; harmless when repeated."""
@@ -89,24 +98,30 @@ class Running:
             "limits_hit": list(self.limits_hit),
         }
 
-    def _left(self) -> tuple[float, int]:
+    def _left(self) -> tuple[float, int, int]:
+        """Seconds, rows and bytes."""
         left = self._seconds - (time.monotonic() - self._started)
         if left <= 0:
             raise QueryTimeout("cannot finish query: out of time")
         rows = self._limits.rows_read - self.rows_read
         if rows <= 0:
             raise QueryLimit("cannot finish query: over the limit on rows read", server_code=158)
-        return left, rows
+        size = self._limits.bytes_read - self.bytes_read
+        if size <= 0:
+            raise QueryLimit("cannot finish query: over the limit on bytes read", server_code=307)
+        return left, rows, size
 
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise QueryCancelled("cannot finish query: it was cancelled")
 
-    def _note_budget(self, stream: QueryStream, left: float, rows_left: int) -> None:
+    def _note_budget(self, stream: QueryStream, left: float, rows_left: int, bytes_left: int) -> None:
         if stream.elapsed_ms >= left * 1000 * NEARLY:
             self.hit("time")
         if stream.rows_read >= rows_left:
             self.hit("rows")
+        if stream.bytes_read >= bytes_left:
+            self.hit("bytes")
 
 
 @contextmanager
@@ -136,11 +151,24 @@ def naming(plan: Plan) -> Iterator[None]:
 
 def check_regexes(plan: Plan, running: Running) -> None:
     """Let the engine that will run them compile the regexes of a plan; QueryInvalid with the place if it cannot."""
-    for regex in _regexes(plan.condition):
-        try:
-            running.query("SELECT match('', {p0:String}) AS compiled", {"p0": f"(?-s){regex.pattern}"})
-        except (RequestInvalid, QueryFailed) as error:
-            raise _regex_error(plan.text, regex.offset, error) from None
+    regexes = list(_regexes(plan.condition))
+    try:
+        _compile(running, regexes)
+    except RequestInvalid:
+        for regex in regexes:
+            try:
+                _compile(running, [regex])
+            except RequestInvalid as error:
+                raise _regex_error(plan.text, regex.offset, error) from None
+        raise
+
+
+def _compile(running: Running, regexes: list[c.Matches]) -> None:
+    """RequestInvalid where one cannot be compiled."""
+    if regexes:
+        params = {f"p{i}": f"(?-s){regex.pattern}" for i, regex in enumerate(regexes)}
+        tests = ", ".join(f"match('', {{p{i}:String}}) AS m{i}" for i in range(len(regexes)))
+        running.query(f"SELECT {tests}", params)
 
 
 def _regexes(condition: c.Condition) -> Iterator[c.Matches]:

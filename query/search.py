@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from query.events import EVENT_COLUMNS, event_of, position_of
+from query.events import event_columns, event_of, position_of
+from query.limits import STREAMED
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import Running
 from query.sql import Params, compile_condition, nanos
 from query.windows import EVEN, Window, windows
 from storage.errors import QueryLimit, QueryTimeout
 
+TIER = "'hot'"
 NEWEST = "timestamp DESC, block_id DESC, row DESC"
+STREAM_ROWS = 1000  # that are made into text at once
 OLDEST = "timestamp ASC, block_id ASC, row ASC"
 
 
@@ -59,9 +62,10 @@ def stream(plan: Plan, running: Running, limit: int | None) -> Iterator[list[dic
     try:
         for window in windows(plan, running, EVEN):
             sql, params = window_sql(plan, window, left)
-            with running.stream(sql, params) as blocks:
+            with running.stream(sql, params, more=STREAMED) as blocks:
                 for rows in blocks:
-                    yield [event_of(row) for row in rows]
+                    for start in range(0, len(rows), STREAM_ROWS):
+                        yield [event_of(row) for row in rows[start : start + STREAM_ROWS]]
                     left = None if left is None else left - len(rows)
             if left == 0:
                 return
@@ -75,7 +79,7 @@ def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict
     where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
     sql = (
-        f"SELECT {EVENT_COLUMNS} FROM {plan.database}.events WHERE {' AND '.join(where)} "
+        f"SELECT {event_columns(TIER)} FROM {plan.database}.events WHERE {' AND '.join(where)} "
         f"ORDER BY {NEWEST if plan.newest else OLDEST}{bound}"
     )
     return sql, params.values

@@ -12,6 +12,7 @@ takes for true of every row. The index of a map's values serves `tags_NN[key] = 
 from __future__ import annotations
 
 from query import conditions as c
+from query.quantities import number_sql
 from query.words import WordPattern, escape
 from storage.schema import WORDS_TEXT, current_patterns
 from storage.tags import column_of
@@ -37,10 +38,34 @@ class Params:
 
 
 def text_of(ref: c.FieldRef, params: Params) -> str:
-    """The SQL of a field's value as text; '' where it is absent."""
+    """The SQL of a field's value; '' (or NULL, for numbers and times that pipes made) where it is absent."""
     if isinstance(ref, c.Tag):
         return f"{column_of(ref.key)}[{params.add(ref.key)}]"
-    return ref.name
+    return ref.sql if isinstance(ref, c.Expression) else ref.name
+
+
+def expression_of(ref: c.FieldRef, params: Params) -> c.Expression:
+    """A field as what pipes work on."""
+    if isinstance(ref, c.Expression):
+        return ref
+    match ref.kind:
+        case c.Kind.TIME:
+            return c.Expression("toUnixTimestamp64Nano(timestamp)", c.Kind.TIME)
+        case c.Kind.FINGERPRINT:
+            return c.Expression("lower(leftPad(hex(fingerprint), 16, '0'))", c.Kind.TEXT)
+    return c.Expression(text_of(ref, params), ref.kind, ref.unit)
+
+
+def present(value: c.Expression) -> str:
+    """Whether a value is there."""
+    return f"{value.sql} != ''" if value.kind in (c.Kind.TEXT, c.Kind.LEVEL) else f"isNotNull({value.sql})"
+
+
+def number_of(value: c.Expression, kind: str | None = None) -> str:
+    """The value as a number in its field's unit, NULL where it is none; `kind` as in `number_sql`."""
+    if value.kind in (c.Kind.TEXT, c.Kind.LEVEL):
+        return number_sql(value.sql, value.unit, kind)
+    return value.sql
 
 
 def nanos(value: int, params: Params) -> str:
@@ -63,8 +88,8 @@ def compile_condition(condition: c.Condition, params: Params) -> str:
             return _words(pattern, params)
         case c.Matches(field, pattern):
             return _matches(field, pattern, params)
-        case c.TimeIn(low, high):
-            return _time_in(low, high, params)
+        case c.TimeIn(low, high, field):
+            return _time_in(low, high, field, params)
         case c.FingerprintIs(fingerprint):
             return _fingerprint(params.add(fingerprint, "UInt64"), params.database)
     return _value_test(condition, params)
@@ -91,9 +116,9 @@ def _value_test(condition: c.Condition, params: Params) -> str:
         case c.LooksLike(field, parts):
             return _looks_like(text_of(field, params), parts, params)
         case c.Present(field):
-            return f"{text_of(field, params)} != ''"
-        case c.NumberIs(field, op, number):
-            value = f"toFloat64OrNull({text_of(field, params)})"
+            return present(expression_of(field, params))
+        case c.NumberIs(field, op, number, unit):
+            value = number_of(expression_of(field, params), unit)
             return f"ifNull({value} {op} {params.add(number, 'Float64')}, 0)"
         case c.TextIs(field, op, text):
             value = text_of(field, params)
@@ -107,10 +132,12 @@ def _is_in(value: str, values: tuple[str, ...], params: Params) -> str:
     return f"{value} IN {params.add(list(values), 'Array(String)')}" if values else "0"
 
 
-def _time_in(low: int | None, high: int | None, params: Params) -> str:
-    bounds = [f"timestamp >= {nanos(low, params)}"] if low is not None else []
-    bounds += [f"timestamp < {nanos(high, params)}"] if high is not None else []
-    return "(" + " AND ".join(bounds) + ")" if bounds else "1"
+def _time_in(low: int | None, high: int | None, field: c.Expression | None, params: Params) -> str:
+    value = field.sql if field else "timestamp"
+    ends = [(op, at) for op, at in ((">=", low), ("<", high)) if at is not None]
+    bounds = [f"{value} {op} {params.add(at, 'Int64') if field else nanos(at, params)}" for op, at in ends]
+    both = " AND ".join(bounds) or "1"
+    return f"ifNull({both}, 0)" if field else f"({both})"
 
 
 def _words(pattern: WordPattern, params: Params) -> str:

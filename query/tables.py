@@ -8,11 +8,11 @@ from typing import Any
 
 from query import conditions as c
 from query.conditions import Kind
-from query.events import EVENT_COLUMNS, EVENT_FIELDS, clean, event_of
+from query.events import EVENT_FIELDS, clean, event_of
 from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
 from query.running import Running
-from query.search import range_sql
+from query.search import TIER, range_sql
 from query.sql import Params
 from query.times import to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
@@ -45,7 +45,7 @@ def compile_table(plan: Plan, limit: int) -> TableQuery:
     order = () if plan.newest else tuple(type(term)(term.sql) for term in NEWEST_FIRST)
     events = Stage(0, f"{plan.database}.events", (where,), order=order)
     stage = compiler.run(events, plan.query.pipes)
-    selected = EVENT_COLUMNS if stage.columns is None else _selected(stage.columns)
+    selected = stage.scope.event_columns(TIER, params) if stage.columns is None else _selected(stage.columns)
     sql = f"SELECT {selected} FROM {stage.source}{stage.where()}{stage.order_by()} LIMIT {params.add(limit, 'UInt64')}"
     return TableQuery(sql, params.values, stage)
 

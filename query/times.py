@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 SECOND = 1_000_000_000
 UNITS = {
-    "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND,
+    "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND,
     "h": 3600 * SECOND, "d": 86_400 * SECOND, "w": 7 * 86_400 * SECOND,
 }  # fmt: skip
 # What DateTime64(9) can hold, with a margin.
@@ -15,10 +15,10 @@ MIN_NS = -2_208_988_800 * SECOND  # 1900
 MAX_NS = 9_214_646_400 * SECOND  # 2262
 EXPECTED = "use RFC 3339 (2026-01-31T12:00:00Z), Unix time, or relative (now-15m, 15m, 1d)"
 
-_STEP = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+")
+_STEP = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|μs|ms|s|m|h|d|w))+")
 _RELATIVE = re.compile(r"now(?:([+-])(.+))?")
-_UNIX = re.compile(r"-?\d+(?:\.\d+)?")
+_UNIX = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?", re.ASCII)
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?:([Zz])|[ +]?(?<=[ +])(\d\d:?\d\d)|(-\d\d:?\d\d))?)?"
@@ -33,7 +33,8 @@ def parse_duration(text: str) -> int:
     """Nanoseconds of `15m`, `1.5h` or `1h30m`. More than zero."""
     if not _DURATION.fullmatch(text):
         raise BadTime(f"cannot read duration: {text[:40]}; use a number and ns, us, ms, s, m, h, d or w")
-    total = round(sum(float(number) * UNITS[unit] for number, unit in _STEP.findall(text)))
+    exact = sum(float(number) * UNITS[unit] for number, unit in _STEP.findall(text))
+    total = round(exact) if exact <= MAX_NS else 0
     if not 0 < total <= MAX_NS:
         raise BadTime(f"cannot use duration: {text[:40]}; use more than 0 and less than 290 years")
     return total

@@ -6,7 +6,6 @@ import base64
 import json
 import socket
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -160,21 +159,6 @@ def test_ready_only_while_clickhouse_answers(api: httpx.Client, serve: Callable[
             assert answer.status_code == 503
             assert answer.headers["Retry-After"]
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
-
-
-def test_a_client_that_goes_away_ends_its_query(hot: Hot, url: str, store: Store) -> None:
-    store(some(2000, tags={"k": "v" * 50}))
-    slow = "%20".join(["/(a|l|i|n|e)*(x|y)+z/"] * 150)
-    count = "SELECT count() AS n FROM system.processes WHERE query_id LIKE 'neve-%'"
-    at = urlsplit(url)
-    with socket.create_connection((str(at.hostname), int(at.port or 0))) as client:
-        client.sendall(f"GET /api/v1/search?q={slow} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    for _ in range(200):
-        if hot.scalars(count) == [0]:
-            break
-    else:
-        pytest.fail("the query still runs")
-    assert httpx.get(f"{url}/api/v1/search", trust_env=False).status_code == 200
 
 
 def test_too_many_at_once_is_429(serve: Callable[..., str]) -> None:

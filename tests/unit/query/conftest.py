@@ -69,15 +69,16 @@ CALLS = st.one_of(
         ast.Call, st.just("quantile"), NAMES.map(lambda n: (n,)), st.sampled_from(["0.5", "1"]), ALIASES
     ),
 )
-WIDTHS = st.sampled_from(["5m", "100ms", "1.5h", "1d"])
+WIDTHS = st.sampled_from(["5m", "100ms", "1.5h", "1d", "1h30m", "3µs"])
 KEYS = st.one_of(
     NAMES.map(ast.Key),
     st.builds(ast.Key, NAMES, st.none(), NAMES),
     st.builds(ast.Key, st.none(), WIDTHS, ALIASES),
-    st.builds(ast.Key, NAMES, st.sampled_from(["5m", "100", "0.5"]), ALIASES),
+    st.builds(ast.Key, NAMES, st.sampled_from(["5m", "100", "0.5", "10KiB", "1MB"]), ALIASES),
 )
 COUNTS = st.integers(0, 10_000)
 SORT_KEYS = st.lists(st.builds(ast.SortKey, NAMES, st.booleans()), min_size=1, max_size=3).map(tuple)
+PATTERNS = st.sampled_from(["took <ms:number>ms", "<a>", r"\<<_>, \"<b:quoted> <c:ip>", "<a:word><b>"])
 PIPES = st.one_of(
     st.builds(
         ast.Stats, st.lists(CALLS, min_size=1, max_size=3).map(tuple), st.lists(KEYS, max_size=2).map(tuple)
@@ -90,7 +91,7 @@ PIPES = st.one_of(
     st.builds(ast.Limit, COUNTS),
     st.just(ast.Patterns()),
     st.builds(ast.Histogram, WIDTHS, st.one_of(st.just(()), NAME_LISTS)),
-    st.builds(ast.Extract, TEXTS, st.none() | NAMES),
+    st.builds(ast.Extract, TEXTS | PATTERNS, st.none() | NAMES),
     st.builds(ast.Unpack, st.sampled_from(["json", "logfmt"]), st.none() | NAMES),
 )
 QUERIES = st.builds(ast.Query, FILTERS, st.lists(PIPES, max_size=3).map(tuple))
