@@ -252,7 +252,7 @@ def _width(type_: str) -> int:
         return int(fixed[1])
     if type_ not in FIXED:
         raise BlockDamaged(f"cannot read block: column of type {type_[:60]}", "upgrade this program")
-    return FIXED[type_].bit_width // 8
+    return int(FIXED[type_].bit_width) // 8
 
 
 @contextmanager
