@@ -1,0 +1,143 @@
+"""Live tail on the server as its users run it: seen at once, each event once, whatever goes away; gaps are told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.server import Server
+
+from .tails import Tail
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def post(server: Server, service: str, lines: list[str]) -> None:
+    """Send lines; they are durable on return. Tries again while a part of the server starts."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            answer = server.client.post(
+                "/api/v1/ingest", params={"service": service}, content="".join(f"{line}\n" for line in lines)
+            )
+            if answer.status_code == 200:
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def numbered(first: int, count: int) -> list[str]:
+    return [f"line {number} of the test" for number in range(first, first + count)]
+
+
+def metric(server: Server, name: str) -> int:
+    text = server.client.get("/metrics").text
+    return int(float(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " "))))
+
+
+def wait_for_metric(server: Server, name: str, number: int) -> None:
+    """Viewers of the tests before leave when the server notices."""
+    deadline = time.monotonic() + 20
+    while metric(server, name) != number:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def queries(server: Server) -> int:
+    """Statements that ClickHouse has run."""
+    sql = "SELECT value AS v FROM system.events WHERE event = 'SelectQuery'"
+    return int(server.hot.query(sql).rows[0][0])
+
+
+def test_a_shipped_line_is_seen_within_two_seconds(server: Server, neve: Run, tmp_path: Path) -> None:
+    arguments = ["--once", "--service", "seen", "--host", "h", "--state", str(tmp_path), "--to", server.url]
+    line = b"2026-11-20T10:00:00Z ERROR payment refused user=alice\n"
+    with Tail(server.url, "service:seen user:alice") as tail:
+        post(server, "other", ["nothing for this viewer"])
+        before = time.monotonic()
+        assert neve("ship", "-", *arguments, stdin=line * 3).returncode == 0
+        shipped = time.monotonic()
+        assert tail.wait_for(3) == [line.decode().rstrip()] * 3
+        assert time.monotonic() - shipped < 2, f"shipping took {shipped - before} s"
+    server.wait_for("service:seen", 3)
+    assert tail.events() == server.search("service:seen", order="oldest")["events"]
+
+
+def test_viewers_of_one_filter_cost_one_evaluation_and_no_query(server: Server) -> None:
+    tails = [Tail(server.url, query) for query in ["service:shared", "  service:shared "] * 5]
+    try:
+        for tail in tails:
+            tail.__enter__()
+        wait_for_metric(server, "neve_api_tail_viewers", 10)
+        assert metric(server, "neve_api_tail_filters") == 1
+        post(server, "shared", ["first"])
+        for tail in tails:
+            tail.wait_for(1)
+        before, blocks = (
+            metric(server, "neve_api_tail_evaluations_total"),
+            metric(server, "neve_api_tail_blocks_total"),
+        )
+        asked = queries(server)
+        post(server, "shared", numbered(0, 50))
+        for tail in tails:
+            assert tail.wait_for(51)[1:] == numbered(0, 50)
+        assert metric(server, "neve_api_tail_evaluations_total") - before == 1
+        assert metric(server, "neve_api_tail_blocks_total") - blocks == 1
+        # The inserter and this test ask a few; ten viewers would ask ten.
+        assert queries(server) - asked < 10
+    finally:
+        for tail in tails:
+            tail.close()
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "spooled"])
+def test_a_viewer_that_comes_back_gets_each_event_once(server: Server, stored: bool) -> None:
+    service = f"back-{stored}".lower()
+    with Tail(server.url, f"service:{service}") as tail:
+        post(server, service, numbered(0, 10))
+        tail.wait_for(10)
+    middle = tail.told[5].id  # within the block
+    seen = [event["message"] for event in tail.events()][:5]
+    clickhouse = server.pids()["clickhouse"]
+    if not stored:
+        os.kill(clickhouse, signal.SIGSTOP)
+    try:
+        post(server, service, numbered(10, 10))
+        post(server, service, numbered(20, 10))
+        if stored:
+            server.wait_for(f"service:{service}", 30)
+        with Tail(server.url, f"service:{service}", middle) as again:
+            post(server, service, numbered(30, 10))
+            assert seen + again.wait_for(35) == numbered(0, 40)
+            assert again.gaps() == []
+    finally:
+        os.kill(clickhouse, signal.SIGCONT)
+
+
+def test_wrong_questions_are_explained(server: Server) -> None:
+    def ask(**params: str) -> tuple[int, dict[str, object]]:
+        answer = server.client.get("/api/v1/tail", params=params)
+        return answer.status_code, answer.json()["error"]
+
+    status, error = ask(q="level:error | stats count()")
+    assert (status, error["position"]) == (400, {"line": 1, "column": 15})
+    assert "pipes" in str(error["message"])
+    status, error = ask(q="service:x AND /(/")
+    assert (status, error["position"]) == (400, {"line": 1, "column": 15})
+    assert ask(q="level:nope")[0] == 400
+    assert ask(q="x", cursor="nonsense")[0] == 400
+    assert ask(q="x", namespace="nowhere")[0] == 404
+    assert ask(q="x", limit="3")[0] == 400
+
+
+def test_arrivals_are_not_for_clients(server: Server) -> None:
+    for path in ("/gateway/arrivals", "/gateway/arrivals/stream", "/gateway/%61rrivals/stream"):
+        assert server.client.get(path).status_code == 404
