@@ -7,6 +7,8 @@ import http.client
 import json
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -24,9 +26,11 @@ class Tail:
         self.query = query
         self.last_id = last_id
         self.told: list[Told] = []
+        self.counts: Counter[str] = Counter()  # of what was told, by kind
         self.status = 0
         self.over = False
-        self.paused = threading.Event()
+        self.going = threading.Event()  # cleared, nothing is read
+        self.going.set()
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self._read, daemon=True)
 
@@ -37,7 +41,7 @@ class Tail:
         answer = self.connection.getresponse()
         self.status = answer.status
         with answer:
-            while line := answer.readline():
+            while self.going.wait() and (line := answer.readline()):
                 yield line.decode().rstrip("\n")
 
     def _read(self) -> None:
@@ -46,6 +50,7 @@ class Tail:
                 with self.changed:
                     self.last_id = one.id or self.last_id
                     self.told.append(one)
+                    self.counts[one.kind] += 1
                     self.changed.notify_all()
         with self.changed:
             self.over = True
@@ -60,6 +65,7 @@ class Tail:
         self.close()
 
     def close(self) -> None:
+        self.going.set()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.thread.join(10)
@@ -80,5 +86,17 @@ class Tail:
 
     def wait_for(self, events: int, seconds: float = SECONDS) -> list[str]:
         """Messages, once there are so many."""
-        assert self.wait(lambda: len(self.messages()) >= events or self.over, seconds), self.told[-3:]
+        assert self.wait(lambda: self.counts["log"] >= events or self.over, seconds), self.told[-3:]
         return self.messages()
+
+
+def come_back(url: str, query: str, last_id: str) -> Tail:
+    """A connection after `last_id`, once the server takes it."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        tail = Tail(url, query, last_id).__enter__()
+        if tail.status == 200:
+            return tail
+        tail.close()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

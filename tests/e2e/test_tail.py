@@ -13,7 +13,7 @@ import pytest
 
 from bench.server import Server
 
-from .tails import Tail
+from .tails import Tail, come_back
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -120,6 +120,84 @@ def test_a_viewer_that_comes_back_gets_each_event_once(server: Server, stored: b
             assert again.gaps() == []
     finally:
         os.kill(clickhouse, signal.SIGCONT)
+
+
+def test_a_slow_viewer_is_told_how_much_it_missed(server: Server) -> None:
+    lines = [f"{line} {'x' * 400}" for line in numbered(0, 5_000)]
+    with Tail(server.url, "service:flood") as slow, Tail(server.url, "service:flood line") as quick:
+        slow.going.clear()
+        rounds = 16
+        for _ in range(rounds):
+            post(server, "flood", lines)
+            lines = [f"{line}." for line in lines]  # another body: the same one would be a repetition
+        assert quick.wait(lambda: quick.counts["log"] == 5_000 * rounds, 60)
+        slow.going.set()
+        assert slow.wait(lambda: slow.counts["gap"] > 0)
+        post(server, "flood", ["the end"])
+        assert slow.wait(lambda: slow.told[-1].kind == "log" and "the end" in slow.told[-1].data)
+        [gap] = slow.gaps()
+        assert gap["skipped"] > 0
+        assert len(slow.events()) + gap["skipped"] == 5_000 * rounds + 1
+        assert quick.gaps() == []
+
+
+@pytest.mark.faults
+def test_kill_of_the_api_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server:
+        with Tail(server.url, "service:api") as tail:
+            post(server, "api", numbered(0, 10))
+            tail.wait_for(10)
+            os.kill(server.pids()["api"], signal.SIGKILL)
+            post(server, "api", numbered(10, 10))
+            assert tail.wait(lambda: tail.over)
+        again = come_back(server.url, "service:api", tail.last_id)
+        try:
+            post(server, "api", numbered(20, 10))
+            assert tail.messages() + again.wait_for(20) == numbered(0, 30)
+            assert again.gaps() == []
+        finally:
+            again.close()
+
+
+@pytest.mark.faults
+def test_kill_of_the_gateway_is_told_and_doubles_nothing(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server, Tail(server.url, "service:gate") as tail:
+        post(server, "gate", numbered(0, 10))
+        tail.wait_for(10)
+        last_id = tail.last_id
+        os.kill(server.pids()["gateway"], signal.SIGKILL)
+        post(server, "gate", numbered(10, 10))
+        assert tail.wait_for(20) == numbered(0, 20)
+        assert [gap["skipped"] for gap in tail.gaps()] == [None]
+        assert not tail.over
+        server.wait_for("service:gate", 20)
+        # Of the old run only the time of its last event is known.
+        with Tail(server.url, "service:gate", last_id) as again:
+            post(server, "gate", ["the end"])
+            assert again.wait(lambda: "the end" in again.messages())
+            assert again.messages() == [*numbered(10, 10), "the end"]
+            assert [gap["skipped"] for gap in again.gaps()] == [None]
+
+
+@pytest.mark.faults
+def test_without_a_gateway_a_tail_is_refused_and_a_running_one_stays(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server, Tail(server.url, "service:stays") as tail:
+        gateway = server.pids()["gateway"]
+        os.kill(server.process.pid, signal.SIGSTOP)  # so that nobody starts it again
+        try:
+            os.kill(gateway, signal.SIGKILL)
+            answer = server.client.get("/api/v1/tail", params={"q": "x"})
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        post(server, "stays", ["back"])
+        assert tail.wait_for(1) == ["back"]
+        begun = time.monotonic()
+        server.process.terminate()
+        server.process.wait()
+        assert time.monotonic() - begun < 15  # a stream holds up nobody's end
+        assert tail.wait(lambda: tail.over)
 
 
 def test_wrong_questions_are_explained(server: Server) -> None:
