@@ -15,6 +15,7 @@ ROOMS = {
     "lex": "lexer.cli",
     "serve": "neve_serve",
     "search": "query.cli",
+    "tail": "query.cli",
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",

@@ -54,6 +54,17 @@ class CatchUp:
         async for part in self._by_time(reason):
             yield part
 
+    async def spooled(self) -> AsyncIterator[Part]:
+        """What no search finds yet. Raises NeveError."""
+        self._cursor = TailCursor(-(1 << 63), {})
+        for source in self._sources:
+            found, _ = await self._in_spool(source.feed, self._upto[source.run])
+            for arrival, data in found:
+                for chunk in await asyncio.to_thread(self._later_than, arrival, data):
+                    yield chunk
+        if self._over:
+            yield Gap(self._over, TOO_MANY)
+
     # --- by position -------------------------------------------------------------------------------------
 
     async def _since(self, source: Source) -> tuple[list[Listed], bool]:

@@ -14,13 +14,14 @@ from fastapi.responses import Response, StreamingResponse
 
 from query import conditions as c
 from query import tailcursor
-from query.catchup import CatchUp
+from query.catchup import CatchUp, Part
 from query.digest import TailFilter
 from query.errors import RequestInvalid, invalid_at
 from query.params import Asked, asking, described
 from query.plan import Plan, make_plan
 from query.running import regex_error, regexes
 from query.tail import Joined, TailHub
+from query.tailcursor import TailCursor
 from query.tailstore import TailStore
 from query.viewers import Chunk, Gap
 from storage.errors import NeveError
@@ -30,6 +31,7 @@ router = APIRouter()
 TAIL = ("q", "namespace", "cursor")
 HEARTBEAT_SECONDS = 15.0
 RETRY_MS = 1000  # after which a browser connects again
+SPOOLED = "spooled"  # in place of a cursor: what is not stored yet comes first
 NOT_FETCHED = "what arrived since could not be fetched"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -40,13 +42,16 @@ async def tail(request: Request, ask: Annotated[Asked, Depends(asking(*TAIL))]) 
     hub: TailHub = request.app.state.tail
     store: TailStore = request.app.state.tail_store
     text = request.headers.get("last-event-id") or ask.text("cursor")
-    cursor = tailcursor.read(text) if text else None
+    cursor = tailcursor.read(text) if text not in ("", SPOOLED) else None
     plan = _plan(ask)
     await store.check(plan.namespace)
     condition = tail_condition(plan)
     wanted = TailFilter(plan.namespace, condition, await store.members(plan.namespace, condition))
     joined = await hub.join(wanted)
-    missed = CatchUp(joined, cursor, store) if cursor else None
+    missed = None
+    if text:
+        catch_up = CatchUp(joined, cursor or TailCursor(0, {}), store)
+        missed = catch_up.parts() if cursor else catch_up.spooled()
     return TailResponse(hub, joined, _events(hub, joined, missed))
 
 
@@ -92,18 +97,17 @@ def check_regexes(plan: Plan) -> None:
             raise regex_error(plan.text, regex.offset, RequestInvalid("", detail=str(error))) from None
 
 
-async def _events(hub: TailHub, joined: Joined, missed: CatchUp | None) -> AsyncIterator[bytes]:
+async def _events(hub: TailHub, joined: Joined, missed: AsyncIterator[Part] | None) -> AsyncIterator[bytes]:
     viewer = joined.viewer
     yield f"retry: {RETRY_MS}\n\n".encode()
-    if missed is None:
-        yield _heartbeat(str(joined.cursor()))
-    else:
-        try:
-            async for part in missed.parts():
+    try:
+        if missed is not None:
+            async for part in missed:
                 yield _encode(part)
-        except NeveError as error:
-            log.warning("%s %s", error, error.detail)
-            yield Gap(0, NOT_FETCHED, unknown=True).encode()
+    except NeveError as error:
+        log.warning("%s %s", error, error.detail)
+        yield Gap(0, NOT_FETCHED, unknown=True).encode()
+    yield _heartbeat(str(joined.cursor()))
     while not hub.ended:
         found = viewer.take()
         if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
-from bench.server import Server
+from bench.server import NEVE, Server
 
 from .tails import Tail, come_back
 
@@ -28,7 +30,7 @@ def post(server: Server, service: str, lines: list[str]) -> None:
             )
             if answer.status_code == 200:
                 return
-        except OSError:
+        except httpx.TransportError:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -186,9 +188,13 @@ def test_without_a_gateway_a_tail_is_refused_and_a_running_one_stays(tmp_path: P
         os.kill(server.process.pid, signal.SIGSTOP)  # so that nobody starts it again
         try:
             os.kill(gateway, signal.SIGKILL)
-            answer = server.client.get("/api/v1/tail", params={"q": "x"})
-            assert answer.status_code == 503
-            assert answer.headers["retry-after"]
+            deadline = time.monotonic() + 20  # until the search process knows
+            while True:
+                with server.client.stream("GET", "/api/v1/tail", params={"q": "x"}) as answer:
+                    if answer.status_code == 503:
+                        assert answer.headers["retry-after"]
+                        break
+                assert time.monotonic() < deadline
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
         post(server, "stays", ["back"])
@@ -219,3 +225,57 @@ def test_wrong_questions_are_explained(server: Server) -> None:
 def test_arrivals_are_not_for_clients(server: Server) -> None:
     for path in ("/gateway/arrivals", "/gateway/arrivals/stream", "/gateway/%61rrivals/stream"):
         assert server.client.get(path).status_code == 404
+
+
+def start(server: Server, *arguments: str) -> subprocess.Popen[str]:
+    words = [*NEVE, *arguments, "--url", server.url]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """Interrupt it as Ctrl-C does; what it said on stderr."""
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    return said
+
+
+@pytest.mark.faults
+def test_the_command_goes_on_after_a_lost_connection(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server:
+        process = start(server, "tail", "service:cli", "--raw")
+        assert process.stdout is not None
+        wait_for_metric(server, "neve_api_tail_viewers", 1)
+        post(server, "cli", numbered(0, 3))
+        assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(0, 3)]
+        os.kill(server.pids()["api"], signal.SIGKILL)
+        post(server, "cli", numbered(3, 3))
+        assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(3, 3)]
+        said = end(process)
+        assert "trying to come back" in said
+        assert "Traceback" not in said
+
+
+def test_search_with_follow_shows_what_was_and_what_comes(server: Server) -> None:
+    post(server, "follow", numbered(0, 5))
+    server.wait_for("service:follow", 5)
+    post(server, "follow", numbered(5, 2))  # stored by the time of the search, or not
+    process = start(server, "search", "service:follow", "--follow", "--limit", "3", "--json")
+    try:
+        assert process.stdout is not None
+        wait_for_metric(server, "neve_api_tail_viewers", 1)
+        post(server, "follow", numbered(7, 2))
+        found: list[str] = []
+        while "line 8 of the test" not in found:
+            found.append(json.loads(process.stdout.readline())["message"])
+        assert len(set(found)) == len(found)
+        assert found[-4:] == numbered(5, 4)
+    finally:
+        assert end(process) == ""
+
+
+def test_a_query_that_cannot_be_watched_ends_the_command(server: Server, neve: Run) -> None:
+    for words in (["tail"], ["search", "--follow"]):
+        done = neve(*words, "level:error | top 3 host", "--url", server.url)
+        assert done.returncode == 2
+        assert "pipes" in done.stderr
