@@ -147,8 +147,9 @@ def selects(server: Server) -> int:
     )
 
 
-def percentile(values: list[float], share: float) -> float:
-    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+def percentile(values: list[float], share: float) -> float | None:
+    """In milliseconds; None where nothing was seen."""
+    return round(values[min(len(values) - 1, int(share * len(values)))] * 1000, 1) if values else None
 
 
 def measure(server: Server, folder: Path, viewers: int, rate: int, seconds: float, report: Report) -> bool:
@@ -207,9 +208,9 @@ def add(
         f"{len(seen)} viewers",
         events_per_s=round(lines / seconds),
         told_per_s=round(len(latencies) / seconds),
-        p50_ms=round(percentile(latencies, 0.5) * 1000, 1),
-        p99_ms=round(percentile(latencies, 0.99) * 1000, 1),
-        max_ms=round(percentile(latencies, 1.0) * 1000, 1),
+        p50_ms=percentile(latencies, 0.5),
+        p99_ms=percentile(latencies, 0.99),
+        max_ms=percentile(latencies, 1.0),
         **cores,
         agent_cores=round(shipping.cpu / seconds, 3),
         viewers_cores=round(viewers_cpu / seconds, 3),

@@ -124,6 +124,29 @@ def test_a_viewer_that_comes_back_gets_each_event_once(server: Server, stored: b
         os.kill(clickhouse, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "spooled"])
+def test_of_what_was_missed_so_much_is_told_and_the_rest_counted(server: Server, stored: bool) -> None:
+    service = f"much-{stored}".lower()
+    with Tail(server.url, f"service:{service}") as tail:
+        post(server, service, ["the first"])
+        tail.wait_for(1)
+    clickhouse = server.pids()["clickhouse"]
+    if not stored:
+        os.kill(clickhouse, signal.SIGSTOP)
+    try:
+        for start in range(0, 10_600, 2_650):
+            post(server, service, numbered(start, 2_650))
+        if stored:
+            server.wait_for(f"service:{service}", 10_601)
+        with Tail(server.url, f"service:{service}", tail.last_id) as again:
+            assert again.wait(lambda: again.counts["gap"] > 0)
+            post(server, service, ["the end"])
+            assert again.wait_for(10_001) == [*numbered(0, 10_000), "the end"]
+            assert [gap["skipped"] for gap in again.gaps()] == [600]
+    finally:
+        os.kill(clickhouse, signal.SIGCONT)
+
+
 def test_a_slow_viewer_is_told_how_much_it_missed(server: Server) -> None:
     lines = [f"{line} {'x' * 400}" for line in numbered(0, 5_000)]
     with Tail(server.url, "service:flood") as slow, Tail(server.url, "service:flood line") as quick:

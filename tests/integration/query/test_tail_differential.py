@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 from query import ast
 from query import conditions as c
+from query.digest import events_of
 from query.errors import QueryInvalid
 from query.evaluate import Texts, evaluate
+from query.events import event_of
 from query.limits import Limits
 from query.plan import make_plan
 from query.running import Running
@@ -60,6 +62,21 @@ def test_live_events_are_found_as_stored_ones_are(
         found, live = found_by_sql(hot, namespace, run, text), found_by_evaluation(texts, namespace, text)
         differ = [events[row] for row in (found or set()) ^ (live or set())]
         assert live == found, f"{text}\n{differ}"
+
+
+@given(case=CASES)
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+def test_live_events_look_as_stored_ones_do(
+    hot: Hot, namespace: str, store: Store, case: tuple[list[dict[str, Any]], list[ast.Filter]]
+) -> None:
+    run = f"look-{next(_runs)}"
+    block = store([{**event, "host": run, "trace_id": "ab" * 16} for event in case[0]])
+    plan = make_plan(f"host:{run}", now=NOW, namespace=namespace)
+    sql, params = window_sql(plan, Window(None, None), None)
+    rows = sorted(Running(hot, Limits()).query(sql, params).rows, key=lambda row: row[10])
+    live = events_of(BlockColumns(block), list(range(len(case[0]))))
+    assert [event_of(row) for row in live] == [event_of(row) for row in rows]
+    assert [list(event_of(row)["tags"]) for row in live] == [list(event_of(row)["tags"]) for row in rows]
 
 
 VALUES = [
