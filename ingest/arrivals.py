@@ -69,6 +69,7 @@ class Arrivals:
         self._remembered: deque[Arrival] = deque(maxlen=remembered)
         self._watchers: list[Watcher] = []
         self.ended = False
+        self.recovered = 0  # the last sequence that an earlier run left
         self._position = 0
         self._forgotten = 0  # the last sequence that is not remembered any more
         self._lock = threading.Lock()
@@ -129,6 +130,7 @@ class Arrivals:
     def found(self, arrivals: Sequence[Arrival]) -> None:
         """Take in what an earlier run left in the spool, before anything is published."""
         self.publish((arrival, b"") for arrival in arrivals)
+        self.recovered = self._position
 
     @property
     def watchers(self) -> int:

@@ -47,8 +47,9 @@ async def arrivals(
 async def stream(gateway: Gateway) -> Response:
     """Records of what arrives from now on, as `storage.arrivals` has them."""
     watcher, position = gateway.arrivals.watch()
-    said = {"gateway": gateway.name, "run": gateway.arrivals.run, "position": position}
-    return StreamingResponse(_records(gateway.arrivals, watcher, said), media_type=MEDIA_TYPE)
+    told = gateway.arrivals
+    said = {"gateway": gateway.name, "run": told.run, "position": position, "recovered": told.recovered}
+    return StreamingResponse(_records(told, watcher, said), media_type=MEDIA_TYPE)
 
 
 @router.get("/gateway/arrivals/{sequence}/{block_id}")

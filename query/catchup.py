@@ -21,6 +21,8 @@ from storage.arrivals import Arrival
 
 MAX_EVENTS = 10_000
 """Told again; what is beyond is counted."""
+MAX_ROWS = 1 << 21
+"""Of blocks in spools, that are looked at for one viewer: some seconds. What later ones hold is not counted."""
 STORE_BLOCKS = 256  # that one statement asks for
 TOO_OLD = "more arrived since than is remembered"
 TOO_MANY = f"more than {MAX_EVENTS} events arrived since"
@@ -39,6 +41,8 @@ class CatchUp:
         self._store = store
         self._left = MAX_EVENTS
         self._over = 0  # events beyond
+        self._rows = 0  # of spooled blocks that were looked at
+        self._uncounted = False
 
     async def parts(self) -> AsyncIterator[Part]:
         """What was missed. Raises NeveError."""
@@ -58,19 +62,29 @@ class CatchUp:
         """What no search finds yet. Raises NeveError."""
         self._cursor = TailCursor(-(1 << 63), {})
         for source in self._sources:
-            found, _ = await self._in_spool(source.feed, self._upto[source.run])
-            for arrival, data in found:
-                for chunk in await asyncio.to_thread(self._later_than, arrival, data):
+            async for _, chunks in self._in_spool(source):
+                for chunk in chunks:
                     yield chunk
-        if self._over:
-            yield Gap(self._over, TOO_MANY)
+        if gap := self._rest():
+            yield gap
+
+    def _rest(self) -> Gap | None:
+        return Gap(self._over, TOO_MANY, self._uncounted) if self._over or self._uncounted else None
+
+    async def _block(self, feed: Feed, arrival: Arrival) -> bytes | None:
+        """A block that lay in the spool when it was listed; None where it is stored by now, or there are too many."""
+        if self._rows >= MAX_ROWS:
+            self._uncounted = True
+            return None
+        self._rows += arrival.rows
+        return await feed.block(arrival)
 
     # --- by position -------------------------------------------------------------------------------------
 
     async def _since(self, source: Source) -> tuple[list[Listed], bool]:
         sequence, row = self._cursor.places[source.run]
         after = sequence if row == ALL_ROWS else sequence - 1
-        listed, whole = await source.feed.arrivals(max(after, 0), self._upto[source.run])
+        listed, whole = await source.feed.arrivals(max(after, 0), self._upto[source.run], source.run)
         return self._ours(listed), whole
 
     async def _exact(self, listed: dict[str, list[Listed]]) -> AsyncIterator[Part]:
@@ -86,16 +100,17 @@ class CatchUp:
                     async for part in self._stored(source.run, blocks[start : start + STORE_BLOCKS], places):
                         yield part
             places[source.run] = (self._upto[source.run], ALL_ROWS)
-        if self._over:
-            yield Gap(self._over, TOO_MANY)
+        if gap := self._rest():
+            yield gap
 
     async def _spooled(
         self, source: Source, arrival: Arrival, places: dict[str, Place]
     ) -> AsyncIterator[Part]:
-        data = await source.feed.block(arrival)
-        if data is None:  # stored by now
-            async for part in self._stored(source.run, [arrival], places):
-                yield part
+        data = await self._block(source.feed, arrival)
+        if data is None:
+            if not self._uncounted:  # it is stored by now
+                async for part in self._stored(source.run, [arrival], places):
+                    yield part
             return
         first = self._first_row(source.run, arrival)
         chunks, over = await asyncio.to_thread(
@@ -146,39 +161,39 @@ class CatchUp:
 
     async def _by_time(self, reason: str) -> AsyncIterator[Part]:
         yield Gap(0, reason, unknown=True)
-        blocks: list[tuple[Arrival, bytes]] = []
-        later: list[bytes] = []
+        spooled: list[Chunk] = []
+        without: list[bytes] = []
         for source in self._sources:
-            found, coming = await self._in_spool(source.feed, self._upto[source.run])
-            blocks += found
-            later += coming
-        without = [*(arrival.block_id for arrival, _ in blocks), *later]
+            async for arrival, chunks in self._in_spool(source):
+                spooled += chunks
+                without.append(arrival.block_id)
+            without += await self._coming(source)
         rows, more = await self._store.since(self._filter, self._cursor.time, without, self._left)
-        # What comes by now, and is stored already, comes again as a live event: it is left to that.
-        for source in self._sources:
-            listed, _ = await source.feed.arrivals(self._upto[source.run], 1 << 62)
-            later += [one.arrival.block_id for one in listed]
-        live = {one.hex() for one in later}
+        # What came meanwhile, and is stored already, comes again as a live event: it is left to that.
+        live = {one.hex() for source in self._sources for one in await self._coming(source)}
         told = [row for row in rows if row[9] not in live]
         self._left -= len(told)
         self._over += more
         for chunk in chunked(encode_event(write(row[0], self._cursor.places), row) for row in told):
             yield chunk
-        for arrival, data in blocks:
-            for chunk in await asyncio.to_thread(self._later_than, arrival, data):
-                yield chunk
-        if self._over:
-            yield Gap(self._over, TOO_MANY)
+        for chunk in spooled:
+            yield chunk
+        if gap := self._rest():
+            yield gap
 
-    async def _in_spool(self, feed: Feed, upto: int) -> tuple[list[tuple[Arrival, bytes]], list[bytes]]:
-        """Blocks that are not stored yet, and the ids of those that come live."""
-        listed, _ = await feed.arrivals(0, 1 << 62)
-        blocks = []
+    async def _in_spool(self, source: Source) -> AsyncIterator[tuple[Arrival, list[Chunk]]]:
+        """Blocks that are not stored yet and do not come live, with their events after the cursor's time."""
+        listed, _ = await source.feed.arrivals(0, self._upto[source.run], source.run)
         for one in self._ours(listed):
-            if one.spooled and one.arrival.sequence <= upto and one.arrival.max_timestamp > self._cursor.time:
-                data = await feed.block(one.arrival)
-                blocks += [] if data is None else [(one.arrival, data)]
-        return blocks, [one.arrival.block_id for one in listed if one.arrival.sequence > upto]
+            if one.spooled and one.arrival.max_timestamp > self._cursor.time:
+                data = await self._block(source.feed, one.arrival)
+                if data is not None:
+                    yield one.arrival, await asyncio.to_thread(self._later_than, one.arrival, data)
+
+    async def _coming(self, source: Source) -> list[bytes]:
+        """Blocks that come live."""
+        listed, _ = await source.feed.arrivals(self._upto[source.run], 1 << 62, source.run)
+        return [one.arrival.block_id for one in listed]
 
     def _later_than(self, arrival: Arrival, data: bytes) -> list[Chunk]:
         block = Digest(data, "", arrival.sequence, self._cursor.places)

@@ -20,10 +20,11 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True)
 class Hello:
-    """The stream has begun: blocks after `position` of this `run` follow."""
+    """The stream has begun: blocks after `position` of `run` follow; those up to `recovered` are older than it."""
 
     run: str
     position: int
+    recovered: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Feed:
             base_url=address if is_url else "http://gateway",
             transport=httpx.AsyncHTTPTransport(uds=None if is_url else address),
             timeout=httpx.Timeout(3 * ALIVE_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,  # no proxy stands between parts of a server
         )
 
     async def close(self) -> None:
@@ -79,8 +81,8 @@ class Feed:
             raise Unavailable(f"cannot follow gateway: {type(error).__name__.lower()}") from error
         raise Unavailable("cannot follow gateway: it ended the stream")
 
-    async def arrivals(self, after: int, upto: int) -> tuple[list[Listed], bool]:
-        """What arrived after a sequence up to another, and whether all of it is still known."""
+    async def arrivals(self, after: int, upto: int, run: str) -> tuple[list[Listed], bool]:
+        """What arrived in a run after a sequence up to another, and whether all of it is still known."""
         found: list[Listed] = []
         while True:
             answer = await self._get("/gateway/arrivals", {"after": after, "limit": LISTED})
@@ -88,9 +90,11 @@ class Feed:
             try:
                 said = answer.json()
                 page = [Listed(Arrival.from_json(one), bool(one["spooled"])) for one in said["arrivals"]]
-                whole = bool(said["whole"])
+                whole, present = bool(said["whole"]), str(said["run"])
             except (KeyError, ValueError, TypeError) as error:
                 raise Unavailable("cannot read the gateway's list of arrivals") from error
+            if present != run:
+                raise Unavailable("cannot list arrivals: the gateway started again meanwhile")
             found += [one for one in page if one.arrival.sequence <= upto]
             if not whole or len(page) < LISTED or page[-1].arrival.sequence >= upto:
                 return found, whole
@@ -122,7 +126,7 @@ def _read(kind: int, payload: bytes) -> Said | None:
         return Block(SEQUENCE.unpack_from(payload)[0], payload[SEQUENCE.size :])
     if kind == HELLO:
         said = json.loads(payload)
-        return Hello(str(said["run"]), int(said["position"]))
+        return Hello(str(said["run"]), int(said["position"]), int(said["recovered"]))
     if kind == GAP:
         said = json.loads(payload)
         return Missed(int(said["upto"]), {str(name): int(n) for name, n in said["rows"].items()})

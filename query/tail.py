@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from query.digest import TailFilter, chunked, digest, encode_event
@@ -35,6 +35,7 @@ DELIVERED = 1 << 16  # ids of blocks that are not told twice
 RESTARTED = "a gateway started again"
 FORGOTTEN = "too much arrived while a gateway could not be reached"
 BEHIND = "the server is behind"
+FAULT = "a fault of the server's own"
 DAMAGED = "a block could not be read"
 
 FromStore = Callable[[TailFilter, Arrival], Awaitable[list[Row]]]
@@ -100,6 +101,7 @@ class TailHub:
             ("tail_filters", "gauge", "distinct filters that they watch", self.filters),
             ("tail_blocks_total", "counter", "blocks that filters were evaluated over", self.blocks),
             ("tail_evaluations_total", "counter", "evaluations of a filter over a block", self.evaluations),
+            ("tail_skipped_total", "counter", "events that viewers were too slow for", self._budget.skipped),
             ("tail_waiting_bytes", "gauge", "bytes of events that wait for viewers", self._budget.used),
         ]
 
@@ -122,7 +124,9 @@ class TailHub:
             await self._reached()
             async with self._lock:
                 self._watched[wanted].append(viewer)
-                return Joined(wanted, viewer, self.places(), [one for one in self._sources if one.run])
+                return Joined(
+                    wanted, viewer, self.places(), [replace(one) for one in self._sources if one.run]
+                )
         finally:
             self.leave(wanted, place)
 
@@ -205,12 +209,17 @@ class TailHub:
                 except NeveError as error:
                     log.warning("%s", error)
                     self._tell_gap(Gap(0, BEHIND, unknown=True))
+                except Exception:  # whatever it was, viewers are told and the next block is told
+                    log.exception("fault while telling viewers")
+                    self._tell_gap(Gap(0, FAULT, unknown=True))
 
     async def _take(self, source: Source, said: Said) -> None:
         if isinstance(said, Hello):
-            await self._begin(source, said)
-            source.connected = True
-            self._heard.set()
+            try:
+                await self._begin(source, said)
+            finally:
+                source.connected = True
+                self._heard.set()
         elif isinstance(said, Missed):
             for namespace, rows in said.rows.items():
                 self._tell_gap(Gap(0, f"{BEHIND}: {rows} events were not looked at", unknown=True), namespace)
@@ -225,10 +234,11 @@ class TailHub:
             source.place = (hello.position, ALL_ROWS)
             return
         if known != hello.run:
-            # What lay in the spool is told again by the new run; what had left it before it was told, nobody knows.
-            source.place = (0, ALL_ROWS)
+            # What lies in the spool has the sequences of the old run; what had left it before it was told, nobody
+            # knows. New blocks come after all that lies there.
+            source.place = (min(source.place[0], hello.recovered), ALL_ROWS)
             self._tell_gap(Gap(0, RESTARTED, unknown=True))
-        listed, whole = await source.feed.arrivals(source.place[0], hello.position)
+        listed, whole = await source.feed.arrivals(source.place[0], hello.position, hello.run)
         if not whole and known == hello.run:
             self._tell_gap(Gap(0, FORGOTTEN, unknown=True))
         for one in listed:

@@ -49,6 +49,7 @@ class Budget:
     def __init__(self, limit: int = TOTAL_BYTES) -> None:
         self.limit = limit
         self.used = 0
+        self.skipped = 0  # events that some viewer was too slow for, all in all
 
     def take(self, chunk: Chunk) -> bool:
         """One more viewer waits for a chunk; False where there is no room."""
@@ -85,6 +86,7 @@ class Viewer:
         """A chunk is next; where there is no room it is left out, and counted."""
         full = bool(self._queue) and self._bytes + len(chunk.data) > self._limit
         if self._gap is not None or full or not self._budget.take(chunk):
+            self._budget.skipped += chunk.events
             self.tell(Gap(chunk.events, SLOW))
             return
         self._queue.append(chunk)

@@ -1,6 +1,7 @@
 """What a gateway tells whoever watches it, as records: 4 bytes of length (little-endian), a kind, then the payload.
 
-    HELLO  JSON {"gateway","run","position"}: blocks after this position follow, and gaps for those that do not
+    HELLO  JSON {"gateway","run","position","recovered"}: blocks after this position follow, and gaps for those that do
+           not; up to `recovered` they are of a run before, with the sequences that they had there
     BLOCK  8 bytes of sequence (little-endian), then the sealed block as it lies in the spool
     GAP    JSON {"after","upto","rows":{namespace: n}}: blocks within these were not sent, the watcher was slow
     ALIVE  nothing; comes when nothing else does

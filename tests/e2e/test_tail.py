@@ -205,6 +205,26 @@ def test_kill_of_the_gateway_is_told_and_doubles_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.faults
+def test_what_lies_in_the_spool_over_a_kill_is_told_once(tmp_path: Path) -> None:
+    """Nothing is stored meanwhile: the new gateway finds all of it in its spool."""
+    with Server(tmp_path / "server") as server:
+        post(server, "spool", ["before anybody watches"])
+        server.wait_for("service:spool", 1)
+        os.kill(server.pids()["clickhouse"], signal.SIGSTOP)
+        try:
+            post(server, "spool", ["before the second watches"])
+            with Tail(server.url, "service:spool") as tail:
+                post(server, "spool", numbered(0, 10))
+                tail.wait_for(10)
+                os.kill(server.pids()["gateway"], signal.SIGKILL)
+                post(server, "spool", numbered(10, 10))
+                assert tail.wait_for(20) == numbered(0, 20)
+                assert [gap["skipped"] for gap in tail.gaps()] == [None]
+        finally:
+            os.kill(server.pids()["clickhouse"], signal.SIGCONT)
+
+
+@pytest.mark.faults
 def test_without_a_gateway_a_tail_is_refused_and_a_running_one_stays(tmp_path: Path) -> None:
     with Server(tmp_path / "server") as server, Tail(server.url, "service:stays") as tail:
         gateway = server.pids()["gateway"]

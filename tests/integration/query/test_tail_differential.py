@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from lexer.book import Entry
+from lexer.pins import Pattern
 from query import ast
 from query import conditions as c
 from query.digest import events_of
@@ -20,10 +22,12 @@ from query.limits import Limits
 from query.plan import make_plan
 from query.running import Running
 from query.search import window_sql
+from query.tailstore import _members, fingerprints
 from query.windows import Window
 from storage.hot import Hot
 from storage.native.block import SealedBlock
 from storage.native.columns import BlockColumns
+from storage.patterns import add_entries
 
 from .test_query_differential import CASES, NOW
 
@@ -112,3 +116,23 @@ def test_values_that_may_be_numbers_are_read_alike(hot: Hot, namespace: str, sto
 @pytest.mark.parametrize("text", ["*", "level:error", "x", "x OR y", "a:b", "a:>5", "/x/", "NOT x"])
 def test_a_block_without_rows(make_block: Callable[..., SealedBlock], namespace: str, text: str) -> None:
     assert found_by_evaluation(Texts(BlockColumns(make_block([]))), namespace, text) == set()
+
+
+def test_a_fingerprint_finds_the_members_of_its_pattern(hot: Hot, namespace: str, store: Store) -> None:
+    """2 and 3 are of pattern 1; 7 was a pattern of its own once and is an alias of 8 now."""
+    texts = Texts(
+        BlockColumns(store([{"host": "h", "timestamp": NOW, "fingerprint": number} for number in range(10)]))
+    )
+    members = {1: (1, False), 2: (1, False), 3: (1, False), 7: (8, True), 8: (8, False), 9: (8, False)}
+    entries = {
+        fingerprint: Entry(Pattern(pattern, b"<*>", ""), b"", alias)
+        for fingerprint, (pattern, alias) in members.items()
+    }
+    add_entries(hot, namespace, entries)
+    for number in range(10):
+        text = f"fingerprint:{number:016x}"
+        condition = make_plan(text, now=NOW, namespace=namespace).condition
+        assert list(fingerprints(condition)) == [number]
+        found = _members(Running(hot, Limits()), namespace, number)
+        mask = evaluate(condition, texts, {number: found}).to_pylist()
+        assert {row for row, inside in enumerate(mask) if inside} == found_by_sql(hot, namespace, "h", text)
