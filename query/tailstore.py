@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -13,9 +15,11 @@ from query.search import OLDEST, TIER
 from query.serving import Gate
 from query.sql import Params, compile_condition, nanos
 from storage.arrivals import Arrival
-from storage.errors import NamespaceUnknown, StorageUnavailable
+from storage.errors import NamespaceUnknown, NeveError, StorageUnavailable
 from storage.schema import current_patterns, namespace_database
 
+log = logging.getLogger("neve.query")
+CHECK_SECONDS = 2.0
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
@@ -26,19 +30,31 @@ class TailStore:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._known: set[str] = set()
+        self._checks: dict[str, asyncio.Task[bool]] = {}
 
     async def check(self, namespace: str) -> None:
-        """Raises NamespaceUnknown. While the store does not answer, any namespace will do: what arrives is told."""
+        """Raises NamespaceUnknown. While the store does not answer soon, any will do: what arrives is told."""
         if namespace in self._known:
             return
-        try:
-            await self._run(lambda _: self._gate.hot.require(namespace))
-        except StorageUnavailable:
-            return
-        except NamespaceUnknown as error:
+        if namespace not in self._checks:
+            self._checks[namespace] = asyncio.ensure_future(self._exists(namespace))
+        check = self._checks[namespace]  # shared, and not given up with the one who waits for it
+        await asyncio.wait({check}, timeout=CHECK_SECONDS)
+        if check.done() and not check.result():
             what = f"cannot find namespace: {namespace}"
-            raise NamespaceUnknown(what, "ship something to it first", detail=error.detail) from None
-        self._known.add(namespace)
+            raise NamespaceUnknown(what, "ship something to it first")
+
+    async def _exists(self, namespace: str) -> bool:
+        try:
+            await asyncio.to_thread(self._gate.hot.require, namespace)
+            self._known.add(namespace)
+        except NamespaceUnknown:
+            return False
+        except NeveError as error:
+            log.info("cannot look for namespace %s: %s", namespace, error)
+        finally:
+            del self._checks[namespace]
+        return True
 
     async def members(self, namespace: str, condition: c.Condition) -> tuple[tuple[int, frozenset[int]], ...]:
         """For each fingerprint that a condition names, itself and those of its pattern, as they are now."""
