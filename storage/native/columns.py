@@ -227,7 +227,8 @@ class BlockColumns:
 
     def _read_low(self, place: _Low) -> pa.DictionaryArray:
         # Copied and of one width, so that a key's number is looked for in plain memory; indexes are checked.
-        indexes = self._numbers(place.indexes, place.rows, place.type).cast(pa.uint32())
+        indexes = self._numbers(place.indexes, place.rows, place.type)
+        indexes = indexes if place.type == pa.uint32() else indexes.cast(pa.uint32())
         return pa.DictionaryArray.from_arrays(indexes, self._strings(place.strings, place.count))
 
     def _read_map(self, place: _Map) -> Tags:
