@@ -67,6 +67,7 @@ instructions: build system-packages
 bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
+	$(BIN)/python -m bench.tail --quick
 
 # Take newer versions: needs uv (`pip install uv`).
 constraints:
