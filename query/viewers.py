@@ -78,33 +78,41 @@ class Viewer:
         self.ended = False
         self._budget = budget
         self._limit = limit
-        self._queue: deque[Chunk] = deque()
+        self._queue: deque[Chunk | Gap] = deque()
         self._bytes = 0
-        self._gap: Gap | None = None
+        self._gap: Gap | None = None  # what was left out since the queue was full
 
     def offer(self, chunk: Chunk) -> None:
         """A chunk is next; where there is no room it is left out, and counted."""
         full = bool(self._queue) and self._bytes + len(chunk.data) > self._limit
         if self._gap is not None or full or not self._budget.take(chunk):
             self._budget.skipped += chunk.events
-            self.tell(Gap(chunk.events, SLOW))
+            left_out = Gap(chunk.events, SLOW)
+            self._gap = self._gap.plus(left_out) if self._gap else left_out
+            self.ready.set()
             return
         self._queue.append(chunk)
         self._bytes += len(chunk.data)
         self.ready.set()
 
     def tell(self, gap: Gap) -> None:
-        """Something is missing from here on."""
-        self._gap = self._gap.plus(gap) if self._gap else gap
+        """Something that never was there to offer is missing here."""
+        if self._gap is not None:
+            self._gap = self._gap.plus(gap)
+        elif self._queue and isinstance(last := self._queue[-1], Gap):
+            self._queue[-1] = last.plus(gap)
+        else:
+            self._queue.append(gap)
         self.ready.set()
 
     def take(self) -> Chunk | Gap | None:
         """What is next, None while there is nothing."""
         if self._queue:
-            chunk = self._queue.popleft()
-            self._bytes -= len(chunk.data)
-            self._budget.give_back(chunk)
-            return chunk
+            found = self._queue.popleft()
+            if isinstance(found, Chunk):
+                self._bytes -= len(found.data)
+                self._budget.give_back(found)
+            return found
         gap, self._gap = self._gap, None
         if gap is None:
             self.ready.clear()
@@ -113,6 +121,6 @@ class Viewer:
     def end(self) -> None:
         """No more comes: what waits is given up."""
         self.ended = True
-        while isinstance(self.take(), Chunk):
+        while self.take() is not None:
             pass
         self.ready.set()

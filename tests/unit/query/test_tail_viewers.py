@@ -82,6 +82,15 @@ def test_events_taken_and_skipped_are_all(steps: list[int | None]) -> None:
     assert budget.used == 0
 
 
+def test_what_comes_after_a_gap_that_was_told_is_not_left_out() -> None:
+    viewer, first, second = Viewer(Budget()), chunk(1), chunk(2)
+    viewer.offer(first)
+    viewer.tell(Gap(0, "away", unknown=True))
+    viewer.tell(Gap(0, "again", unknown=True))
+    viewer.offer(second)
+    assert drained(viewer) == [first, Gap(0, "away", unknown=True), second]
+
+
 def test_gaps_become_one() -> None:
     viewer = Viewer(Budget(), limit=1)
     for one in (chunk(1), chunk(2)):
