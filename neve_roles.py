@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
+STARTUP_FAILED = 3  # the exit code of a process that refused to start, as uvicorn has it
 
 
 def run_role(role: str, config: ServeConfig) -> int:
@@ -57,8 +58,9 @@ def run_role(role: str, config: ServeConfig) -> int:
             log_level="warning",
             access_log=False,
         )
-        Leaving(settings).run()
-    return 0
+        server = Leaving(settings)
+        server.run()
+    return 0 if server.started else STARTUP_FAILED
 
 
 @contextmanager
