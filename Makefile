@@ -67,6 +67,7 @@ instructions: build system-packages
 bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
+	$(BIN)/python -m bench.tail --quick
 
 # Pin what pyproject.toml asks for, and with UPGRADE=--upgrade take newer versions: needs uv (`pip install uv`).
 constraints:

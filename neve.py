@@ -16,6 +16,7 @@ ROOMS = {
     "serve": "neve_serve",
     "search": "query.cli",
     "mcp": "query.mcp_cli",
+    "tail": "query.cli",
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
@@ -24,6 +25,7 @@ TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
+STARTUP_FAILED = 3  # the exit code of a process that refused to start, as uvicorn has it
 
 
 def run_role(role: str, config: ServeConfig) -> int:
@@ -41,8 +43,15 @@ def run_role(role: str, config: ServeConfig) -> int:
     clickhouse = ClickHouseConfig.from_url(url)
     import uvicorn
 
-    with open_app(role, config, clickhouse) as app:
-        uvicorn.run(
+    class Leaving(uvicorn.Server):
+        """Ends the answers that never end by themselves, and then waits for the others."""
+
+        def handle_exit(self, number: int, frame: FrameType | None) -> None:
+            super().handle_exit(number, frame)
+            app.state.leave()
+
+    with open_app(role, config, clickhouse, (str(sockets / "gateway"),)) as app:
+        settings = uvicorn.Config(
             app,
             uds=str(sockets / role),
             loop="uvloop",
@@ -50,12 +59,16 @@ def run_role(role: str, config: ServeConfig) -> int:
             log_level="warning",
             access_log=False,
         )
-    return 0
+        server = Leaving(settings)
+        server.run()
+    return 0 if server.started else STARTUP_FAILED
 
 
 @contextmanager
-def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> Iterator[FastAPI]:
-    """The ASGI app of a role."""
+def open_app(
+    role: str, config: ServeConfig, clickhouse: ClickHouseConfig, gateways: Sequence[str]
+) -> Iterator[FastAPI]:
+    """The ASGI app of a role; `gateways` are the addresses of those that tell what arrives."""
     if role == "gateway":
         import ingest.app
 
@@ -78,7 +91,9 @@ def open_app(role: str, config: ServeConfig, clickhouse: ClickHouseConfig) -> It
 
     hot = Hot(clickhouse)
     try:
-        yield query.app.create_app(hot, pins_file=config.data / PINS_FILE, cold=config.cold_config())
+        yield query.app.create_app(
+            hot, pins_file=config.data / PINS_FILE, cold=config.cold_config(), gateways=gateways
+        )
     finally:
         hot.close()
 

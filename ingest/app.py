@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ingest import operations
+from ingest import operations, watching
 from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, http
@@ -28,6 +28,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         state = GatewayState(settings)
         state.start()
         app.state.gateway = state
+        app.state.leave = state.arrivals.end
         app.state.budget = Budget()
         app.state.lexers = http.Lexers()
         app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
@@ -38,9 +39,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             state.stop()
 
     app = FastAPI(title="Neve gateway", lifespan=lifespan)
+    app.state.leave = lambda: None
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(operations.router)
+    app.include_router(watching.router)
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(OSError, answer_disk)

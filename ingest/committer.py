@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from ingest.arrivals import Arrivals
 from ingest.counters import Counters
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
 from ingest.spool import Spool, SpoolEntry
+from storage.arrivals import Arrival
 from storage.native.block import Header, parse_header
 
 MAX_WAITING_BYTES = 64 << 20
@@ -27,12 +29,14 @@ REQUEST_AGENT = "request:"
 class Submission:
     """Blocks `(block id, data)` to keep, wholly or not at all; `request` is the key of what they came in.
 
-    `replay`: one block that was set aside before, and is to be tried again.
+    `replay`: one block that was set aside before, and is to be tried again. `headers`: of the blocks, where they are
+    at hand; else they are read again for whoever watches what arrives.
     """
 
     blocks: tuple[tuple[bytes, bytes | bytearray], ...]
     request: bytes | None = None
     replay: bool = False
+    headers: tuple[Header, ...] = ()
     answer: "Future[bool]" = field(default_factory=Future)
 
     @property
@@ -43,10 +47,13 @@ class Submission:
 class Committer:
     """Owns the writing end of the gateway's spool, and the question whether something was accepted before."""
 
-    def __init__(self, spool: Spool, ledger: Ledger, counters: Counters) -> None:
+    def __init__(
+        self, spool: Spool, ledger: Ledger, counters: Counters, arrivals: Arrivals | None = None
+    ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._counters = counters
+        self._arrivals = arrivals or Arrivals()
         self._requests: set[bytes] = set()  # whose blocks are in the spool
         self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -81,11 +88,13 @@ class Committer:
         sent again: what is there of it goes.
         """
         found: dict[bytes, list[tuple[SpoolEntry, int]]] = {}
+        arrived: dict[str, Arrival] = {}
 
         def seen(entry: SpoolEntry, header: Header) -> None:
             if self._ledger.is_done(entry.block_id):
                 self._spool.remove([entry])
                 return
+            arrived[entry.name] = Arrival.of(entry.sequence, header)
             request = request_of(header)
             if request is not None:
                 found.setdefault(request, []).append((entry, header.sources[0].end))
@@ -102,6 +111,7 @@ class Committer:
                 self._requests.add(request)
             else:
                 self._spool.remove([entry for entry, _ in parts])
+        self._arrivals.found([arrived[entry.name] for entry in self._spool.pending()])
 
     def retire(self, headers: Sequence[Header]) -> None:
         """Remember in the ledger, durably, that these blocks are done with. Raises OSError."""
@@ -209,6 +219,20 @@ class Committer:
         self._counters.add("commits")
         for one in fresh:
             one.answer.set_result(True)
+        self._publish(first, fresh)
+
+    def _publish(self, first: int, fresh: list[Submission]) -> None:
+        """Tell those who watch; senders have their answers by now."""
+        headers = [
+            header
+            for one in fresh
+            for header in one.headers or (parse_header(data)[0] for _, data in one.blocks)
+        ]
+        blocks = [data for one in fresh for _, data in one.blocks]
+        self._arrivals.publish(
+            (Arrival.of(first + place, header), data)
+            for place, (header, data) in enumerate(zip(headers, blocks, strict=True))
+        )
 
 
 def request_of(header: Header) -> bytes | None:

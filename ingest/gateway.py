@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ingest.arrivals import Arrivals
 from ingest.batch import DEFAULT_NAMESPACE
 from ingest.committer import Committer
 from ingest.counters import Counters
@@ -64,7 +65,8 @@ class GatewayState:
         self.spool = Spool(self._folder.spool, settings.spool_quota_bytes, KEEP_BYTES)
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
-        self.committer = Committer(self.spool, self.ledger, self.counters)
+        self.arrivals = Arrivals()
+        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals)
         self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
         self.replaying = threading.Lock()
         self.name = self._folder.identity().agent_id

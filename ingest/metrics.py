@@ -31,6 +31,7 @@ def of_gateway(gateway: "GatewayState") -> str:
         "spool_full": ("1 while senders are turned away", int(bool(spool.full))),
         "lag_seconds": ("age of the oldest block that is not stored", spool.oldest_age),
         "ledger_ids": ("ids of the ledger's window", len(gateway.ledger)),
+        "watchers": ("search processes that hear what arrives", gateway.arrivals.watchers),
         "dead_letters": ("blocks that were refused and are kept", len(gateway.dead_letters)),
         "troubles": ("things that are in trouble now", len(gateway.counters.troubles())),
         "inserting": (

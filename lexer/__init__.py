@@ -10,8 +10,11 @@ from lexer._lexer import (
     Lexer,
     Multiline,
     choose_simd,
+    find_key,
     key_shard,
+    read_strings,
     simd_ways,
+    skip_strings,
     timestamp,
 )
 
@@ -25,9 +28,12 @@ __all__ = [
     "Lexer",
     "Multiline",
     "choose_simd",
+    "find_key",
     "fingerprint",
     "key_shard",
+    "read_strings",
     "simd_ways",
+    "skip_strings",
     "template",
     "timestamp",
 ]

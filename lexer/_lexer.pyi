@@ -35,6 +35,22 @@ def lex_all(data: Buffer, received_ns: int = 0) -> tuple[int, int]:
 def split_all(data: Buffer) -> tuple[int, int]:
     """The same without lexing: find every line and hash its bytes. What any reader of lines must pay."""
 
+def skip_strings(data: Buffer, start: int, count: int) -> int:
+    """Where `count` strings of a native column that start there end. ValueError where they do not fit in."""
+
+def read_strings(data: Buffer, start: int, count: int) -> tuple[bytes, bytes, int]:
+    """The strings as Arrow has them, and where they end: `count` + 1 offsets of 32 bits, then all their bytes.
+
+    Raises ValueError where they do not fit in; nothing is read beyond `data`, or allocated for what is not there.
+    """
+
+def find_key(ends: memoryview, keys: memoryview, wanted: int) -> tuple[bytes, bytes]:
+    """Of each row of a map, the place (int32) of its first entry with the key number `wanted`, and a bit for whether
+    it has one, lowest bit first. `ends`: uint64, where each row's entries end; `keys`: uint32, an entry's key.
+
+    Raises ValueError for ends that shrink or lie beyond the keys.
+    """
+
 class Lexer:
     """One line at a time, for tools and tests; blocks of lines go through Columns."""
 

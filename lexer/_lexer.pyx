@@ -4,8 +4,9 @@
 import re
 
 from cpython.buffer cimport PyBUF_READ
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 cdef extern from "hash.h" nogil:
@@ -99,6 +100,13 @@ cdef extern from "columns.h" nogil:
     int nv_pack_offsets(nv_buffer *out, const nv_shard *s, uint32_t rows)
     int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffer *strings, const uint32_t *index,
                                  uint64_t rows, uint32_t stride)
+
+cdef extern from "strings.h" nogil:
+    size_t NV_DAMAGED
+    size_t nv_skip_strings(const uint8_t *p, size_t n, size_t at, size_t count, size_t *total)
+    void nv_read_strings(const uint8_t *p, size_t n, size_t at, size_t count, int32_t *offsets, uint8_t *out)
+    int nv_find_key(const uint64_t *ends, size_t rows, const uint32_t *keys, size_t count, uint32_t wanted,
+                    int32_t *places, uint8_t *valid)
 
 cdef extern from "structured.h" nogil:
     enum:
@@ -261,6 +269,66 @@ def split_all(const uint8_t[::1] data not None):
             lines += 1
             p = newline + 1
     return lines, total
+
+
+_LARGEST = 1 << 31  # bytes of strings that 32-bit offsets reach
+
+
+cdef size_t _skip(const uint8_t[::1] data, size_t start, size_t count, size_t *total) except? 0:
+    cdef size_t n = data.shape[0], end
+    if start > n or count > n - start:  # a string takes a byte at least: nothing is allocated for what can't be there
+        raise ValueError("strings end beyond the data")
+    if count == 0:
+        total[0] = 0
+        return start
+    cdef const uint8_t *p = &data[0]
+    with nogil:
+        end = nv_skip_strings(p, n, start, count, total)
+    if end == NV_DAMAGED:
+        raise ValueError("strings end beyond the data")
+    return end
+
+
+def skip_strings(const uint8_t[::1] data not None, size_t start, size_t count):
+    cdef size_t total
+    return _skip(data, start, count, &total)
+
+
+def read_strings(const uint8_t[::1] data not None, size_t start, size_t count):
+    cdef size_t total, n = data.shape[0]
+    cdef size_t end = _skip(data, start, count, &total)
+    if total >= _LARGEST:
+        raise ValueError("strings are too long together")
+    cdef bytes offsets = PyBytes_FromStringAndSize(NULL, (count + 1) * 4)
+    cdef bytes strings = PyBytes_FromStringAndSize(NULL, total)
+    cdef int32_t *to_offsets = <int32_t *>PyBytes_AS_STRING(offsets)
+    cdef uint8_t *to_strings = <uint8_t *>PyBytes_AS_STRING(strings)
+    cdef const uint8_t *p
+    if count == 0:
+        to_offsets[0] = 0
+    else:
+        p = &data[0]
+        with nogil:
+            nv_read_strings(p, n, start, count, to_offsets, to_strings)
+    return offsets, strings, end
+
+
+def find_key(const uint64_t[::1] ends not None, const uint32_t[::1] keys not None, uint32_t wanted):
+    cdef size_t rows = ends.shape[0], count = keys.shape[0]
+    if count >= _LARGEST:
+        raise ValueError("a map has too many entries")
+    cdef bytes places = PyBytes_FromStringAndSize(NULL, rows * 4)
+    cdef bytes valid = bytes((rows + 7) // 8)
+    cdef int32_t *to_places = <int32_t *>PyBytes_AS_STRING(places)
+    cdef uint8_t *to_valid = <uint8_t *>PyBytes_AS_STRING(valid)
+    cdef const uint64_t *from_ends = &ends[0] if rows else NULL
+    cdef const uint32_t *from_keys = &keys[0] if count else NULL
+    cdef int sound
+    with nogil:
+        sound = nv_find_key(from_ends, rows, from_keys, count, wanted, to_places, to_valid)
+    if not sound:
+        raise ValueError("the entries of a map do not end where they should")
+    return places, valid
 
 
 _DETECTORS = {

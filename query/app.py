@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from query.metrics import Counting, Metrics
 from query.metrics import router as metrics_router
 from query.routes import router
 from query.serving import ClientGone, Gate
+from query.tail import TailHub
+from query.tailroute import router as tail_router
+from query.tailstore import TailStore
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
@@ -39,13 +42,14 @@ def create_app(
     version: str = "0.1.0",
     pins_file: Path | None = None,
     cold: ColdConfig | None = None,
+    gateways: Sequence[str] = (),
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
-    there and cannot be used.
+    there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
     """
     learner = Learner(hot, pins_file)
     try:
@@ -57,7 +61,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
         app.state.gate = Gate(hot, limits or Limits(), cold)
+        app.state.tail_store = store = TailStore(app.state.gate)
+        app.state.tail = tail = TailHub(gateways, store.of_block)
+        app.state.metrics.more = tail.metrics
+        app.state.leave = tail.end
         yield
+        await tail.close()
 
     app = FastAPI(title="Neve", version=version, lifespan=lifespan, summary="Log search")
     app.state.learner = learner
@@ -65,6 +74,7 @@ def create_app(
     app.state.metrics = Metrics()
     app.add_middleware(Counting, metrics=app.state.metrics)
     app.include_router(router)
+    app.include_router(tail_router)
     app.include_router(metrics_router)
     app.include_router(page.router)
     _handle_errors(app)

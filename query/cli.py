@@ -1,4 +1,4 @@
-"""`neve search`, `patterns`, `fields` and `context`: what the API does, for a terminal and for scripts.
+"""`neve search`, `tail`, `patterns`, `fields` and `context`: what the API does, for a terminal and for scripts.
 
 Each command sets `run`, which takes the parsed arguments and gives the exit code: 0 done, 1 failed or incomplete,
 2 used wrongly.
@@ -10,22 +10,18 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 from query import cli_patterns
 from query.client import DEFAULT_URL, Client
+from query.follow import event_of, follow, followed
 from query.progress import Progress
 from query.terminal import Screen
 from query.zones import typed
 from storage.errors import NeveError
 
-POLL_SECONDS = 1.0  # between questions of --follow
-OVERLAP = "10s"  # how much --follow asks for again, for events that are stored a little late
-REMEMBERED = 100_000  # ids that --follow will not show twice
 FOLLOWED_FIRST = 10  # lines that --follow starts with
 EXIT_CODES = "exit codes: 0 done, 1 failed or the answer is incomplete, 2 used wrongly"
 Command = Callable[[argparse.Namespace, Client, Screen], bool]
@@ -34,6 +30,13 @@ Command = Callable[[argparse.Namespace, Client, Screen], bool]
 def add_commands(subparsers: Any) -> None:
     """Add the commands to an argparse sub-parsers object."""
     _add_search(subparsers)
+    tail = _command(subparsers, "tail", _tail, "events as they arrive, until Ctrl-C")
+    tail.add_argument(
+        "query", nargs="*", metavar="QUERY", help="what to watch for; nothing watches everything"
+    )
+    tail.add_argument("--namespace", metavar="NS")
+    tail.add_argument("--raw", action="store_true", help="the messages alone")
+    tail.set_defaults(follow=True)
     patterns = _command(subparsers, "patterns", _patterns, "the shapes of messages, most common first")
     _query_options(patterns)
     cli_patterns.add_options(patterns)
@@ -191,30 +194,22 @@ def _complete(stats: dict[str, Any]) -> bool:
 
 
 def _follow(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
-    """The last few events, then what arrives, by asking again and again."""
+    """The last few events, then what arrives."""
     count = args.limit if args.limit is not None else FOLLOWED_FIRST
-    page = client.get("/api/v1/search", _asked(args, limit=min(count, 10_000)))
-    if "columns" in page:
-        raise NeveError("cannot follow a query with pipes", "follow its filter alone")
-    seen: deque[str] = deque(maxlen=REMEMBERED)
-    known: set[str] = set()
-    events = page["events"][::-1]
-    args.from_ = OVERLAP
-    while True:
-        for event in events:
-            if event["id"] in known:
-                continue
-            if len(seen) == REMEMBERED:
-                known.discard(seen[0])
-            seen.append(event["id"])
-            known.add(event["id"])
+    watched = {"q": " ".join(args.query), "namespace": args.namespace}
+    for event in followed(client, watched, _asked(args, limit=min(count, 10_000))):
+        _show_event(args, screen, event)
+        screen.out.flush()
+    return True
+
+
+def _tail(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    asked = {"q": " ".join(args.query), "namespace": args.namespace}
+    for told in follow(client, asked):
+        if (event := event_of(told)) is not None:
             _show_event(args, screen, event)
-        time.sleep(POLL_SECONDS)
-        events = list(_since(args, client))
-
-
-def _since(args: argparse.Namespace, client: Client) -> Iterator[dict[str, Any]]:
-    return (item for item in client.search(_asked(args, order="oldest")) if "stats" not in item)
+            screen.out.flush()
+    return True
 
 
 # --- the others --------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from storage.errors import NeveError
 DEFAULT_URL = "http://127.0.0.1:8780"
 CONNECT_SECONDS = 5.0
 NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
+SILENT_SECONDS = 45.0  # three heartbeats
 
 
 class AnsweredError(NeveError):
@@ -33,6 +36,44 @@ class AnsweredError(NeveError):
 
 class Unreachable(NeveError):
     status = 503
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event of a stream: `log`, `gap`, or "" where only the place moved on."""
+
+    kind: str
+    id: str
+    data: str
+
+
+def told(lines: Iterable[str]) -> Iterator[Told]:
+    """Server-Sent Events out of lines."""
+    kind, id_, moved = "", "", False
+    data: list[str] = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name == "id":
+            id_, moved = value, True
+        elif name == "data":
+            data.append(value)
+        elif not line:
+            if data or moved:
+                yield Told(kind if data else "", id_, "\n".join(data))
+            kind, moved = "", False
+            data.clear()
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Lines that end with a line feed. Not `iter_lines`: that splits at characters that JSON may hold, too."""
+    waiting = b""
+    for piece in pieces:
+        *lines, waiting = (waiting + piece).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
 
 
 class Client:
@@ -69,6 +110,23 @@ class Client:
                 raise AnsweredError(got.status_code, got.read())
             for line in got.iter_lines():
                 yield json.loads(line)
+
+    def tail(self, params: Mapping[str, Any], last_id: str = "") -> Iterator[Told]:
+        """What a tail is told, up to the end of the connection; AnsweredError, Unreachable. Blocks while nothing comes.
+
+        `last_id`: go on after this event. A new id without an event is told too, as the kind "".
+        """
+        headers = {"Accept": EVENT_STREAM, **({"Last-Event-ID": last_id} if last_id else {})}
+        timeout = httpx.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
+        with (
+            self._reached(),
+            self._http.stream(
+                "GET", "/api/v1/tail", params=_given(params), headers=headers, timeout=timeout
+            ) as got,
+        ):
+            if got.status_code != 200:
+                raise AnsweredError(got.status_code, got.read())
+            yield from told(_lines(got.iter_bytes()))
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ NeveError
 ├── MethodNotAllowed    the path is there, the method is not
 ├── TooLarge            the body of a request is too large
 ├── Busy                too many queries at once
+├── Unavailable         another part of the server does not answer
 └── Internal            a fault of Neve's own; says nothing about its inside
 """
 
@@ -51,6 +52,12 @@ class TooLarge(NeveError):
 class Busy(NeveError):
     code = "busy"
     status = 429
+    default_hint = "try again in a moment"
+
+
+class Unavailable(NeveError):
+    code = "unavailable"
+    status = 503
     default_hint = "try again in a moment"
 
 

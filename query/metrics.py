@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -24,6 +25,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.running = 0
+        self.more: Callable[[], list[tuple[str, str, str, int]]] = (
+            list  # (name, kind, help, number) of other parts
+        )
         self._requests: Counter[tuple[str, int]] = Counter()
         self._within: Counter[tuple[str, float]] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -56,6 +60,8 @@ class Metrics:
             *_head("cpu_seconds_total", "counter", "CPU time used"),
             f"neve_api_cpu_seconds_total {cpu}",
         ]
+        for name, kind, help_, number in self.more():
+            lines += [*_head(name, kind, help_), f"neve_api_{name} {number}"]
         return "\n".join(lines) + "\n"
 
     def _histogram(self, path: str) -> list[str]:

@@ -9,6 +9,7 @@ A duration is never a size: where a field's name says which it holds, the other 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,6 +41,8 @@ _NAMED = {
     "bytes": (SIZE, 1),
     **{name: (SIZE, SIZES[name]) for name in SIZES if len(name) > 1},
 }  # fmt: skip
+_NOT_IN_NUMBERS = re.compile(rb"[\s_\x80-\xff]")
+_STARTS_AS_NUMBER = re.compile(rb"[+-]?[0-9]")
 _LAST_WORD = re.compile(r"[A-Za-z]*$")
 _LAST_CAPITALS = re.compile(r"(?<=[a-z0-9])[A-Z]+[a-z]*$")
 
@@ -96,6 +99,22 @@ def parse_quantity(text: str) -> Quantity | None:
     if size := re.match(_SIZE, text, re.ASCII):
         return Quantity(float(size[1]) * SIZES[size[2].lower()], SIZE)
     return None
+
+
+def number_of(text: bytes, unit: Unit | None, kind: str | None = None) -> float | None:
+    """What the SQL of `number_sql` makes of a stored text."""
+    if not _NOT_IN_NUMBERS.search(text):  # else Python reads what the server does not
+        with suppress(ValueError):
+            return float(text)
+    if not _STARTS_AS_NUMBER.match(text) or text.endswith(b"\n"):  # Python's `$` would not mind a line break
+        return None
+    try:
+        found = parse_quantity(text.decode())
+    except UnicodeDecodeError:
+        return None
+    if found is None or found.kind is None or found.kind != (kind or found.kind):
+        return None
+    return found.number / scale_of(found.kind, unit) if unit is None or unit.kind == found.kind else None
 
 
 def number_sql(text: str, unit: Unit | None, kind: str | None = None) -> str:

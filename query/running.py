@@ -229,17 +229,17 @@ def check_regexes(plan: Plan, running: Running) -> None:
 
     Where there is no time left for that, it is noted: the answer is then what there is until now, and says so.
     """
-    regexes = list(_regexes(plan.condition))
+    found = list(regexes(plan.condition))
     try:
-        _compile(running, regexes)
+        _compile(running, found)
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
     except RequestInvalid:
-        for regex in regexes:
+        for regex in found:
             try:
                 _compile(running, [regex])
             except RequestInvalid as error:
-                raise _regex_error(plan.text, regex.offset, error) from None
+                raise regex_error(plan.text, regex.offset, error) from None
         raise
 
 
@@ -251,18 +251,20 @@ def _compile(running: Running, regexes: list[c.Matches]) -> None:
         running.query(f"SELECT {tests}", params)
 
 
-def _regexes(condition: c.Condition) -> Iterator[c.Matches]:
+def regexes(condition: c.Condition) -> Iterator[c.Matches]:
+    """Those of a condition."""
     match condition:
         case c.Matches():
             yield condition
         case c.AllOf(children) | c.AnyOf(children):
             for child in children:
-                yield from _regexes(child)
+                yield from regexes(child)
         case c.Negation(child):
-            yield from _regexes(child)
+            yield from regexes(child)
 
 
-def _regex_error(text: str, offset: int, error: NeveError) -> QueryInvalid:
+def regex_error(text: str, offset: int, error: NeveError) -> QueryInvalid:
+    """What RE2 said of a regex, in words for the user."""
     detail = error.detail or getattr(error.__cause__, "detail", "")
     reason = next((said for sign, said in RE2_SAYS.items() if sign in detail), "it is not RE2 syntax")
     return invalid_at(

@@ -24,7 +24,7 @@ async def take_block(request: Request) -> dict[str, Any]:
     async with read_body(request, MAX_BLOCK_BYTES) as data:
         header = await asyncio.to_thread(_verify, data)
         await asyncio.to_thread(gateway.namespaces.check, header.namespace)
-        submission = Submission(((header.block_id, data),))
+        submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("blocks_received")
     gateway.counters.add("lines_received", header.rows if fresh else 0)

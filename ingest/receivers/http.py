@@ -19,7 +19,7 @@ from ingest.committer import REQUEST_AGENT, Submission
 from ingest.receivers.body import gateway_of, read_body
 from ingest.receivers.encodings import Body, decode
 from lexer import Columns
-from storage.native.block import Source, parse_header, seal
+from storage.native.block import Header, Source, parse_header, seal
 
 MAX_BODY_BYTES = 32 << 20
 """As sent."""
@@ -47,6 +47,7 @@ class Taken:
     """A request's lines as sealed blocks, and what there is to say about them."""
 
     blocks: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[Header] = field(default_factory=list)
     rows: int = 0
     malformed: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -92,7 +93,7 @@ async def ingest(
         taken = await asyncio.to_thread(_take, lexers, body, encoding, labels, namespace, key)
         fresh = True
         if taken.blocks:
-            submission = Submission(tuple(taken.blocks), key)
+            submission = Submission(tuple(taken.blocks), key, headers=tuple(taken.headers))
             fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("requests_received")
     gateway.counters.add("lines_received", taken.rows if fresh else 0)
@@ -119,7 +120,8 @@ def _take(lexers: Lexers, body: Body, encoding: str, labels: Labels, namespace: 
                 parts.append(_seal_one(columns, namespace, key, len(parts), last=not view))
                 columns.reset()
         taken.errors = _malformed_lines(plain) if taken.malformed else []
-    taken.blocks = [(parse_header(data)[0].block_id, data) for data in parts]
+    taken.headers = [parse_header(data)[0] for data in parts]
+    taken.blocks = [(header.block_id, data) for header, data in zip(taken.headers, parts, strict=True)]
     return taken
 
 
