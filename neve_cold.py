@@ -199,6 +199,7 @@ def _age_one(
         return
     deadline = time.monotonic() + BUSY_SECONDS
     if wish.now:
+        ager.catch_up(namespace)
         ager.close_present(namespace)
     once = Wish(before=wish.before, grace=wish.grace)
     while True:

@@ -25,6 +25,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from storage import schema
+from storage.catching_up import catch_up
 from storage.cold import ColdTier
 from storage.commits import Change, commit
 from storage.config import ClickHouseConfig
@@ -96,10 +97,18 @@ class Ager:
     def age(self, namespace: str, wish: Wish) -> int:
         """One pass; how many events were committed. Raises AgerBusy, ColdUnavailable, ColdBroken and their kin."""
         self.hot.require(namespace)
+        self.catch_up(namespace)
         if wish.now:
             self.close_present(namespace)
         with held(self.hot, f"ager of {namespace}") as lease:
             return Pass(self, namespace, wish, lease).run()
+
+    def catch_up(self, namespace: str) -> None:
+        """Before anything is closed: does the registry know which epochs are cold?"""
+        table = self.cold.catalog.table(namespace)
+        if table is not None and (epoch := catch_up(self.hot, self.cold, namespace, table)):
+            text = f"epochs go on above {epoch}: clickhouse did not know what is cold"
+            self.say("catch-up", namespace, text, epoch)
 
     def close_present(self, namespace: str) -> None:
         """Open the next epoch and close those before, as far as inserters let them go."""
@@ -264,11 +273,17 @@ class Pass:
             text = f"epoch {epoch}: {hot[1]:,} events are the same, hash {hot[0]:016x}"
             self.ager.say("verify", self.namespace, text, epoch, rows=hot[1])
             return
-        self._take_back(table, epoch)
+        known = f"SELECT block_id, row FROM {self.events} WHERE epoch = {int(epoch)}"
+        sql = f"SELECT count() AS n FROM ({copy}) WHERE (block_id, row) NOT IN ({known})"
+        strange = self.hot.query(sql, pinned.parameters, one).rows[0][0]
+        if not strange:
+            self._take_back(table, epoch)
         raise ColdBroken(
-            f"cannot trust the cold copy of epoch {epoch} of {self.namespace}: {cold[1]} of {hot[1]} events are there "
-            f"and {'their hash differs' if cold[1] == hot[1] else 'not all'}",
-            "it was taken back and the hot events are kept; look at the disk, then age again",
+            f"cannot trust the cold copy of epoch {epoch} of {self.namespace}: {cold[1]} of {hot[1]} events are there, "
+            f"{strange} of them unknown to the hot tier",
+            "both are kept, and what is hot is read; look at clickhouse's disk"
+            if strange
+            else "it was taken back and the hot events are kept; look at the disk, then age again",
         )
 
     def _take_back(self, table: Table, epoch: int) -> None:

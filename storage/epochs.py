@@ -179,6 +179,29 @@ class Epochs:
             raise ValueError(f"epoch {epoch} of {namespace} is not closed")
         self._record(namespace, epoch, DROPPED)
 
+    # --- numbers that a registry that was lost has forgotten ---------------------------------------------------
+
+    def skip_through(self, namespace: str, epoch: int) -> None:
+        """Open an epoch above this one, and let the table refuse rows of this one and those below."""
+        with self._lock:
+            if self.last(namespace)[0] <= epoch:
+                self._hot.execute(
+                    f"INSERT INTO {EPOCHS} (namespace, epoch, opened_at, opener) "
+                    "SELECT {n:String}, {epoch:UInt32}, now64(3), 'cold'",
+                    {"n": namespace, "epoch": epoch},
+                )
+                self._open(namespace)
+        self._fence(namespace, epoch)
+
+    def give_up_through(self, namespace: str, epoch: int) -> None:
+        """Record that what the hot tier has of these epochs proves nothing."""
+        self._record(namespace, epoch, DROPPED)
+
+    def settle_through(self, namespace: str, epoch: int) -> None:
+        """Record that these epochs are closed, which nobody that has a block of them need agree to: the fence stands."""
+        self._record(namespace, epoch, CLOSED)
+        self._drop_lower_fences(namespace, epoch)
+
     def restore_fence(self, namespace: str) -> None:
         """Put the fence up again where it is missing: a power cut may take a change of a table that a row outlives."""
         closed = self.closed_through(namespace)

@@ -15,6 +15,7 @@ from pyarrow import fs
 from pyiceberg.io import load_file_io
 from pyiceberg.table import StaticTable, Table
 
+from storage.catching_up import catch_up
 from storage.catalog import DATABASE, ColdCatalog
 from storage.cold import ColdTier
 from storage.errors import ColdBroken, NeveError
@@ -62,6 +63,8 @@ def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) 
     pinned = cold.pinned(namespace, table)
     if pinned is not None:
         forget(hot, namespace)
+        hot.create_namespace(namespace)
+        catch_up(hot, cold, namespace, table)
         publish(hot, pinned)
     return Restored(namespace, found.metadata_location, pinned.snapshot_id if pinned is not None else None)
 
