@@ -18,32 +18,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from storage import schema
+from storage import deletions, schema
 from storage.catching_up import catch_up
 from storage.cold import ColdTier
 from storage.commits import Change, commit
 from storage.config import ClickHouseConfig
 from storage.copying import Copied, copy_epoch, delete_files, label_of
+from storage.deletions import Deletion
 from storage.errors import ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
+from storage.removing import Remover, count_hot
+from storage.rewriting import HASH, HASHED
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
 ATTEMPT_SECONDS = 1.0
 POLL_SECONDS = 0.2
-
-HASH = (
-    "sum(cityHash64(toUnixTimestamp64Nano(timestamp), fingerprint, message, block_id, row)) AS hash, "
-    "count() AS rows"
-)
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,27 @@ class Ager:
         with held(self.hot, f"ager of {namespace}") as lease:
             return Pass(self, namespace, wish, lease).run()
 
+    def ask_deletion(self, deletion: Deletion) -> None:
+        """Record that this is to go, and close the present epoch for it. Whatever happens then, passes do the rest."""
+        self.hot.require(deletion.namespace)
+        self.catch_up(deletion.namespace)
+        deletions.record(self.hot, deletion)
+        self.close_present(deletion.namespace)
+
+    def delete_pending(self, namespace: str) -> None:
+        """Go on with all deletions of a namespace. Raises as `age` does."""
+        with held(self.hot, f"ager of {namespace}") as lease:
+            Pass(self, namespace, Wish(), lease).delete()
+
+    def tend_deletions(self, namespace: str) -> None:
+        """Delete what has come late, in epochs that are open too: they are closed for it."""
+        active = deletions.active(self.hot, namespace)
+        closed = self.hot.epochs.closed_through(namespace)
+        if any(count_hot(self.hot, namespace, one.what, max(closed, one.through)) for one in active):
+            self.close_present(namespace)
+        if any(one.through < self.hot.epochs.closed_through(namespace) or not one.done for one in active):
+            self.delete_pending(namespace)
+
     def catch_up(self, namespace: str) -> None:
         """Before anything is closed: does the registry know which epochs are cold?"""
         table = self.cold.catalog.table(namespace)
@@ -130,6 +150,9 @@ class Ager:
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
 
+    def tell(self, namespace: str, step: str, text: str) -> None:
+        self.say(step, namespace, text)
+
     def say(self, step: str, namespace: str, text: str, epoch: int = 0, **figures: Any) -> None:
         self._say(Step(step, namespace, text, epoch, figures))
 
@@ -153,6 +176,8 @@ class Pass:
     def run(self) -> int:
         """Copy and commit all that is due, then verify and drop all that is cold and still hot."""
         self._try_close()
+        self.closed = self.hot.epochs.closed_through(self.namespace)
+        self.delete()
         rows = self._rows()
         table = (
             self.ager.cold.catalog.made(self.namespace)
@@ -168,6 +193,26 @@ class Pass:
             done += self.copy_and_commit(table, epoch)
         self._drop_all(table)
         return done
+
+    def delete(self) -> None:
+        """Go on with deletions: those that are not done, and of all what has come late."""
+        active = deletions.active(self.hot, self.namespace)
+        if not active:
+            return
+        ager, namespace = self.ager, self.namespace
+        remover = Remover(
+            self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
+        )
+        table = ager.cold.catalog.table(namespace) if self.policy.tier == "cold" else None
+        for one in active:
+            remover.run(one, table, self._publish)
+
+    def _publish(self, table: Table) -> None:
+        """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
+        new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
+        self.lease.check()
+        self.ager.publish(self.namespace, table)
+        self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
 
     # --- what is due ---------------------------------------------------------------------------------------
 
@@ -185,7 +230,7 @@ class Pass:
         return dict(self.hot.query(sql).rows)
 
     def _due(self, rows: dict[int, int], record: Record) -> list[int]:
-        closed = self.hot.epochs.closed_through(self.namespace)
+        closed = self.closed  # what has been closed since may have events that are to be deleted
         ended = self.hot.epochs.ends(self.namespace) if self.wish.before is not None else {}
         due = []
         for epoch in rows:
@@ -236,10 +281,7 @@ class Pass:
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
         epochs = list(takewhile(record_at(table).shard().names, self._rows()))
-        new = self._verify_all(table, epochs)
-        self.lease.check()
-        self.ager.publish(self.namespace, table)
-        self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
+        self._publish(table)
         for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
@@ -264,8 +306,7 @@ class Pass:
         pinned = self.ager.cold.pinned(self.namespace, table)
         assert pinned is not None
         one = {"max_threads": 1}
-        names = ("timestamp", "fingerprint", "message", "block_id", "row")
-        copy = pinned.select(names, where=[f"cold.epoch = {int(epoch)}"])
+        copy = pinned.select(HASHED, where=[f"cold.epoch = {int(epoch)}"])
         sql = f"SELECT {HASH} FROM {self.events} WHERE epoch = {int(epoch)}"
         hot = self.hot.query(sql, settings=one).rows[0]
         cold = self.hot.query(f"SELECT {HASH} FROM ({copy})", pinned.parameters, one).rows[0]

@@ -63,7 +63,7 @@ def catch_up_all(hot: Hot, cold: ColdTier) -> dict[str, int]:
 
 
 def _refuse_strays(hot: Hot, namespace: str, pinned: Pinned, named: list[int]) -> None:
-    """An old state has copies of what is cold. Anything else came in under numbers that were taken, and would be lost."""
+    """An old state has copies of what is cold. Anything else came in under numbers that were taken."""
     for epoch in named:
         events = f"{schema.namespace_database(namespace)}.events"
         cold = pinned.select(["block_id", "row"], where=[f"cold.epoch = {int(epoch)}"])

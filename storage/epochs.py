@@ -198,7 +198,7 @@ class Epochs:
         self._record(namespace, epoch, DROPPED)
 
     def settle_through(self, namespace: str, epoch: int) -> None:
-        """Record that these epochs are closed, which nobody that has a block of them need agree to: the fence stands."""
+        """Record that these epochs are closed, whoever may have a block of them: the fence stands."""
         self._record(namespace, epoch, CLOSED)
         self._drop_lower_fences(namespace, epoch)
 

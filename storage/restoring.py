@@ -15,8 +15,8 @@ from pyarrow import fs
 from pyiceberg.io import load_file_io
 from pyiceberg.table import StaticTable, Table
 
-from storage.catching_up import catch_up
 from storage.catalog import DATABASE, ColdCatalog
+from storage.catching_up import catch_up
 from storage.cold import ColdTier
 from storage.errors import ColdBroken, NeveError
 from storage.hot import Hot

@@ -101,6 +101,9 @@ INDEXES: dict[str, str] = {
 REBUILT_ROLLUP = "rollup_rebuilt"
 """The table where an epoch is counted anew before it takes the place of the old counts."""
 
+KEPT_EVENTS = "events_kept"
+"""The table where the events of an epoch that stay are written, before they take the place of all."""
+
 FENCE = "closed_"
 """Starts the name of the constraint on `events` that refuses the rows of closed epochs; the highest of them follows."""
 
@@ -140,6 +143,11 @@ SETTINGS index_granularity = 8192, {PART_SHAPE},
 def fenced_epochs(create_table: str) -> list[int]:
     """The epochs whose fences stand, read from the table's own definition."""
     return [int(one) for one in re.findall(rf"CONSTRAINT `?{FENCE}(\d+)`? CHECK", create_table)]
+
+
+def fences(create_table: str) -> list[str]:
+    """The names of the constraints that are fences."""
+    return [f"{FENCE}{epoch}" for epoch in fenced_epochs(create_table)]
 
 
 def choose_events_table(database: str) -> list[str]:
@@ -205,9 +213,14 @@ def seen_select(database: str, where: str = "") -> str:
 
 def rollup_select(database: str, where: str = "") -> str:
     """What `rollup` holds of the events."""
+    return rollup_of(f"{database}.events {where}")
+
+
+def rollup_of(events: str) -> str:
+    """What `rollup` holds of these."""
     return (
         "SELECT epoch, toStartOfMinute(toDateTime(timestamp, 'UTC')) AS minute, service, level, fingerprint, "
-        f"count() AS count FROM {database}.events {where} GROUP BY epoch, minute, service, level, fingerprint"
+        f"count() AS count FROM {events} GROUP BY epoch, minute, service, level, fingerprint"
     )
 
 
@@ -287,4 +300,13 @@ def snapshots_table() -> str:
   namespace String, sequence Int64, said_at DateTime64(6, 'UTC'), snapshot_id Int64, metadata String, record String,
   low Nullable(Int64), high Nullable(Int64), rows UInt64, location String
 ) ENGINE = ReplacingMergeTree(sequence) ORDER BY namespace
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def deletions_table() -> str:
+    """What is to be gone (storage/deletions.py): the row of the highest version holds. Forgotten after a time."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.deletions (
+  namespace String, id String, version UInt64, said_at DateTime64(3, 'UTC'), said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, id)
+TTL toDateTime(said_at) + INTERVAL 60 DAY
 SETTINGS {DURABLE}, {NOT_SPARSE}"""

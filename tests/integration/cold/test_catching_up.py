@@ -1,4 +1,4 @@
-"""ClickHouse is lost, or put back to an old state, and the cold tier is kept: nothing is hidden, nothing is there twice."""
+"""ClickHouse is lost, or put back to an old state, and the cold tier is kept: nothing is hidden, nothing doubled."""
 
 from __future__ import annotations
 
