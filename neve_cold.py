@@ -19,6 +19,8 @@ from ingest.app import answer_error
 from ingest.metrics import MEDIA_TYPE, metric, of_process
 from ingest.remote import DEFAULT_URL
 from neve_steps import Say, add_places, asked_there, local, patiently, streamed, tell
+from query.errors import RequestInvalid
+from query.plan import time_range
 from query.times import BadTime, parse_instant
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
@@ -56,7 +58,15 @@ def add_commands(commands: Any) -> None:
     catalog.add_argument("--namespace", metavar="NS", help="default: all")
     catalog.add_argument("--replace", action="store_true", help="also where the catalog has the table")
     catalog.set_defaults(run=run_restore)
-    for one in (parser, catalog):
+    thawing = actions.add_parser(
+        "range", help="let a range of time come back from the cold tier to the hot one"
+    )
+    thawing.add_argument("--namespace", metavar="NS", default="default", help="default: default")
+    thawing.add_argument("--from", dest="from_", metavar="T", required=True, help="from this time on")
+    thawing.add_argument("--to", metavar="T", required=True, help="before this time")
+    thawing.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    thawing.set_defaults(run=run_thaw)
+    for one in (parser, catalog, thawing):
         add_places(one)
     parser.add_argument("--to", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
 
@@ -101,6 +111,24 @@ def run_restore(args: argparse.Namespace) -> int:
     return DONE
 
 
+def run_thaw(args: argparse.Namespace) -> int:
+    """Let a range of time come back, said step by step; 1 where something stood in the way."""
+    if args.data is not None and args.url is not None:
+        raise ConfigError("cannot use both --data and --url", "give one of them")
+    asked = {"namespace": args.namespace, "from": args.from_, "to": args.to}
+    failed = False
+    if args.data is None and args.config is None:
+        for said in asked_there(args.url, "/cold/restore", asked):
+            failed |= tell(said)
+        return FAILED if failed else DONE
+    clickhouse, config = local(args.data, args.config)
+    with Hot(clickhouse) as hot:
+        hot.migrate()
+        for said in thaw_there(hot, clickhouse, ColdTier(config), asked):
+            failed |= tell(said)
+    return FAILED if failed else DONE
+
+
 def _moment(text: str | None) -> float | None:
     if text is None:
         return None
@@ -140,6 +168,28 @@ def _age_one(
     once = Wish(before=wish.before, grace=wish.grace)
     events = patiently(partial(ager.age, namespace, once))
     ager.say("done", namespace, f"{events:,} events became cold", rows=events)
+
+
+def thaw_there(
+    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, asked: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Let a range of time come back to the hot tier: the steps as they are done, and the error that ended it."""
+    namespace = str(asked.get("namespace") or "default")
+    try:
+        low, high = time_range(str(asked.get("from", "")), str(asked.get("to", "")), time.time_ns())
+        if low is None or high is None:
+            raise RequestInvalid("cannot restore: no range", "give `from` and `to`")
+        hot.require(namespace)
+    except NeveError as error:
+        yield error.to_json()
+        return
+
+    def work(say: Say) -> None:
+        ager = Ager(hot, clickhouse, cold, say)
+        patiently(partial(ager.thaw, namespace, low, high))
+        ager.say("done", namespace, "they age again when their new epoch is old enough")
+
+    yield from streamed(work)
 
 
 # --- the process ---------------------------------------------------------------------------------------------
@@ -285,6 +335,12 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
 
         keeper = keeper_of(request)
         return steps_answer(delete_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+
+    @app.post("/cold/restore")
+    def restore_range(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Let a range of time come back to the hot tier; the steps as they are done, a JSON object a line."""
+        keeper = keeper_of(request)
+        return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
 
     @app.post("/cold/age")
     def age(

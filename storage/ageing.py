@@ -32,13 +32,15 @@ from storage.commits import Change, commit
 from storage.config import ClickHouseConfig
 from storage.copying import Copied, copy_epoch, delete_files, label_of
 from storage.deletions import Deletion
-from storage.errors import ColdBroken
+from storage.errors import AgerBusy, ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
+from storage.matching import Matching
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 from storage.removing import Remover, count_hot
 from storage.rewriting import HASH, HASHED
+from storage.thawing import Thaw, Thawing, record_thaw, unfinished
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
 ATTEMPT_SECONDS = 1.0
@@ -91,6 +93,7 @@ class Ager:
         self.cold = cold
         self._say = say
         self._sleep = sleep
+        self.retained: dict[str, Matching] = {}  # what services were last looked through for
         self.published: dict[tuple[str, int], float] = {}  # when this process let queries read an epoch
 
     def age(self, namespace: str, wish: Wish) -> int:
@@ -112,7 +115,26 @@ class Ager:
     def delete_pending(self, namespace: str) -> None:
         """Go on with all deletions of a namespace. Raises as `age` does."""
         with held(self.hot, f"ager of {namespace}") as lease:
-            Pass(self, namespace, Wish(), lease).delete()
+            one = Pass(self, namespace, Wish(), lease)
+            one.thaw()
+            one.delete()
+
+    def thaw(self, namespace: str, low: int, high: int) -> None:
+        """Let the events at low <= time < high come back to the hot tier. Raises as `age` does."""
+        self.hot.require(namespace)
+        self.catch_up(namespace)
+        table = self.cold.catalog.table(namespace)
+        if table is None or table.current_snapshot() is None:
+            return
+        with held(self.hot, f"ager of {namespace}") as lease:
+            one = Pass(self, namespace, Wish(), lease)
+            one.thaw()
+            epoch = self.hot.epochs.reserve(namespace)
+            closing = self.hot.epochs.close(namespace, epoch, CLOSE_SECONDS)
+            if not closing.closed:
+                raise AgerBusy(f"cannot restore: epochs up to {epoch} stay open: {closing.reason}")
+            record_thaw(self.hot, Thaw(namespace, epoch, low, high))
+            one.thaw()
 
     def tend_deletions(self, namespace: str) -> None:
         """Delete what has come late, in epochs that are open too: they are closed for it."""
@@ -177,6 +199,7 @@ class Pass:
         """Copy and commit all that is due, then verify and drop all that is cold and still hot."""
         self._try_close()
         self.closed = self.hot.epochs.closed_through(self.namespace)
+        self.thaw()
         self.delete()
         rows = self._rows()
         table = (
@@ -199,13 +222,25 @@ class Pass:
         active = deletions.active(self.hot, self.namespace)
         if not active:
             return
+        table = self.ager.cold.catalog.table(self.namespace) if self.policy.tier == "cold" else None
+        for one in active:
+            self._remover().run(one, table, self._publish)
+
+    def thaw(self) -> None:
+        """Go on with what was to come back to the hot tier."""
+        for one in unfinished(self.hot, self.namespace):
+            table = self.ager.cold.catalog.table(self.namespace)
+            if table is None:
+                return
+            rows = Thawing(self._remover(), table, self._publish).run(one)
+            text = f"{rows:,} events are hot again, as epoch {one.epoch}"
+            self.ager.say("thaw", self.namespace, text, one.epoch, rows=rows)
+
+    def _remover(self) -> Remover:
         ager, namespace = self.ager, self.namespace
-        remover = Remover(
+        return Remover(
             self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
         )
-        table = ager.cold.catalog.table(namespace) if self.policy.tier == "cold" else None
-        for one in active:
-            remover.run(one, table, self._publish)
 
     def _publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""

@@ -53,49 +53,52 @@ class Remover:
 
     def run(self, deletion: Deletion, table: Table | None, publish: Callable[[Table], None]) -> Deletion:
         """Do what is left of it; how far it is then."""
+        fresh = not deletion.done
         deletion = self._clean_hot(deletion)
-        if deletion.done:
-            return deletion
-        if table is not None and table.current_snapshot() is not None:
-            deletion = self._clean_cold(deletion, table, publish)
-        deletion = deletions.record(self.hot, replace(deletion, done=True))
-        text = f"{deletion.hot_rows:,} hot and {deletion.cold_rows:,} cold events are deleted"
-        self._say("delete", text)
+        if fresh and table is not None and table.current_snapshot() is not None:
+            deletion = self._clean_cold(deletion, table)
+        if deletion.recount:
+            self.recount(table, deletion.recount)
+        if fresh and table is not None:
+            publish(table)
+        if fresh or deletion.recount:
+            deletion = deletions.record(self.hot, replace(deletion, done=True, recount=frozenset()))
+        if fresh:
+            text = f"{deletion.hot_rows:,} hot and {deletion.cold_rows:,} cold events are deleted"
+            self._say("delete", text)
         return deletion
 
     def _clean_hot(self, deletion: Deletion) -> Deletion:
         closed = self.hot.epochs.closed_through(self.namespace)
-        gone = 0
-        for epoch, rows in count_hot(self.hot, self.namespace, deletion.what, deletion.through).items():
-            if epoch <= closed:
-                self.remove_hot(epoch, deletion.what, rows)
-                gone += rows
+        found = count_hot(self.hot, self.namespace, deletion.what, deletion.through)
+        found = {epoch: rows for epoch, rows in found.items() if epoch <= closed}
+        if found:
+            deletion = self._recorded(deletion, found)
+        for epoch, rows in found.items():
+            self.remove_hot(epoch, deletion.what, rows)
         if closed > deletion.through:
-            deletion = replace(deletion, through=closed, hot_rows=deletion.hot_rows + gone)
+            deletion = replace(deletion, through=closed, hot_rows=deletion.hot_rows + sum(found.values()))
             deletion = deletions.record(self.hot, deletion)
         return deletion
 
-    def _clean_cold(self, deletion: Deletion, table: Table, publish: Callable[[Table], None]) -> Deletion:
+    def _clean_cold(self, deletion: Deletion, table: Table) -> Deletion:
         def known(epochs: Iterable[int], rows: int) -> None:
             nonlocal deletion
-            recount = deletion.recount | set(epochs)
-            deletion = replace(deletion, recount=recount, cold_rows=deletion.cold_rows + rows)
-            deletion = deletions.record(self.hot, deletion)
+            deletion = replace(deletion, cold_rows=deletion.cold_rows + rows)
+            deletion = self._recorded(deletion, epochs)
 
         self.remove_cold("delete", table, deletion.what, known)
-        self.recount(table, deletion.recount)
-        publish(table)
-        return replace(deletion, recount=frozenset())
+        return deletion
+
+    def _recorded(self, deletion: Deletion, epochs: Iterable[int]) -> Deletion:
+        """Before events of these epochs go: whoever comes after a crash would not find what to count anew."""
+        return deletions.record(self.hot, replace(deletion, recount=deletion.recount | set(epochs)))
 
     # --- the hot tier ------------------------------------------------------------------------------------------
 
     def remove_hot(self, epoch: int, matching: Matching, rows: int) -> None:
         """Let a closed epoch go on without `rows` events."""
-        events, kept = f"{self.database}.events", f"{self.database}.{schema.KEPT_EVENTS}"
-        self.hot.execute(f"DROP TABLE IF EXISTS {kept} SYNC")
-        self.hot.execute(f"CREATE TABLE {kept} AS {events}")
-        for constraint in schema.fences(self._definition(schema.KEPT_EVENTS)):
-            self.hot.execute(f"ALTER TABLE {kept} DROP CONSTRAINT {constraint}")
+        events, kept = f"{self.database}.events", self.made_beside()
         where = f"epoch = {int(epoch)}"
         self.hot.query(
             f"INSERT INTO {kept} SELECT * FROM {events} WHERE {where} AND NOT ({matching.where})",
@@ -113,8 +116,16 @@ class Remover:
         change = f"REPLACE PARTITION {int(epoch)} FROM {kept}" if left else f"DROP PARTITION {int(epoch)}"
         self.hot.execute(f"ALTER TABLE {events} {change}")
         self.hot.execute(f"DROP TABLE {kept} SYNC")
-        self.hot.rebuild_rollup(self.namespace, epoch)
         self._say("delete", f"epoch {epoch}: {rows:,} of {before:,} events are gone from the hot tier")
+
+    def made_beside(self) -> str:
+        """An empty table like that of the events, without fences."""
+        kept = f"{self.database}.{schema.KEPT_EVENTS}"
+        self.hot.execute(f"DROP TABLE IF EXISTS {kept} SYNC")
+        self.hot.execute(f"CREATE TABLE {kept} AS {self.database}.events")
+        for constraint in schema.fences(self._definition(schema.KEPT_EVENTS)):
+            self.hot.execute(f"ALTER TABLE {kept} DROP CONSTRAINT {constraint}")
+        return kept
 
     def _definition(self, table: str) -> str:
         sql = "SELECT create_table_query AS q FROM system.tables WHERE database = {d:String} AND name = {t:String}"
@@ -137,13 +148,17 @@ class Remover:
         rewriter.forget_deleted()
         return gone
 
-    def recount(self, table: Table, epochs: Iterable[int]) -> None:
-        """Make the counts of cold epochs right; those of hot ones are."""
+    def recount(self, table: Table | None, epochs: Iterable[int]) -> None:
+        """Make the counts of these epochs right, by the tier that has them."""
         dropped = self.hot.epochs.dropped_through(self.namespace)
-        table.refresh()
-        pinned = self.cold.pinned(self.namespace, table)
-        assert pinned is not None
-        recount_cold(self.hot, pinned, [epoch for epoch in epochs if epoch <= dropped])
+        for epoch in epochs:
+            self.hot.rebuild_rollup(self.namespace, epoch)  # does nothing for those that were dropped
+        cold = [epoch for epoch in epochs if epoch <= dropped]
+        if cold and table is not None:
+            table.refresh()
+            pinned = self.cold.pinned(self.namespace, table)
+            assert pinned is not None
+            recount_cold(self.hot, pinned, cold)
 
 
 def count_hot(hot: Hot, namespace: str, matching: Matching, above: int = 0) -> dict[int, int]:

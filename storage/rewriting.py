@@ -7,7 +7,7 @@ forgotten for good.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,16 @@ class Rewriter:
         files = {_name(file): file for file in data_files(self.table)}
         return [Found(files[name], rows, frozenset(epochs)) for name, rows, epochs in found]
 
-    def without(self, kind: str, files: Sequence[Found], matching: Matching, change: Any = None) -> int:
-        """Write the files of one partition anew without such events, and commit that; how many went.
+    def without(
+        self,
+        kind: str,
+        files: Sequence[Found],
+        matching: Matching,
+        change: Callable[[Record], Record] | None = None,
+    ) -> int:
+        """Write files anew without such events, and commit that; how many went.
 
-        `change`: record → record, or None where the commit is not to be made.
+        `change`: record → record. Raises ColdBroken where others have replaced the files meanwhile.
         """
         pinned = self.pinned()
         old = [one.file for one in files]
@@ -90,7 +96,10 @@ class Rewriter:
             if one.rows < one.file.record_count:
                 written += self.rewrite(pinned, [one.file], label_in(one.file), matching)
         gone = sum(one.rows for one in files)
-        self.replace(kind, pinned, old, written, matching, gone, change)
+        if not self.replace(kind, pinned, old, written, matching, gone, change):
+            raise ColdBroken(
+                f"cannot rewrite files of {self.namespace}: others have replaced them", "try again"
+            )
         return gone
 
     def rewrite(
@@ -127,7 +136,7 @@ class Rewriter:
         new: Sequence[DataFile],
         matching: Matching | None = None,
         gone: int = 0,
-        change: Any = None,
+        change: Callable[[Record], Record] | None = None,
     ) -> bool:
         """Commit that the new files are in the old ones' place, and compare. False where others were faster.
 

@@ -310,3 +310,19 @@ def deletions_table() -> str:
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, id)
 TTL toDateTime(said_at) + INTERVAL 60 DAY
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def epoch_states_thawed() -> str:
+    """Another state: what was cold is copied to this epoch of the hot tier."""
+    return (
+        f"ALTER TABLE {SYSTEM_DATABASE}.epoch_states "
+        "MODIFY COLUMN state Enum8('closed' = 1, 'dropped' = 2, 'thawed' = 3)"
+    )
+
+
+def thaws_table() -> str:
+    """What goes back to the hot tier (storage/thawing.py): the row of the highest version holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.thaws (
+  namespace String, epoch UInt32, version UInt64, said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, epoch)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""

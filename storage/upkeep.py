@@ -26,9 +26,9 @@ from storage.commits import Change, commit, speaking_of
 from storage.leases import held
 from storage.parquet import rows_of
 from storage.record import Record, record_at
+from storage.retention import DAY_SECONDS, longest_days, retain_services
 from storage.rewriting import Rewriter, data_files
 
-DAY_SECONDS = 86400
 COMPACT_FILES = 8
 """So many small files of a partition are worth the work: an hour each makes a day's 24 into a few."""
 SMALL_BYTES = parquet.FILE_BYTES // 4
@@ -48,7 +48,8 @@ class Upkeep:
     def run(self, namespace: str) -> None:
         """All chores of a namespace. Raises AgerBusy and what the ager raises."""
         policy = self.ager.cold.config.policy(namespace)
-        with held(self.ager.hot, f"ager of {namespace}"):
+        with held(self.ager.hot, f"ager of {namespace}") as lease:
+            retain_services(self.ager, namespace, policy, self.now(), lease)
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
                 return
@@ -84,9 +85,10 @@ class Upkeep:
 
     def retain(self, namespace: str, table: Table, policy: Policy) -> int:
         """Let old partitions go; how many events. Those that are hot still go once they have aged."""
-        if not policy.keep_days:
+        days = longest_days(policy)
+        if not days:
             return 0
-        edge = int(self.now()) - policy.keep_days * DAY_SECONDS
+        edge = int(self.now()) - days * DAY_SECONDS
         gone = 0
 
         def change(table: Table, record: Record) -> Change | None:
@@ -105,7 +107,7 @@ class Upkeep:
             f"ALTER TABLE {database}.rollup DELETE WHERE epoch <= {int(through)} "
             f"AND minute < toDateTime({max(edge // unit * unit, 0)}, 'UTC') SETTINGS mutations_sync = 1"
         )
-        self.ager.say("retention", namespace, f"{gone:,} events older than {policy.keep_days} days are gone")
+        self.ager.say("retention", namespace, f"{gone:,} events older than {days} days are gone")
         return gone
 
     # --- compaction ------------------------------------------------------------------------------------------

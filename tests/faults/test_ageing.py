@@ -226,3 +226,68 @@ def test_deletion_killed(
     counted = f"SELECT sum(count) AS n FROM neve_{tiers.namespace}.rollup"
     assert tiers.hot.scalars(counted) == [30]
     assert tiers.hot_rows() == 0
+
+
+THAWING = [
+    "storage.epochs:Epochs.reserve",
+    "storage.thawing:record_thaw",
+    "pyiceberg.catalog.sql:SqlCatalog.commit_table",
+    "storage.ageing:publish",
+    "storage.epochs:Epochs.mark_thawed",
+    "storage.thawing:Thawing._copy",
+    "storage.rewriting:Rewriter.replace",
+    "storage.removing:recount_cold",
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", THAWING)
+def test_thaw_killed(
+    tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str
+) -> None:
+    for _ in range(2):
+        tiers.insert(make_block([{"timestamp": i, "message": f"number {i}"} for i in range(20)]))
+        assert exit_code(tiers.ager()) == 0
+    assert exit_code(tiers.process("thawer", "15", f"{step}:{when}:1")) == -9
+    assert tiers.count() == (40, 40)
+    free(tiers)
+    assert exit_code(tiers.process("thawer", "10")) == 0
+    assert tiers.count() == (40, 40)
+    assert tiers.hot_rows() == 20
+    counted = f"SELECT sum(count) AS n FROM neve_{tiers.namespace}.rollup"
+    assert tiers.hot.scalars(counted) == [40]
+    assert exit_code(tiers.ager()) == 0
+    assert tiers.count() == (40, 40)
+    assert tiers.hot_rows() == 0
+    assert tiers.hot.scalars(counted) == [40]
+
+
+def test_counts_while_events_come_back_and_age(tiers: Tiers, make_block: Callable[..., SealedBlock]) -> None:
+    """No count is ever another: not of those that begin before, while and after events change their tier."""
+    for _ in range(2):
+        tiers.insert(make_block([{"timestamp": i, "message": f"number {i}"} for i in range(200)]))
+        tiers.hot.open_epoch(tiers.namespace)
+    stop, failed = threading.Event(), []
+
+    def move() -> None:
+        with Hot(tiers.clickhouse.config) as hot:
+            ager = Ager(hot, tiers.clickhouse.config, ColdTier(tiers.config))
+            while not stop.is_set():
+                ager.age(tiers.namespace, Wish(now=True, grace=0))
+                ager.thaw(tiers.namespace, 50, 150)
+
+    def moving() -> None:
+        try:
+            move()
+        except Exception as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    thread = threading.Thread(target=moving)
+    thread.start()
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and not failed:
+        assert tiers.count() == (400, 400)
+    stop.set()
+    thread.join()
+    assert not failed
+    assert tiers.count() == (400, 400)
