@@ -21,6 +21,7 @@ ROOMS = {
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",
     "age": "neve_cold",
+    "delete": "neve_delete",
     "restore": "neve_cold",
     "canary": "ingest.canary",
     "completion": "neve_completion",

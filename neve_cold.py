@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import queue
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 from fastapi import Body, FastAPI, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error
 from ingest.metrics import MEDIA_TYPE, metric, of_process
-from ingest.remote import DEFAULT_URL, Remote, ServerError
+from ingest.remote import DEFAULT_URL
+from neve_steps import Say, add_places, asked_there, local, patiently, streamed, tell
+from query.errors import RequestInvalid
+from query.plan import time_range
 from query.times import BadTime, parse_instant
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
-from storage.embedded import saved_config
-from storage.errors import AgerBusy, ColdUnavailable, ConfigError, NeveError
+from storage.deletions import active
+from storage.errors import AgerBusy, ConfigError, NeveError
 from storage.hot import Hot
 from storage.restoring import restore, stored_namespaces
 from storage.upkeep import Upkeep
@@ -35,12 +35,7 @@ from storage.upkeep import Upkeep
 DONE, FAILED, MISUSED = 0, 1, 2
 TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
-BUSY_SECONDS = 60.0  # how long a pass that somebody asked for waits for one that runs
-BUSY_POLL_SECONDS = 0.5
-START_SECONDS = 30.0
 SECOND = 10**9
-
-Say = Callable[[Step], None]
 
 
 def add_commands(commands: Any) -> None:
@@ -63,11 +58,16 @@ def add_commands(commands: Any) -> None:
     catalog.add_argument("--namespace", metavar="NS", help="default: all")
     catalog.add_argument("--replace", action="store_true", help="also where the catalog has the table")
     catalog.set_defaults(run=run_restore)
-    for one in (parser, catalog):
-        one.add_argument(
-            "--data", type=Path, metavar="DIR", help="data folder of the server; works beside it"
-        )
-        one.add_argument("--config", type=Path, metavar="FILE", help="its configuration, with --data")
+    thawing = actions.add_parser(
+        "range", help="let a range of time come back from the cold tier to the hot one"
+    )
+    thawing.add_argument("--namespace", metavar="NS", default="default", help="default: default")
+    thawing.add_argument("--from", dest="from_", metavar="T", required=True, help="from this time on")
+    thawing.add_argument("--to", metavar="T", required=True, help="before this time")
+    thawing.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    thawing.set_defaults(run=run_thaw)
+    for one in (parser, catalog, thawing):
+        add_places(one)
     parser.add_argument("--to", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
 
 
@@ -86,10 +86,12 @@ def run_age(args: argparse.Namespace) -> int:
         "now": args.now,
         "grace": args.grace,
     }
-    if args.data is None and args.config is None:
-        return _age_there(args.to, asked)
-    clickhouse, config = local(args.data, args.config)
     failed = False
+    if args.data is None and args.config is None:
+        for said in asked_there(args.to, "/cold/age", asked):
+            failed |= tell(said)
+        return FAILED if failed else DONE
+    clickhouse, config = local(args.data, args.config)
     with Hot(clickhouse) as hot:
         hot.migrate()
         for said in age_all(hot, clickhouse, ColdTier(config), asked):
@@ -109,15 +111,22 @@ def run_restore(args: argparse.Namespace) -> int:
     return DONE
 
 
-def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
-    """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
-    from neve_serve import ServeConfig, read_config
-
-    config = read_config(file) if file is not None else ServeConfig()
-    folder = (data or config.data).absolute()
-    url = config.clickhouse
-    clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
-    return clickhouse, config.cold_config(folder)
+def run_thaw(args: argparse.Namespace) -> int:
+    """Let a range of time come back, said step by step; 1 where something stood in the way."""
+    if args.data is not None and args.url is not None:
+        raise ConfigError("cannot use both --data and --url", "give one of them")
+    asked = {"namespace": args.namespace, "from": args.from_, "to": args.to}
+    failed = False
+    if args.data is None and args.config is None:
+        for said in asked_there(args.url, "/cold/restore", asked):
+            failed |= tell(said)
+        return FAILED if failed else DONE
+    clickhouse, config = local(args.data, args.config)
+    with Hot(clickhouse) as hot:
+        hot.migrate()
+        for said in thaw_there(hot, clickhouse, ColdTier(config), asked):
+            failed |= tell(said)
+    return FAILED if failed else DONE
 
 
 def _moment(text: str | None) -> float | None:
@@ -127,50 +136,6 @@ def _moment(text: str | None) -> float | None:
         return parse_instant(text, time.time_ns()) / SECOND
     except BadTime as error:
         raise ConfigError(f"cannot use --before: {error}") from None
-
-
-def _age_there(to: str | None, asked: dict[str, Any]) -> int:
-    with Remote(to) as server:
-        url = server.url
-        _wait_ready(server)
-    failed = False
-    try:
-        with (
-            httpx.Client(trust_env=False, timeout=httpx.Timeout(10.0, read=None)) as client,
-            client.stream("POST", f"{url}/cold/age", json=asked) as answer,
-        ):
-            for line in answer.iter_lines():
-                failed |= tell(json.loads(line))
-    except (httpx.HTTPError, ValueError) as error:
-        raise ColdUnavailable(
-            f"cannot hear from {url} any more: {type(error).__name__}",
-            "the server goes on with what it began; ask again",
-        ) from None
-    return FAILED if failed else DONE
-
-
-def _wait_ready(server: Remote) -> None:
-    """Wait while the ager starts. Raises what says why where nobody answers."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            server.get("/cold/ready")
-            return
-        except ServerError as error:
-            if error.status != 503 or time.monotonic() > deadline:
-                raise
-            time.sleep(BUSY_POLL_SECONDS)
-
-
-def tell(said: dict[str, Any]) -> bool:
-    """Print a step, or what stood in the way; whether it was that."""
-    error = said.get("error")
-    if error is None:
-        print(f"{said['namespace']}: {said['step']}: {said['text']}", flush=True)
-        return False
-    hint = f"; {error['hint']}" if error.get("hint") else ""
-    print(f"neve: {error['message']}{hint}", file=sys.stderr)
-    return True
 
 
 # --- a pass over namespaces -----------------------------------------------------------------------------------
@@ -187,7 +152,7 @@ def age_all(
         yield error.to_json()
         return
     for namespace in namespaces:
-        yield from _streamed(partial(_age_one, hot, clickhouse, cold, namespace, wish))
+        yield from streamed(partial(_age_one, hot, clickhouse, cold, namespace, wish))
 
 
 def _age_one(
@@ -197,39 +162,34 @@ def _age_one(
     if ager.cold.config.policy(namespace).tier == "hot":
         ager.say("done", namespace, "has no cold tier")
         return
-    deadline = time.monotonic() + BUSY_SECONDS
     if wish.now:
+        ager.catch_up(namespace)
         ager.close_present(namespace)
     once = Wish(before=wish.before, grace=wish.grace)
-    while True:
-        try:
-            events = ager.age(namespace, once)
-            break
-        except AgerBusy:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(BUSY_POLL_SECONDS)
+    events = patiently(partial(ager.age, namespace, once))
     ager.say("done", namespace, f"{events:,} events became cold", rows=events)
 
 
-def _streamed(work: Callable[[Say], None]) -> Iterator[dict[str, Any]]:
-    """Run work in a thread and give its steps as they come."""
-    steps: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+def thaw_there(
+    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, asked: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Let a range of time come back to the hot tier: the steps as they are done, and the error that ended it."""
+    namespace = str(asked.get("namespace") or "default")
+    try:
+        low, high = time_range(str(asked.get("from", "")), str(asked.get("to", "")), time.time_ns())
+        if low is None or high is None:
+            raise RequestInvalid("cannot restore: no range", "give `from` and `to`")
+        hot.require(namespace)
+    except NeveError as error:
+        yield error.to_json()
+        return
 
-    def run() -> None:
-        try:
-            work(lambda step: steps.put(step.to_json()))
-        except NeveError as error:
-            steps.put(error.to_json())
-        except Exception as error:
-            steps.put(ColdUnavailable(f"cannot age: {type(error).__name__}", "see the ager's log").to_json())
-            raise
-        finally:
-            steps.put(None)
+    def work(say: Say) -> None:
+        ager = Ager(hot, clickhouse, cold, say)
+        patiently(partial(ager.thaw, namespace, low, high))
+        ager.say("done", namespace, "they age again when their new epoch is old enough")
 
-    threading.Thread(target=run, daemon=True).start()
-    while (said := steps.get()) is not None:
-        yield said
+    yield from streamed(work)
 
 
 # --- the process ---------------------------------------------------------------------------------------------
@@ -280,6 +240,7 @@ class Keeper:
 
     def _tend(self, namespace: str, *, upkeep: bool) -> None:
         policy = self.cold.config.policy(namespace)
+        self.ager.tend_deletions(namespace)
         if policy.tier == "cold":
             self.ager.age(namespace, Wish(before=time.time() - policy.age_after_hours * 3600, wait=False))
         if upkeep:
@@ -362,6 +323,25 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
     def metrics(request: Request) -> PlainTextResponse:
         return PlainTextResponse(keeper_of(request).metrics(), media_type=MEDIA_TYPE)
 
+    @app.get("/cold/deletions")
+    def deletions(request: Request) -> dict[str, Any]:
+        """What was to be deleted, and how much was, as long as that holds."""
+        return {"deletions": [one.to_json() for one in active(keeper_of(request).hot)]}
+
+    @app.post("/cold/delete")
+    def delete(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Delete what a query finds; the steps as they are done, a JSON object a line."""
+        from neve_delete import delete_there
+
+        keeper = keeper_of(request)
+        return steps_answer(delete_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+
+    @app.post("/cold/restore")
+    def restore_range(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Let a range of time come back to the hot tier; the steps as they are done, a JSON object a line."""
+        keeper = keeper_of(request)
+        return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+
     @app.post("/cold/age")
     def age(
         request: Request,
@@ -373,9 +353,12 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
         """One pass; its steps as they are done, a JSON object a line, and errors in between."""
         keeper = keeper_of(request)
         asked = {"namespace": namespace, "before": before, "now": now, "grace": grace}
-        steps = age_all(keeper.hot, keeper.clickhouse, keeper.cold, asked)
-        return StreamingResponse(
-            (json.dumps(one).encode() + b"\n" for one in steps), media_type="application/x-ndjson"
-        )
+        return steps_answer(age_all(keeper.hot, keeper.clickhouse, keeper.cold, asked))
 
     return app
+
+
+def steps_answer(steps: Iterator[dict[str, Any]]) -> StreamingResponse:
+    """Steps as an HTTP answer."""
+    lines = (json.dumps(one).encode() + b"\n" for one in steps)
+    return StreamingResponse(lines, media_type="application/x-ndjson")

@@ -19,9 +19,11 @@ from ingest.namespaces import Namespaces
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
+from storage.catching_up_aside import catch_up_aside
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
+from storage.errors import NeveError
 from storage.hot import Hot
 
 WATCH_SECONDS = 10.0
@@ -62,6 +64,7 @@ class GatewayState:
             create=settings.create_namespaces,
             made=lambda: sync_folders(settings.embedded) if settings.embedded else None,
         )
+        self._remembered = self.namespaces.known
         self.spool = Spool(self._folder.spool, settings.spool_quota_bytes, KEEP_BYTES)
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
@@ -130,3 +133,19 @@ class GatewayState:
     def _prepare(self) -> None:
         for namespace in self.settings.namespaces:
             self.namespaces.ensure(namespace)
+        if self.settings.cold is not None:
+            self._catch_up(self.settings.cold)
+
+    def _catch_up(self, cold: ColdConfig) -> None:
+        """Before anything is stamped: numbers of epochs that are cold must not be used again (storage/catching_up.py).
+
+        Without an answer from the catalog it goes on, unless ClickHouse has forgotten a namespace that was there.
+        """
+        try:
+            if said := catch_up_aside(self.settings.clickhouse, cold):
+                self.counters.trouble("cold tier", said)
+        except NeveError as error:
+            lost = [name for name in self._remembered if not self.hot.epochs.last(name)[0]]
+            if lost:
+                raise NeveError(f"cannot tell which epochs of {lost[0]} are cold: {error.message}") from None
+            self.counters.trouble("cold tier", error.message)

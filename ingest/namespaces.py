@@ -34,6 +34,11 @@ class Namespaces:
         with contextlib.suppress(FileNotFoundError, ValueError):  # what is damaged is learnt anew
             self._known = frozenset(json.loads(path.read_bytes()))
 
+    @property
+    def known(self) -> frozenset[str]:
+        """Those that it has met."""
+        return self._known
+
     def check(self, namespace: str) -> None:
         """Return if it exists.
 

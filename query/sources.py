@@ -15,6 +15,7 @@ from query.plan import Plan
 from query.sql import Params, compile_condition, nanos
 from query.tiers import COLD, HOT
 from storage.cold_columns import TEXTS
+from storage.matching import Matching
 
 
 @dataclass(frozen=True)
@@ -126,3 +127,11 @@ def plan_source(plan: Plan, params: Params, more: str = "") -> Source:
     """Everything that a plan is about, without its cursor; `more`: a further condition."""
     where = range_sql(plan, params)
     return events_source(plan, params, f"{where} AND {more}" if more else where, plan.low, plan.high)
+
+
+def matching(plan: Plan) -> Matching:
+    """The events that a plan is about, for who deletes them."""
+    params = Params(plan.database)
+    where = range_sql(plan, params)
+    bounds = tuple(_bounded(plan.condition, params))
+    return Matching(where, params.values, plan.low, plan.high, bounds)

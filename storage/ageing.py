@@ -18,31 +18,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from storage import schema
+from storage import deletions, schema
+from storage.catching_up import catch_up
 from storage.cold import ColdTier
 from storage.commits import Change, commit
 from storage.config import ClickHouseConfig
 from storage.copying import Copied, copy_epoch, delete_files, label_of
-from storage.errors import ColdBroken
+from storage.deletions import Deletion
+from storage.errors import AgerBusy, ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
+from storage.matching import Matching
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
+from storage.removing import Remover, count_hot
+from storage.rewriting import HASH, HASHED
+from storage.thawing import Thaw, Thawing, record_thaw, unfinished
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
 ATTEMPT_SECONDS = 1.0
 POLL_SECONDS = 0.2
-
-HASH = (
-    "sum(cityHash64(toUnixTimestamp64Nano(timestamp), fingerprint, message, block_id, row)) AS hash, "
-    "count() AS rows"
-)
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,64 @@ class Ager:
         self.cold = cold
         self._say = say
         self._sleep = sleep
+        self.retained: dict[str, Matching] = {}  # what services were last looked through for
         self.published: dict[tuple[str, int], float] = {}  # when this process let queries read an epoch
 
     def age(self, namespace: str, wish: Wish) -> int:
         """One pass; how many events were committed. Raises AgerBusy, ColdUnavailable, ColdBroken and their kin."""
         self.hot.require(namespace)
+        self.catch_up(namespace)
         if wish.now:
             self.close_present(namespace)
         with held(self.hot, f"ager of {namespace}") as lease:
             return Pass(self, namespace, wish, lease).run()
+
+    def ask_deletion(self, deletion: Deletion) -> None:
+        """Record that this is to go, and close the present epoch for it. Whatever happens then, passes do the rest."""
+        self.hot.require(deletion.namespace)
+        self.catch_up(deletion.namespace)
+        deletions.record(self.hot, deletion)
+        self.close_present(deletion.namespace)
+
+    def delete_pending(self, namespace: str) -> None:
+        """Go on with all deletions of a namespace. Raises as `age` does."""
+        with held(self.hot, f"ager of {namespace}") as lease:
+            one = Pass(self, namespace, Wish(), lease)
+            one.thaw()
+            one.delete()
+
+    def thaw(self, namespace: str, low: int, high: int) -> None:
+        """Let the events at low <= time < high come back to the hot tier. Raises as `age` does."""
+        self.hot.require(namespace)
+        self.catch_up(namespace)
+        table = self.cold.catalog.table(namespace)
+        if table is None or table.current_snapshot() is None:
+            return
+        with held(self.hot, f"ager of {namespace}") as lease:
+            one = Pass(self, namespace, Wish(), lease)
+            one.thaw()
+            epoch = self.hot.epochs.reserve(namespace)
+            closing = self.hot.epochs.close(namespace, epoch, CLOSE_SECONDS)
+            if not closing.closed:
+                raise AgerBusy(f"cannot restore: epochs up to {epoch} stay open: {closing.reason}")
+            record_thaw(self.hot, Thaw(namespace, epoch, low, high))
+            one.thaw()
+
+    def tend_deletions(self, namespace: str) -> None:
+        """Delete what has come late, in epochs that are open too: they are closed for it."""
+        active = deletions.active(self.hot, namespace)
+        closed = self.hot.epochs.closed_through(namespace)
+        if any(count_hot(self.hot, namespace, one.what, max(closed, one.through)) for one in active):
+            self.close_present(namespace)
+        if any(one.through < self.hot.epochs.closed_through(namespace) or not one.done for one in active):
+            self.delete_pending(namespace)
+
+    def catch_up(self, namespace: str) -> None:
+        """Before anything is closed: does the registry know which epochs are cold?"""
+        table = self.cold.catalog.table(namespace)
+        if table is not None and (epoch := catch_up(self.hot, self.cold, namespace, table)):
+            text = f"epochs go on above {epoch}: clickhouse did not know what is cold"
+            self.say("catch-up", namespace, text, epoch)
 
     def close_present(self, namespace: str) -> None:
         """Open the next epoch and close those before, as far as inserters let them go."""
@@ -120,6 +171,9 @@ class Ager:
         known = tier_state(self.hot, self.cold.config, namespace).pinned
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
+
+    def tell(self, namespace: str, step: str, text: str) -> None:
+        self.say(step, namespace, text)
 
     def say(self, step: str, namespace: str, text: str, epoch: int = 0, **figures: Any) -> None:
         self._say(Step(step, namespace, text, epoch, figures))
@@ -144,6 +198,9 @@ class Pass:
     def run(self) -> int:
         """Copy and commit all that is due, then verify and drop all that is cold and still hot."""
         self._try_close()
+        self.closed = self.hot.epochs.closed_through(self.namespace)
+        self.thaw()
+        self.delete()
         rows = self._rows()
         table = (
             self.ager.cold.catalog.made(self.namespace)
@@ -159,6 +216,38 @@ class Pass:
             done += self.copy_and_commit(table, epoch)
         self._drop_all(table)
         return done
+
+    def delete(self) -> None:
+        """Go on with deletions: those that are not done, and of all what has come late."""
+        active = deletions.active(self.hot, self.namespace)
+        if not active:
+            return
+        table = self.ager.cold.catalog.table(self.namespace) if self.policy.tier == "cold" else None
+        for one in active:
+            self._remover().run(one, table, self._publish)
+
+    def thaw(self) -> None:
+        """Go on with what was to come back to the hot tier."""
+        for one in unfinished(self.hot, self.namespace):
+            table = self.ager.cold.catalog.table(self.namespace)
+            if table is None:
+                return
+            rows = Thawing(self._remover(), table, self._publish).run(one)
+            text = f"{rows:,} events are hot again, as epoch {one.epoch}"
+            self.ager.say("thaw", self.namespace, text, one.epoch, rows=rows)
+
+    def _remover(self) -> Remover:
+        ager, namespace = self.ager, self.namespace
+        return Remover(
+            self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
+        )
+
+    def _publish(self, table: Table) -> None:
+        """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
+        new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
+        self.lease.check()
+        self.ager.publish(self.namespace, table)
+        self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
 
     # --- what is due ---------------------------------------------------------------------------------------
 
@@ -176,7 +265,7 @@ class Pass:
         return dict(self.hot.query(sql).rows)
 
     def _due(self, rows: dict[int, int], record: Record) -> list[int]:
-        closed = self.hot.epochs.closed_through(self.namespace)
+        closed = self.closed  # what has been closed since may have events that are to be deleted
         ended = self.hot.epochs.ends(self.namespace) if self.wish.before is not None else {}
         due = []
         for epoch in rows:
@@ -227,10 +316,7 @@ class Pass:
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
         epochs = list(takewhile(record_at(table).shard().names, self._rows()))
-        new = self._verify_all(table, epochs)
-        self.lease.check()
-        self.ager.publish(self.namespace, table)
-        self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
+        self._publish(table)
         for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
@@ -255,8 +341,7 @@ class Pass:
         pinned = self.ager.cold.pinned(self.namespace, table)
         assert pinned is not None
         one = {"max_threads": 1}
-        names = ("timestamp", "fingerprint", "message", "block_id", "row")
-        copy = pinned.select(names, where=[f"cold.epoch = {int(epoch)}"])
+        copy = pinned.select(HASHED, where=[f"cold.epoch = {int(epoch)}"])
         sql = f"SELECT {HASH} FROM {self.events} WHERE epoch = {int(epoch)}"
         hot = self.hot.query(sql, settings=one).rows[0]
         cold = self.hot.query(f"SELECT {HASH} FROM ({copy})", pinned.parameters, one).rows[0]
@@ -264,11 +349,17 @@ class Pass:
             text = f"epoch {epoch}: {hot[1]:,} events are the same, hash {hot[0]:016x}"
             self.ager.say("verify", self.namespace, text, epoch, rows=hot[1])
             return
-        self._take_back(table, epoch)
+        known = f"SELECT block_id, row FROM {self.events} WHERE epoch = {int(epoch)}"
+        sql = f"SELECT count() AS n FROM ({copy}) WHERE (block_id, row) NOT IN ({known})"
+        strange = self.hot.query(sql, pinned.parameters, one).rows[0][0]
+        if not strange:
+            self._take_back(table, epoch)
         raise ColdBroken(
-            f"cannot trust the cold copy of epoch {epoch} of {self.namespace}: {cold[1]} of {hot[1]} events are there "
-            f"and {'their hash differs' if cold[1] == hot[1] else 'not all'}",
-            "it was taken back and the hot events are kept; look at the disk, then age again",
+            f"cannot trust the cold copy of epoch {epoch} of {self.namespace}: {cold[1]} of {hot[1]} events are there, "
+            f"{strange} of them unknown to the hot tier",
+            "both are kept, and what is hot is read; look at clickhouse's disk"
+            if strange
+            else "it was taken back and the hot events are kept; look at the disk, then age again",
         )
 
     def _take_back(self, table: Table, epoch: int) -> None:

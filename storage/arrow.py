@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from storage.config import ClickHouseConfig
 from storage.errors import QueryFailed, StorageUnavailable
+from storage.native.params import field_texts
 
 READ_BYTES = 1 << 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -37,18 +38,19 @@ def arrow_batches(
     config: ClickHouseConfig,
     sql: str,
     settings: Mapping[str, Any] | None = None,
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Run a query and give its batches as they come. Raises QueryFailed, StorageUnavailable.
 
-    `sql` has no format; no value of a user may be in it. `parameters`: what it has bound, texts all.
+    `sql` has no format; no value of a user may be in it. `parameters`: what it has bound.
     """
     connection = _connection(config)
     compression = "none" if config.host in LOOPBACK else "lz4_frame"
     asked = {**SETTINGS, "output_format_arrow_compression_method": compression, **(settings or {})}
     headers = {"X-ClickHouse-User": config.user, "X-ClickHouse-Key": config.password}
     try:
-        kind, body = _form({"query": f"{sql} FORMAT ArrowStream", **_bound(parameters or {})})
+        bound = {f"param_{name}": value for name, value in field_texts(parameters or {}).items()}
+        kind, body = _form({"query": f"{sql} FORMAT ArrowStream", **bound})
         connection.request("POST", f"/?{urlencode(asked)}", body, {**headers, "Content-Type": kind})
         answer = connection.getresponse()
         if answer.status != 200:
@@ -61,12 +63,6 @@ def arrow_batches(
         raise StorageUnavailable(f"cannot read events from clickhouse: {where}: {why}") from error
     finally:
         connection.close()
-
-
-def _bound(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Parameters as the server reads them from a form."""
-    escapes = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n"})
-    return {f"param_{name}": value.translate(escapes) for name, value in parameters.items()}
 
 
 def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:

@@ -12,6 +12,9 @@ named_collection = "lake"           # of ClickHouse, with the credentials of an 
 type = "rest"
 uri = "https://catalog.example"
 
+[cold.services]                     # keep_days of single services, shorter or longer than of the others
+chatty = 7
+
 [cold.namespaces.debug]             # the same keys but warehouse and catalog, for one namespace
 tier = "hot"                        # it has no cold tier: closed epochs are dropped after keep_days
 keep_days = 3
@@ -44,6 +47,7 @@ class Policy:
     grace_seconds: int = 300
     keep_days: int = 0
     snapshot_days: int = 3  # how long a snapshot that is not the last stays readable
+    services: Mapping[str, int] = field(default_factory=dict)  # keep_days of those that are named
 
     def __post_init__(self) -> None:
         if self.partition not in PARTITIONS or self.tier not in TIERS:
@@ -131,11 +135,25 @@ def _table(name: str, value: Any) -> dict[str, Any]:
 
 
 def _policy(default: Policy, given: Mapping[str, Any], where: str) -> Policy:
-    known = {one.name: type(one.default) for one in fields(Policy)}
+    known = {one.name: type(one.default) for one in fields(Policy) if one.name != "services"}
+    given = dict(given)
+    services = {**default.services, **_services(where, given.pop("services", {}))}
     for key, value in given.items():
         if key not in known:
-            raise ConfigError(f"cannot use configuration key '{where}.{key}'", f"known: {', '.join(known)}")
+            raise ConfigError(
+                f"cannot use configuration key '{where}.{key}'", f"known: {', '.join(known)}, services"
+            )
         if type(value) is not known[key] or (isinstance(value, int) and value < 0):
             kind = "a whole number from 0 on" if known[key] is int else "a text in quotes"
             raise ConfigError(f"cannot use configuration key '{where}.{key}': {value!r}", f"give {kind}")
-    return replace(default, **given)
+    return replace(default, services=services, **given)
+
+
+def _services(where: str, given: Any) -> dict[str, int]:
+    for service, days in _table(f"{where}.services".removeprefix("cold."), given).items():
+        if type(days) is not int or days < 0:
+            raise ConfigError(
+                f"cannot use configuration key '{where}.services.{service}': {days!r}",
+                "give days, 0 for ever",
+            )
+    return dict(given)

@@ -32,12 +32,16 @@ NO_RETRY = "commit.retry.num-retries"
 
 @dataclass(frozen=True)
 class Change:
-    """What a commit does. `record` holds after it; `expire` are ids of snapshots that go."""
+    """What a commit does. `record` holds after it; `expire` are ids of snapshots that go.
+
+    `anew`: make a snapshot though nothing changes. An append takes no manifest along that says only what was deleted.
+    """
 
     record: Record
     append: tuple[DataFile, ...] = ()
     delete: tuple[DataFile, ...] = ()
     expire: frozenset[int] = frozenset()
+    anew: bool = False
 
 
 Plan = Callable[[Table, Record], Change | None]
@@ -87,7 +91,7 @@ def speaking_of(table: Table) -> Iterator[None]:
 
 def _try(table: Table, kind: str, id_: str, change: Change) -> None:
     with table.transaction() as transaction:
-        if change.append or change.delete or change.record != record_at(table):
+        if change.append or change.delete or change.anew or change.record != record_at(table):
             words = {RECORD: change.record.to_text(), COMMIT: id_, KIND: kind}
             update = transaction.update_snapshot(snapshot_properties=words)
             with update.overwrite() if change.delete else update.fast_append() as producer:

@@ -24,7 +24,7 @@ from storage.results import Result
 EPOCH_SECONDS = 3600  # about how long an ingest epoch stays the present one
 CLOSE_POLL_SECONDS = 0.1
 UNDER_WAY_SECONDS = 5.0  # for INSERTs that began before the fence; a stalled sender's may take minutes to end
-CLOSED, DROPPED = "closed", "dropped"
+CLOSED, DROPPED, THAWED = "closed", "dropped", "thawed"
 
 EPOCHS = f"{schema.SYSTEM_DATABASE}.epochs"
 STATES = f"{schema.SYSTEM_DATABASE}.epoch_states"
@@ -96,6 +96,25 @@ class Epochs:
         """
         with self._lock:
             return self._open(namespace)
+
+    def reserve(self, namespace: str) -> int:
+        """The number of an epoch that no inserter ever stamps; the one after it is opened."""
+        with self._lock:
+            opener, skip = secrets.token_hex(8), 0
+            while True:
+                epoch = self.last(namespace)[0] + 1 + random.randint(0, skip)
+                wanted = {"n": namespace, "epochs": [epoch, epoch + 1], "opener": opener}
+                self._hot.execute(
+                    f"INSERT INTO {EPOCHS} (namespace, epoch, opened_at, opener) SELECT {{n:String}}, epoch, now64(3), "
+                    "{opener:String} FROM (SELECT 1) ARRAY JOIN {epochs:Array(UInt32)} AS epoch",
+                    wanted,
+                )
+                sql = f"SELECT count() AS others FROM {EPOCHS} WHERE namespace = {{n:String}} "
+                sql += "AND opener != {opener:String} AND epoch IN {epochs:Array(UInt32)}"
+                others = self._hot.scalars(sql, wanted)[0]
+                if not others:
+                    return epoch
+                skip = 2 * others
 
     def last(self, namespace: str) -> tuple[int, float]:
         """The present epoch, 0 when there is none, and its age in seconds."""
@@ -178,6 +197,33 @@ class Epochs:
         if epoch > self.closed_through(namespace):
             raise ValueError(f"epoch {epoch} of {namespace} is not closed")
         self._record(namespace, epoch, DROPPED)
+
+    # --- numbers that a registry that was lost has forgotten ---------------------------------------------------
+
+    def skip_through(self, namespace: str, epoch: int) -> None:
+        """Open an epoch above this one, and let the table refuse rows of this one and those below."""
+        with self._lock:
+            if self.last(namespace)[0] <= epoch:
+                self._hot.execute(
+                    f"INSERT INTO {EPOCHS} (namespace, epoch, opened_at, opener) "
+                    "SELECT {n:String}, {epoch:UInt32}, now64(3), 'cold'",
+                    {"n": namespace, "epoch": epoch},
+                )
+                self._open(namespace)
+        self._fence(namespace, epoch)
+
+    def give_up_through(self, namespace: str, epoch: int) -> None:
+        """Record that what the hot tier has of these epochs proves nothing."""
+        self._record(namespace, epoch, DROPPED)
+
+    def settle_through(self, namespace: str, epoch: int) -> None:
+        """Record that these epochs are closed, whoever may have a block of them: the fence stands."""
+        self._record(namespace, epoch, CLOSED)
+        self._drop_lower_fences(namespace, epoch)
+
+    def mark_thawed(self, namespace: str, epoch: int) -> None:
+        """Record that copies of what is cold come into this epoch. Call it before they do."""
+        self._record(namespace, epoch, THAWED)
 
     def restore_fence(self, namespace: str) -> None:
         """Put the fence up again where it is missing: a power cut may take a change of a table that a row outlives."""

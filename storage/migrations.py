@@ -47,6 +47,8 @@ SYSTEM: tuple[Migration, ...] = (
     ),
     Migration(3, "leases", lambda _database: [schema.leases_table()]),
     Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
+    Migration(5, "deletions", lambda _database: [schema.deletions_table()]),
+    Migration(6, "thaws", lambda _database: [schema.epoch_states_thawed(), schema.thaws_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

@@ -41,6 +41,7 @@ class TierState:
     dropped: int
     epochs: frozenset[int]
     pinned: Pinned | None
+    thawed: int = 0  # the latest epoch that copies of what is cold come into
 
     @property
     def hot_epochs(self) -> tuple[int, ...]:
@@ -51,11 +52,22 @@ class TierState:
         """Is this epoch to be read from the cold tier?"""
         return self.pinned is not None and self.pinned.shard().names(epoch)
 
+    def is_plain(self) -> bool:
+        """Does what was published know of every move between the tiers?"""
+        return all(not epoch or self.reads_cold(epoch) for epoch in (self.dropped, self.thawed))
+
+    def moves(self) -> tuple[int, int, int]:
+        """What tells whether another answer is as late as this one."""
+        return self.dropped, self.thawed, self.pinned.sequence if self.pinned is not None else -1
+
     def misses(self, later: TierState) -> bool:
         """Has an epoch that this state takes for hot become cold, and left the hot tier, by that later state?
 
-        One that left it without having become cold is gone for good, and nothing is missed.
+        One that left it without having become cold is gone for good, and nothing is missed. And may this state, which
+        does not know that copies of what it takes for cold came into the hot tier, see both?
         """
+        if later.thawed != self.thawed:
+            return True
         if later.dropped <= self.dropped or not later.reads_cold(later.dropped):
             return False
         return not self.reads_cold(later.dropped)
@@ -66,16 +78,20 @@ _COLUMNS = ("sequence", "snapshot_id", "metadata", "record", "low", "high", "row
 _LAST = ", ".join(f"argMax(tuple({name}), (sequence, said_at)).1 AS last_{name}" for name in _COLUMNS)
 
 
+_MOVED = "maxIf(epoch, state = 'dropped') AS dropped, maxIf(epoch, state = 'thawed') AS thawed"
+
+
 def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     """What is where now.
 
-    The server reads the parts of the question in no certain order. Where a drop was read and not what was published
-    before it, the next answer has both; a drop that nothing was published for is that of a namespace without cold tier.
+    The server reads the parts of the question in no certain order. Where a drop was read, or that an epoch thaws, and
+    not what was published before it, the next answer has both. Where that says the same, it is so: a drop that nothing
+    was published for is that of a namespace without cold tier, and an epoch that has thawed is hot.
     """
     state = _asked(hot, config, namespace)
-    while state.dropped and not state.reads_cold(state.dropped):
+    while not state.is_plain():
         again = _asked(hot, config, namespace)
-        if again.dropped == state.dropped:
+        if again.moves() == state.moves():
             return again
         state = again
     return state
@@ -83,15 +99,15 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
 
 def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
-        "SELECT dropped, epochs, last.* FROM "
-        f"(SELECT max(epoch) AS dropped FROM {STATES} WHERE namespace = {{n:String}} AND state = 'dropped') AS gone "
+        "SELECT dropped, thawed, epochs, last.* FROM "
+        f"(SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS gone "
         "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs FROM system.parts "
         "WHERE active AND table = 'events' AND database = {d:String}) AS present "
         f"CROSS JOIN (SELECT {_LAST} FROM {SNAPSHOTS} WHERE namespace = {{n:String}}) AS last"
     )
     asked = {"n": namespace, "d": schema.namespace_database(namespace)}
-    dropped, epochs, *last = hot.query(sql, asked).rows[0]
-    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last))
+    dropped, thawed, epochs, *last = hot.query(sql, asked).rows[0]
+    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed)
 
 
 def _pinned(
@@ -132,9 +148,15 @@ class TierStates:
         return self._ask(namespace)
 
     def missed(self, namespace: str, state: TierState) -> bool:
-        """May a read that began with this state, and has begun by now, lack events that became cold meanwhile?"""
-        sql = f"SELECT max(epoch) AS e FROM {STATES} WHERE namespace = {{n:String}} AND state = 'dropped'"
-        dropped = self._hot.query(sql, {"n": namespace}).rows[0][0]
+        """May a read that began with this state, and has begun by now, lack events or see some twice?
+
+        It lacks those that became cold meanwhile, and sees those twice that came back.
+        """
+        sql = f"SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}"
+        dropped, thawed = self._hot.query(sql, {"n": namespace}).rows[0]
+        if thawed != state.thawed:
+            self._ask(namespace)  # so that nothing of before is remembered
+            return True
         if dropped <= state.dropped or state.reads_cold(dropped):
             return False
         return state.misses(self._ask(namespace))

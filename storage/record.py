@@ -36,6 +36,11 @@ class ShardRecord:
         """Is this epoch to be read from the cold tier?"""
         return epoch <= self.through or epoch in self.epochs
 
+    @property
+    def highest(self) -> int:
+        """No epoch above it is cold."""
+        return max((self.through, *self.epochs))
+
     def hot_condition(self) -> str:
         """SQL that keeps the rows of the hot table whose epochs are not cold."""
         above = ", ".join(str(int(epoch)) for epoch in sorted(self.epochs) if epoch > self.through)

@@ -16,6 +16,7 @@ from pyiceberg.io import load_file_io
 from pyiceberg.table import StaticTable, Table
 
 from storage.catalog import DATABASE, ColdCatalog
+from storage.catching_up import catch_up
 from storage.cold import ColdTier
 from storage.errors import ColdBroken, NeveError
 from storage.hot import Hot
@@ -62,6 +63,8 @@ def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) 
     pinned = cold.pinned(namespace, table)
     if pinned is not None:
         forget(hot, namespace)
+        hot.create_namespace(namespace)
+        catch_up(hot, cold, namespace, table)
         publish(hot, pinned)
     return Restored(namespace, found.metadata_location, pinned.snapshot_id if pinned is not None else None)
 

@@ -111,6 +111,9 @@ REBUILT_ROLLUP = "rollup_rebuilt"
 REBUILT_COUNTS = "counts_rebuilt"
 """The same for `counts`."""
 
+KEPT_EVENTS = "events_kept"
+"""The table where the events of an epoch that stay are written, before they take the place of all."""
+
 FENCE = "closed_"
 """Starts the name of the constraint on `events` that refuses the rows of closed epochs; the highest of them follows."""
 
@@ -150,6 +153,11 @@ SETTINGS {GRANULES}, {PART_SHAPE},
 def fenced_epochs(create_table: str) -> list[int]:
     """The epochs whose fences stand, read from the table's own definition."""
     return [int(one) for one in re.findall(rf"CONSTRAINT `?{FENCE}(\d+)`? CHECK", create_table)]
+
+
+def fences(create_table: str) -> list[str]:
+    """The names of the constraints that are fences."""
+    return [f"{FENCE}{epoch}" for epoch in fenced_epochs(create_table)]
 
 
 def choose_events_table(database: str) -> list[str]:
@@ -230,18 +238,28 @@ def seen_select(database: str, where: str = "") -> str:
 
 def rollup_select(database: str, where: str = "") -> str:
     """What `rollup` holds of the events."""
+    return rollup_of(f"{database}.events {where}")
+
+
+def rollup_of(events: str) -> str:
+    """What `rollup` holds of these."""
     return (
         "SELECT epoch, toStartOfMinute(toDateTime(timestamp, 'UTC')) AS minute, service, level, fingerprint, "
-        f"count() AS count FROM {database}.events {where} GROUP BY epoch, minute, service, level, fingerprint"
+        f"count() AS count FROM {events} GROUP BY epoch, minute, service, level, fingerprint"
     )
 
 
 def counts_select(database: str, where: str = "") -> str:
     """What `counts` holds of the events."""
+    return counts_of(f"{database}.events {where}")
+
+
+def counts_of(events: str) -> str:
+    """What `counts` holds of these."""
     minute = f"toInt32(intDiv({NANOS} - positiveModulo({NANOS}, {MINUTE_NANOS}), {MINUTE_NANOS}))"
     return (
         f"SELECT epoch, {minute} AS minute, service, level, count() AS count, min({NANOS}) AS first, "
-        f"max({NANOS}) AS last FROM {database}.events {where} GROUP BY epoch, minute, service, level"
+        f"max({NANOS}) AS last FROM {events} GROUP BY epoch, minute, service, level"
     )
 
 
@@ -342,4 +360,29 @@ def snapshots_table() -> str:
   namespace String, sequence Int64, said_at DateTime64(6, 'UTC'), snapshot_id Int64, metadata String, record String,
   low Nullable(Int64), high Nullable(Int64), rows UInt64, location String
 ) ENGINE = ReplacingMergeTree(sequence) ORDER BY namespace
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def deletions_table() -> str:
+    """What is to be gone (storage/deletions.py): the row of the highest version holds. Forgotten after a time."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.deletions (
+  namespace String, id String, version UInt64, said_at DateTime64(3, 'UTC'), said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, id)
+TTL toDateTime(said_at) + INTERVAL 60 DAY
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def epoch_states_thawed() -> str:
+    """Another state: what was cold is copied to this epoch of the hot tier."""
+    return (
+        f"ALTER TABLE {SYSTEM_DATABASE}.epoch_states "
+        "MODIFY COLUMN state Enum8('closed' = 1, 'dropped' = 2, 'thawed' = 3)"
+    )
+
+
+def thaws_table() -> str:
+    """What goes back to the hot tier (storage/thawing.py): the row of the highest version holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.thaws (
+  namespace String, epoch UInt32, version UInt64, said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, epoch)
 SETTINGS {DURABLE}, {NOT_SPARSE}"""

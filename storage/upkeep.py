@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from pyarrow import fs
@@ -21,18 +20,15 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from storage import cold_columns, cold_schema, parquet, schema
-from storage.ageing import HASH, Ager
-from storage.arrow import arrow_batches
+from storage.ageing import Ager
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
-from storage.copying import SETTINGS, delete_files
-from storage.errors import ColdBroken
 from storage.leases import held
-from storage.parquet import PartitionFiles, rows_of
-from storage.pinned import Pinned
+from storage.parquet import rows_of
 from storage.record import Record, record_at
+from storage.retention import DAY_SECONDS, longest_days, retain_services
+from storage.rewriting import Rewriter, data_files
 
-DAY_SECONDS = 86400
 COMPACT_FILES = 8
 """So many small files of a partition are worth the work: an hour each makes a day's 24 into a few."""
 SMALL_BYTES = parquet.FILE_BYTES // 4
@@ -52,7 +48,8 @@ class Upkeep:
     def run(self, namespace: str) -> None:
         """All chores of a namespace. Raises AgerBusy and what the ager raises."""
         policy = self.ager.cold.config.policy(namespace)
-        with held(self.ager.hot, f"ager of {namespace}"):
+        with held(self.ager.hot, f"ager of {namespace}") as lease:
+            retain_services(self.ager, namespace, policy, self.now(), lease)
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
                 return
@@ -89,9 +86,10 @@ class Upkeep:
 
     def retain(self, namespace: str, table: Table, policy: Policy) -> int:
         """Let old partitions go; how many events. Those that are hot still go once they have aged."""
-        if not policy.keep_days:
+        days = longest_days(policy)
+        if not days:
             return 0
-        edge = int(self.now()) - policy.keep_days * DAY_SECONDS
+        edge = int(self.now()) - days * DAY_SECONDS
         gone = 0
 
         def change(table: Table, record: Record) -> Change | None:
@@ -112,7 +110,7 @@ class Upkeep:
                 f"ALTER TABLE {database}.{counts} DELETE WHERE epoch <= {int(through)} "
                 f"AND minute < {minute} SETTINGS mutations_sync = 1"
             )
-        self.ager.say("retention", namespace, f"{gone:,} events older than {policy.keep_days} days are gone")
+        self.ager.say("retention", namespace, f"{gone:,} events older than {days} days are gone")
         return gone
 
     # --- compaction ------------------------------------------------------------------------------------------
@@ -126,72 +124,18 @@ class Upkeep:
             if file.file_size_in_bytes < SMALL_BYTES and _highest_epoch(table, file) <= through:
                 small[file.partition[0]].append(file)
         worth = {slot: files for slot, files in small.items() if len(files) >= COMPACT_FILES}
-        for slot, files in sorted(worth.items()):
-            self._compact(namespace, table, slot, files)
+        for _, files in sorted(worth.items()):
+            self._compact(namespace, table, files)
         return len(worth)
 
-    def _compact(self, namespace: str, table: Table, slot: int, files: list[DataFile]) -> None:
-        pinned = self.ager.cold.pinned(namespace, table)
-        assert pinned is not None
-        written = self._rewrite(table, pinned, slot, files)
-        if rows_of(written) != rows_of(files):
-            delete_files(table, written)
-            raise ColdBroken(
-                f"cannot compact {namespace}: {rows_of(written)} of {rows_of(files)} events were read"
-            )
-
-        def change(table: Table, record: Record) -> Change | None:
-            present = {file.file_path for file in data_files(table)}
-            if not present.issuperset(file.file_path for file in files):
-                return None  # retention took them meanwhile
-            return Change(record, append=tuple(written), delete=tuple(files))
-
-        if commit(table, "compact", change) is None:
-            delete_files(table, written)
-            return
-        self._verify(namespace, table, pinned, files, written)
-        text = f"{len(files)} files of {rows_of(files):,} events became {len(written)}"
-        self.ager.say("compact", namespace, text)
-
-    def _rewrite(self, table: Table, pinned: Pinned, slot: int, files: list[DataFile]) -> list[DataFile]:
-        names = ", ".join(f"{_as_copied(name)} AS {name}" for name in cold_schema.column_names())
-        sql = (
-            f"SELECT {names} FROM {pinned.source} AS cold WHERE {_in_files(files)} "
-            "ORDER BY cold.service, cold.timestamp"
-        )
-        made = PartitionFiles(table, slot, "c")
-        try:
-            with arrow_batches(self.ager.clickhouse, sql, SETTINGS, pinned.parameters) as batches:
-                for batch in batches:
-                    made.write(batch)
-            return made.close()
-        except BaseException:
-            made.abandon()
-            raise
-
-    def _verify(
-        self, namespace: str, table: Table, before: Pinned, old: list[DataFile], new: list[DataFile]
-    ) -> None:
-        after = self.ager.cold.pinned(namespace, table)
-        assert after is not None
-        if self._hash(before, old) == self._hash(after, new):
-            return
-
-        def back(_table: Table, record: Record) -> Change:
-            return Change(record, append=tuple(old), delete=tuple(new))
-
-        commit(table, "take-back", back)
-        raise ColdBroken(
-            f"cannot trust the compacted files of {namespace}", "they were taken back; look at the disk"
-        )
-
-    def _hash(self, pinned: Pinned, files: list[DataFile]) -> tuple[Any, ...]:
-        copy = pinned.select(
-            ("timestamp", "fingerprint", "message", "block_id", "row"), where=[_in_files(files)]
-        )
-        return self.ager.hot.query(
-            f"SELECT {HASH} FROM ({copy})", pinned.parameters, {"max_threads": 1}
-        ).rows[0]
+    def _compact(self, namespace: str, table: Table, files: list[DataFile]) -> None:
+        ager = self.ager
+        rewriter = Rewriter(ager.hot, ager.clickhouse, ager.cold, namespace, table)
+        pinned = rewriter.pinned()
+        written = rewriter.rewrite(pinned, files, "c")
+        if rewriter.replace("compact", pinned, files, written):
+            text = f"{len(files)} files of {rows_of(files):,} events became {len(written)}"
+            ager.say("compact", namespace, text)
 
     # --- snapshots and orphans -------------------------------------------------------------------------------
 
@@ -233,13 +177,11 @@ class Upkeep:
         return len(orphans)
 
 
-def data_files(table: Table) -> list[DataFile]:
-    """The data files of the present snapshot."""
-    return [task.file for task in table.scan().plan_files()]
-
-
 def named_files(table: Table) -> set[str]:
-    """The locations of every file that the table's metadata name, in whatever snapshot."""
+    """The locations of every file that a snapshot reads, or that the table's metadata name.
+
+    A file that a snapshot says was deleted is read by an earlier one, or by none any more.
+    """
     named = {table.metadata_location, *(one.metadata_file for one in table.metadata.metadata_log)}
     for snapshot in table.metadata.snapshots:
         named.add(snapshot.manifest_list)
@@ -247,9 +189,7 @@ def named_files(table: Table) -> set[str]:
             if manifest.manifest_path in named:
                 continue
             named.add(manifest.manifest_path)
-            named.update(
-                entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, False)
-            )
+            named.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io))
     return named
 
 
@@ -264,22 +204,6 @@ def stored_files(table: Table) -> Iterator[tuple[str, datetime]]:
             yield location + found.path.removeprefix(root), found.mtime
 
 
-def _as_copied(name: str) -> str:
-    """A cold column with the type that the copy of an epoch has."""
-    if name in cold_columns.CATEGORIES:
-        return f"toLowCardinality(cold.{name})"
-    return cold_columns.tags_cast(f"cold.{name}") if name in cold_columns.TAGS else f"cold.{name}"
-
-
 def _highest_epoch(table: Table, file: DataFile) -> int:
     bound = (file.upper_bounds or {}).get(table.schema().find_field("epoch").field_id)
     return int.from_bytes(bound, "little", signed=True) if bound is not None else 1 << 32
-
-
-def _in_files(files: list[DataFile]) -> str:
-    """A condition on where a row is read from. Names of files are ours, and have no quote in them."""
-    names = [file.file_path.rpartition("/data/")[2] for file in files]
-    if any("'" in name or "\\" in name for name in names):
-        raise ColdBroken("cannot use names of data files", "they are not Neve's")
-    ends = ", ".join(f"'{name}'" for name in names)
-    return f"splitByString('/data/', cold._path)[-1] IN ({ends})"

@@ -30,6 +30,11 @@ def literals(params: Mapping[str, object]) -> dict[str, Literal]:
     return {name: Literal(value) for name, value in params.items()}
 
 
+def field_texts(params: Mapping[str, object]) -> dict[str, str]:
+    """Every parameter as the HTTP interface takes it, which reads it as a field alone."""
+    return {name: _field(value) for name, value in params.items()}
+
+
 def _field(value: object) -> str:
     if value is None:
         return "\\N"

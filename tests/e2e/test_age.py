@@ -38,6 +38,14 @@ def test_age_says_every_step(tmp_path: Path, neve: Run) -> None:
         assert said["troubles"] == {}
         assert "neve_ager_passes_total" in server.client.get("/metrics").text
 
+        done = neve("restore", "range", "--from", "2026-01-31", "--to", "2026-02-01", "--url", server.url)
+        assert done.returncode == 0, done.stderr
+        assert "500 events are hot again" in done.stdout
+        assert server.search("*", limit=1)["stats"]["tiers"] == ["hot"]
+        assert server.count() == 500
+        done = neve("restore", "range", "--from", "soon", "--to", "now", "--url", server.url)
+        assert (done.returncode, "cannot use 'from'" in done.stderr) == (1, True)
+
         restored = neve("restore", "catalog", "--data", str(tmp_path / "server" / "data"))
         assert restored.returncode == 1
         assert "the catalog has it" in restored.stderr
@@ -62,6 +70,8 @@ def test_configuration_of_the_cold_tier_is_checked(tmp_path: Path, neve: Run) ->
         ("[cold]\nages = 1\n", "'cold.ages'"),
         ("[cold]\npartition = 'week'\n", "week"),
         ("[cold]\nkeep_days = 'x'\n", "'cold.keep_days'"),
+        ("[cold.services]\na = 'x'\n", "'cold.services.a'"),
+        ("[cold.namespaces.n.services]\na = -1\n", "'cold.namespaces.n.services.a'"),
         ("[cold.namespaces.'No']\nkeep_days = 1\n", "name a namespace"),
         ("cold = 1\n", "give a table"),
     ]:

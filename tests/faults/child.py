@@ -1,7 +1,8 @@
 """A process for the fault tests to kill. Whoever runs this file gives the globals
 
 ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL`, `agent …`, what follows `neve ship`, or
-            `ager FOLDER CLICKHOUSE_URL NAMESPACE GRACE`, one pass
+            `ager FOLDER CLICKHOUSE_URL NAMESPACE GRACE`, one pass, or `deleter FOLDER CLICKHOUSE_URL NAMESPACE
+            QUERY`, or `thawer FOLDER CLICKHOUSE_URL NAMESPACE LOW`, nanoseconds since 1970
 KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIGKILL at the n-th call of that
             function: no handler runs, nothing is flushed, as if the power of this one process had gone
 LISTENING   a connection that is told when the gateway listens
@@ -97,6 +98,30 @@ def ager(folder: str, url: str, namespace: str, grace: str) -> None:
         )
 
 
+def deleter(folder: str, url: str, namespace: str, query: str) -> None:
+    from neve_delete import delete_there
+    from storage.cold import ColdTier
+    from storage.cold_config import ColdConfig
+    from storage.hot import Hot
+
+    clickhouse = ClickHouseConfig.from_url(url)
+    with Hot(clickhouse) as hot:
+        asked = {"q": query, "namespace": namespace}
+        said = list(delete_there(hot, clickhouse, ColdTier(ColdConfig(Path(folder))), asked))
+    sys.exit(any("error" in one for one in said))
+
+
+def thawer(folder: str, url: str, namespace: str, low: str) -> None:
+    from storage.ageing import Ager
+    from storage.cold import ColdTier
+    from storage.cold_config import ColdConfig
+    from storage.hot import Hot
+
+    clickhouse = ClickHouseConfig.from_url(url)
+    with Hot(clickhouse) as hot:
+        Ager(hot, clickhouse, ColdTier(ColdConfig(Path(folder)))).thaw(namespace, int(low), 2**62)
+
+
 def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, forget: str, clock: int) -> None:
     if clock:
         jump(clock)
@@ -107,7 +132,9 @@ def main(arguments: list[str], kill_at: str, mirror: tuple[str, str] | None, for
             power["forget"](forget)
     if kill_at:
         arm(kill_at)
-    {"gateway": gateway, "agent": agent, "ager": ager}[arguments[0]](*arguments[1:])
+    {"gateway": gateway, "agent": agent, "ager": ager, "deleter": deleter, "thawer": thawer}[arguments[0]](
+        *arguments[1:]
+    )
 
 
 if __name__ == "__main__":

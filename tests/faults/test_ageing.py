@@ -58,7 +58,10 @@ class Tiers:
         self.started: list[ForkServerProcess] = []
 
     def ager(self, kill_at: str = "", grace: float = 0) -> ForkServerProcess:
-        arguments = ["ager", str(self.config.folder), self.url, self.namespace, str(grace)]
+        return self.process("ager", str(grace), kill_at)
+
+    def process(self, kind: str, last: str, kill_at: str = "") -> ForkServerProcess:
+        arguments = [kind, str(self.config.folder), self.url, self.namespace, last]
         given = {"ARGUMENTS": arguments, "KILL_AT": kill_at, "LISTENING": None}
         given |= {"MIRROR": None, "FORGET": "", "CLOCK": 0}
         process = PROCESSES.Process(target=runpy.run_path, args=(CHILD, given, "__main__"))
@@ -181,3 +184,110 @@ def test_counts_while_events_arrive_and_age(
     pinned = ColdTier(tiers.config).pin(tiers.namespace)
     assert pinned is not None
     assert pinned.shard().through > 1
+
+
+DELETING = [
+    "storage.deletions:record",
+    "storage.ageing:held",
+    "storage.removing:Remover.remove_hot",
+    "storage.hot:Hot.rebuild_rollup",
+    "storage.rewriting:Rewriter.rewrite",
+    "pyiceberg.catalog.sql:SqlCatalog.commit_table",
+    "storage.rewriting:Rewriter.replace",
+    "storage.rewriting:Rewriter.forget_deleted",
+    "storage.removing:recount_cold",
+    "storage.ageing:publish",
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", DELETING)
+def test_deletion_killed(
+    tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str
+) -> None:
+    """The next pass of the ager does what is left, once the request has been recorded."""
+
+    def insert(count: int) -> None:
+        tiers.insert(make_block([{"message": f"number {i}", "service": f"s{i % 2}"} for i in range(count)]))
+
+    insert(20)
+    assert exit_code(tiers.ager()) == 0
+    insert(30)
+    assert exit_code(tiers.process("deleter", "service:s1", f"{step}:{when}:1")) == -9
+    free(tiers)
+    insert(10)
+    assert exit_code(tiers.ager()) == 0
+    if (step, when) == (DELETING[0], "before"):  # nobody knows of it: whoever asked asks again
+        assert tiers.count() == (60, 60)
+        assert exit_code(tiers.process("deleter", "service:s1")) == 0
+        assert tiers.count() == (30, 30)
+        return
+    assert tiers.count() == (30, 30)  # the last ten have times long ago: five of them are taken for late
+    counted = f"SELECT sum(count) AS n FROM neve_{tiers.namespace}.rollup"
+    assert tiers.hot.scalars(counted) == [30]
+    assert tiers.hot_rows() == 0
+
+
+THAWING = [
+    "storage.epochs:Epochs.reserve",
+    "storage.thawing:record_thaw",
+    "pyiceberg.catalog.sql:SqlCatalog.commit_table",
+    "storage.ageing:publish",
+    "storage.epochs:Epochs.mark_thawed",
+    "storage.thawing:Thawing._copy",
+    "storage.rewriting:Rewriter.replace",
+    "storage.removing:recount_cold",
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", THAWING)
+def test_thaw_killed(
+    tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str
+) -> None:
+    for _ in range(2):
+        tiers.insert(make_block([{"timestamp": i, "message": f"number {i}"} for i in range(20)]))
+        assert exit_code(tiers.ager()) == 0
+    assert exit_code(tiers.process("thawer", "15", f"{step}:{when}:1")) == -9
+    assert tiers.count() == (40, 40)
+    free(tiers)
+    assert exit_code(tiers.process("thawer", "10")) == 0
+    assert tiers.count() == (40, 40)
+    assert tiers.hot_rows() == 20
+    counted = f"SELECT sum(count) AS n FROM neve_{tiers.namespace}.rollup"
+    assert tiers.hot.scalars(counted) == [40]
+    assert exit_code(tiers.ager()) == 0
+    assert tiers.count() == (40, 40)
+    assert tiers.hot_rows() == 0
+    assert tiers.hot.scalars(counted) == [40]
+
+
+def test_counts_while_events_come_back_and_age(tiers: Tiers, make_block: Callable[..., SealedBlock]) -> None:
+    """No count is ever another: not of those that begin before, while and after events change their tier."""
+    for _ in range(2):
+        tiers.insert(make_block([{"timestamp": i, "message": f"number {i}"} for i in range(200)]))
+        tiers.hot.open_epoch(tiers.namespace)
+    stop, failed = threading.Event(), []
+
+    def move() -> None:
+        with Hot(tiers.clickhouse.config) as hot:
+            ager = Ager(hot, tiers.clickhouse.config, ColdTier(tiers.config))
+            while not stop.is_set():
+                ager.age(tiers.namespace, Wish(now=True, grace=0))
+                ager.thaw(tiers.namespace, 50, 150)
+
+    def moving() -> None:
+        try:
+            move()
+        except Exception as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    thread = threading.Thread(target=moving)
+    thread.start()
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and not failed:
+        assert tiers.count() == (400, 400)
+    stop.set()
+    thread.join()
+    assert not failed
+    assert tiers.count() == (400, 400)

@@ -13,7 +13,18 @@ MAY_IMPORT = {
     "ingest": {"ingest", "storage", "lexer"},
     "query": {"query", "storage", "lexer"},
 }
-OURS = {*MAY_IMPORT, "bench", "tests", "neve", "neve_cold", "neve_serve", "neve_supervisor", "neve_roles"}
+OURS = {
+    *MAY_IMPORT,
+    "bench",
+    "tests",
+    "neve",
+    "neve_cold",
+    "neve_delete",
+    "neve_steps",
+    "neve_serve",
+    "neve_supervisor",
+    "neve_roles",
+}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Both:
 
 @pytest.fixture
 def config(clickhouse: EmbeddedServer, namespace: str) -> ColdConfig:
-    return ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0))
+    return ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0), namespaces={})
 
 
 @pytest.fixture

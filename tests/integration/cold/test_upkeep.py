@@ -42,6 +42,42 @@ def test_retention_drops_old_days_and_their_counts(both: Both, make_block: Any, 
     assert chores.retain(both.namespace, table, Policy(keep_days=0)) == 0
 
 
+def test_retention_by_service(both: Both, make_block: Any, events: Any) -> None:
+    """Some are kept for shorter, some for longer, some for ever."""
+    policy = Policy(keep_days=5, services={"short": 2, "long": 8, "ever": 0})
+    both.ager.cold.config.namespaces[both.namespace] = policy
+
+    def insert() -> None:
+        both.insert(
+            make_block(
+                [
+                    one
+                    for day in range(10)
+                    for service in ("short", "long", "ever", "other")
+                    for one in events(3, (START + day * DAY) * 10**9, service=service)
+                ]
+            )
+        )
+
+    insert()
+    both.age()
+    insert()
+    both.ager.close_present(both.namespace)
+
+    def left(now: float) -> dict[str, int]:
+        Upkeep(both.ager, now=lambda: now).run(both.namespace)
+        sql = f"SELECT service, sum(count) AS n FROM {both.database}.rollup GROUP BY service HAVING n > 0"
+        found = dict(both.hot.query(sql).rows)
+        assert both.count() == (sum(found.values()),) * 2
+        return {service: n // 6 for service, n in found.items()}
+
+    assert left(START + 10 * DAY) == {"short": 2, "long": 8, "ever": 10, "other": 5}
+    assert left(START + 10 * DAY + 60) == {"short": 2, "long": 8, "ever": 10, "other": 5}
+    assert left(START + 12 * DAY) == {"long": 6, "ever": 10, "other": 3}
+    both.age()
+    assert left(START + 99 * DAY) == {"ever": 10}
+
+
 def test_compaction_makes_few_files_of_many(
     both: Both, make_block: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
