@@ -1,7 +1,7 @@
-"""Bytes → valid UTF-8, byte for byte as the server's toValidUTF8 makes it.
+"""Bytes → valid UTF-8, byte for byte as `sql.py` has the server make it.
 
-A run of bytes that are no UTF-8 becomes one U+FFFD. A character that the end cuts short takes all from its first byte
-to the end with it, be it ASCII: a quirk of the server's, kept so that live and stored events are found alike.
+A run of bytes that are no UTF-8 becomes one U+FFFD. By itself the server lets a character that the end cuts short take
+all from its first byte to the end with it, be it ASCII; so some spaces stand behind, here as there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 SHOWN = "\ufffd"
 HANDLER = "neve-server"
+BEHIND = b"   "
 
 
 def to_valid_utf8(texts: pa.Array) -> pa.StringArray:
@@ -19,7 +20,12 @@ def to_valid_utf8(texts: pa.Array) -> pa.StringArray:
     try:
         return texts.cast(pa.string())
     except pa.ArrowInvalid:
-        return pa.array([text.decode("utf-8", HANDLER) for text in texts.to_pylist()], pa.string())
+        return pa.array([valid(text) for text in texts.to_pylist()], pa.string())
+
+
+def valid(text: bytes) -> str:
+    """One text."""
+    return (text + BEHIND).decode("utf-8", HANDLER)[: -len(BEHIND)]
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

@@ -271,8 +271,13 @@ def test_arrivals_are_not_for_clients(server: Server) -> None:
 
 
 def start(server: Server, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command that Ctrl-C ends, also where the tests run in the background of a shell, which ignores it."""
     words = [*NEVE, *arguments, "--url", server.url]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end(process: subprocess.Popen[str]) -> str:
