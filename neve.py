@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from storage.errors import ConfigError, NeveError
+from storage.lean import load_lean
 
 DONE, FAILED, MISUSED = 0, 1, 2
 ROOMS = {
@@ -20,9 +21,9 @@ ROOMS = {
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",
-    "age": "neve_cold",
-    "delete": "neve_delete",
-    "restore": "neve_cold",
+    "age": "neve_cold_cli",
+    "delete": "neve_cold_cli",
+    "restore": "neve_cold_cli",
     "canary": "ingest.canary",
     "completion": "neve_completion",
 }
@@ -46,6 +47,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 failed, 2 used wrongly."""
+    load_lean()
     arguments = sys.argv[1:] if arguments is None else arguments
     args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:

@@ -1,8 +1,7 @@
-"""`neve age`, `neve restore`, and the ager as a process of `neve serve`."""
+"""Passes that age or restore what was asked for, and the ager as a process of `neve serve`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import threading
@@ -17,125 +16,20 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error
 from ingest.metrics import MEDIA_TYPE, metric, of_process
-from ingest.remote import DEFAULT_URL
-from neve_steps import Say, add_places, asked_there, local, patiently, streamed, tell
+from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
-from query.times import BadTime, parse_instant
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.deletions import active
-from storage.errors import AgerBusy, ConfigError, NeveError
+from storage.errors import AgerBusy, NeveError
 from storage.hot import Hot
-from storage.restoring import restore, stored_namespaces
 from storage.upkeep import Upkeep
 
-DONE, FAILED, MISUSED = 0, 1, 2
 TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
-SECOND = 10**9
-
-
-def add_commands(commands: Any) -> None:
-    """Add `age` and `restore`."""
-    parser = commands.add_parser("age", help="move closed epochs to the cold tier, once")
-    parser.add_argument("--namespace", metavar="NS", help="default: all")
-    parser.add_argument(
-        "--before", metavar="T", help="only epochs that had ended by then; default: all closed ones"
-    )
-    parser.add_argument("--now", action="store_true", help="close the present epoch first")
-    parser.add_argument(
-        "--grace", type=float, metavar="SECONDS", help="before the hot copy goes; default: configured"
-    )
-    parser.set_defaults(run=run_age)
-    restoring = commands.add_parser("restore", help="make what was lost again from what is there")
-    actions = restoring.add_subparsers(title="actions", metavar="ACTION", required=True)
-    catalog = actions.add_parser(
-        "catalog", help="point the catalog to the latest metadata files of the warehouse"
-    )
-    catalog.add_argument("--namespace", metavar="NS", help="default: all")
-    catalog.add_argument("--replace", action="store_true", help="also where the catalog has the table")
-    catalog.set_defaults(run=run_restore)
-    thawing = actions.add_parser(
-        "range", help="let a range of time come back from the cold tier to the hot one"
-    )
-    thawing.add_argument("--namespace", metavar="NS", default="default", help="default: default")
-    thawing.add_argument("--from", dest="from_", metavar="T", required=True, help="from this time on")
-    thawing.add_argument("--to", metavar="T", required=True, help="before this time")
-    thawing.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
-    thawing.set_defaults(run=run_thaw)
-    for one in (parser, catalog, thawing):
-        add_places(one)
-    parser.add_argument("--to", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
-
-
-# --- the commands -------------------------------------------------------------------------------------------
-
-
-def run_age(args: argparse.Namespace) -> int:
-    """One pass, said step by step; 1 where something stood in the way."""
-    if args.grace is not None and args.grace < 0:
-        raise ConfigError(f"cannot use --grace: {args.grace}", "give seconds, 0 for none")
-    if args.data is not None and args.to is not None:
-        raise ConfigError("cannot use both --data and --to", "give one of them")
-    asked = {
-        "namespace": args.namespace,
-        "before": _moment(args.before),
-        "now": args.now,
-        "grace": args.grace,
-    }
-    failed = False
-    if args.data is None and args.config is None:
-        for said in asked_there(args.to, "/cold/age", asked):
-            failed |= tell(said)
-        return FAILED if failed else DONE
-    clickhouse, config = local(args.data, args.config)
-    with Hot(clickhouse) as hot:
-        hot.migrate()
-        for said in age_all(hot, clickhouse, ColdTier(config), asked):
-            failed |= tell(said)
-    return FAILED if failed else DONE
-
-
-def run_restore(args: argparse.Namespace) -> int:
-    """Point the catalog anew; every namespace is said."""
-    clickhouse, config = local(args.data, args.config)
-    cold = ColdTier(config)
-    with Hot(clickhouse) as hot:
-        hot.migrate()
-        for namespace in [args.namespace] if args.namespace else stored_namespaces(cold.catalog):
-            done = restore(hot, cold, namespace, replace=args.replace)
-            print(f"{namespace}: snapshot {done.snapshot_id} of {done.metadata}")
-    return DONE
-
-
-def run_thaw(args: argparse.Namespace) -> int:
-    """Let a range of time come back, said step by step; 1 where something stood in the way."""
-    if args.data is not None and args.url is not None:
-        raise ConfigError("cannot use both --data and --url", "give one of them")
-    asked = {"namespace": args.namespace, "from": args.from_, "to": args.to}
-    failed = False
-    if args.data is None and args.config is None:
-        for said in asked_there(args.url, "/cold/restore", asked):
-            failed |= tell(said)
-        return FAILED if failed else DONE
-    clickhouse, config = local(args.data, args.config)
-    with Hot(clickhouse) as hot:
-        hot.migrate()
-        for said in thaw_there(hot, clickhouse, ColdTier(config), asked):
-            failed |= tell(said)
-    return FAILED if failed else DONE
-
-
-def _moment(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return parse_instant(text, time.time_ns()) / SECOND
-    except BadTime as error:
-        raise ConfigError(f"cannot use --before: {error}") from None
 
 
 # --- a pass over namespaces -----------------------------------------------------------------------------------

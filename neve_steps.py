@@ -13,22 +13,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ingest.remote import Remote, ServerError
-from storage.ageing import Step
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
-from storage.embedded import saved_config
 from storage.errors import AgerBusy, ColdUnavailable, NeveError
+
+if TYPE_CHECKING:
+    from storage.ageing import Step
 
 BUSY_SECONDS = 60.0  # how long a pass that somebody asked for waits for one that runs
 BUSY_POLL_SECONDS = 0.5
 START_SECONDS = 30.0
 
-Say = Callable[[Step], None]
+Say = Callable[["Step"], None]
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
     """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
     from neve_serve import ServeConfig, read_config
+    from storage.embedded import saved_config
 
     config = read_config(file) if file is not None else ServeConfig()
     folder = (data or config.data).absolute()

@@ -19,6 +19,7 @@ OURS = {
     "tests",
     "neve",
     "neve_cold",
+    "neve_cold_cli",
     "neve_delete",
     "neve_steps",
     "neve_serve",
