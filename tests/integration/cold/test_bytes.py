@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 Both = Any
@@ -38,14 +38,26 @@ event = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+BLOCKS = 25
+
+
+@settings(max_examples=BLOCKS, deadline=None, database=None, phases=[Phase.generate])
 @given(st.lists(event, min_size=1, max_size=20))
-def test_any_bytes(both: Both, make_block: Any, some: list[dict[str, Any]]) -> None:
-    already = both.cold_events() if both.cold.pin(both.namespace) is not None else []
-    both.insert(make_block(some))
-    before = both.hot_events()
-    assert both.age() == len(some)
-    assert both.cold_events() == sorted(already + before, key=lambda one: (one[8], one[9]))
+def draw(found: list[list[dict[str, Any]]], some: list[dict[str, Any]]) -> None:
+    found.append(some)
+
+
+def test_any_bytes(both: Both, make_block: Any) -> None:
+    """Blocks of events drawn anew in each run; ageing takes its time, so they age in two passes."""
+    blocks: list[list[dict[str, Any]]] = []
+    draw(blocks)
+    already: list[tuple[Any, ...]] = []
+    for part in (blocks[::2], blocks[1::2]):
+        both.insert(*map(make_block, part))
+        before = both.hot_events()
+        assert both.age() == len(before) == sum(map(len, part))
+        already = sorted(already + before, key=lambda one: (one[8], one[9]))
+        assert both.cold_events() == already
 
 
 def test_awkward_bytes_in_every_place(both: Both, make_block: Any) -> None:
