@@ -20,7 +20,7 @@ from tests.faults.matrix import Matrix
 CHILD = str(Path(__file__).with_name("child.py"))
 # Processes are forked from one that has everything imported: real ones, to be killed as such, and quick to start.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["uvicorn", "ingest.app", "ingest.cli", "storage.ageing"])
+PROCESSES.set_forkserver_preload(["tests.faults.preloaded"])
 DEADLINE_SECONDS = 60.0
 NUMBERS = """
     SELECT toUInt64OrZero(extract(message, 'number ([0-9]+)$')) AS number
