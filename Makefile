@@ -39,16 +39,8 @@ system-packages:
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; } || \
 	    echo "cannot install" $$missing "; the tests that need it skip"
 
-# Two runs side by side: tests of whole processes wait most of their time. The second one's words come after the first's.
-WHOLE := tests/e2e tests/faults
-PARTS := tests/integration tests/unit
-
 test: build system-packages
-	@mkdir -p build
-	@$(BIN)/python -m pytest $(PARTS) $(PYTEST_ARGS) >build/parts.log 2>&1 & parts=$$!; \
-	$(BIN)/python -m pytest $(WHOLE) $(PYTEST_ARGS); whole=$$?; \
-	wait $$parts; parts=$$?; cat build/parts.log; \
-	case $$whole$$parts in 00|05|50) ;; *) exit 1 ;; esac  # 5: no test of its was chosen
+	@$(BIN)/python -m tests.run $(PYTEST_ARGS)
 
 # Takes the guards of delivery out, one at a time: their tests must notice. Some minutes.
 guards: build
