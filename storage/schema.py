@@ -167,7 +167,7 @@ def choose_events_table(database: str) -> list[str]:
     """
     added = ", ".join(f"ADD INDEX IF NOT EXISTS {name} {index}" for name, index in INDEXES.items())
     events = f"{database}.events"
-    return [f"ALTER TABLE {events} {added}", f"ALTER TABLE {events} MODIFY SETTING {STRING_SIZES}"]
+    return [f"ALTER TABLE {events} {added}, MODIFY SETTING {STRING_SIZES}"]
 
 
 def templates_table(database: str) -> str:

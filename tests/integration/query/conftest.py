@@ -75,6 +75,17 @@ def api(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def empty_api(hot: Hot) -> Iterator[httpx.Client]:
+    """A client of one API for all tests, over a namespace where nothing is ever stored: for what is refused."""
+    hot.create_namespace("test_empty")
+    with (
+        serving(create_app(hot, default_namespace="test_empty")) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+    ):
+        yield client
+
+
 @pytest.fixture
 def store(
     hot: Hot, namespace: str, make_block: Callable[..., SealedBlock]

@@ -177,9 +177,9 @@ def test_no_time_for_what_comes_first_is_a_partial_answer_too(
 
 @pytest.mark.parametrize(("method", "path", "status"), WRONG)
 def test_errors_have_one_shape_and_show_no_inside(
-    api: httpx.Client, method: str, path: str, status: int
+    empty_api: httpx.Client, method: str, path: str, status: int
 ) -> None:
-    answer = api.request(method, path)
+    answer = empty_api.request(method, path)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert set(error) <= {"code", "message", "hint", "position"}

@@ -64,8 +64,8 @@ def test_fields_are_also_what_pipes_took_out(ask: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("path", ["histogram", "patterns", "fields", "fields/host/values"])
 @pytest.mark.parametrize("pipe", ["stats count()", "top 5 host", "limit 5", "sort host", "fields host", "patterns",
                                   "histogram(1m)", "uniq host", "where n > 1 | stats count()"])  # fmt: skip
-def test_a_pipe_that_leaves_no_events_is_refused(api: httpx.Client, path: str, pipe: str) -> None:
-    answer = api.get(f"/api/v1/{path}", params={"q": f"error | {pipe}"})
+def test_a_pipe_that_leaves_no_events_is_refused(empty_api: httpx.Client, path: str, pipe: str) -> None:
+    answer = empty_api.get(f"/api/v1/{path}", params={"q": f"error | {pipe}"})
     assert answer.status_code == 400
     error = answer.json()["error"]
     name = pipe.rpartition("| ")[2].split()[0].split("(")[0]

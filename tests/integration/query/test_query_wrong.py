@@ -36,10 +36,10 @@ def test_the_table_is_long() -> None:
     assert len({query for query, *_ in ROWS}) == len(ROWS)
 
 
-def test_a_wrong_query_is_told_where_and_why(api: httpx.Client) -> None:
+def test_a_wrong_query_is_told_where_and_why(empty_api: httpx.Client) -> None:
     wrong = []
     for query, code, (line, column), message in ROWS:
-        answer = api.get("/api/v1/search", params={"q": query})
+        answer = empty_api.get("/api/v1/search", params={"q": query})
         error = answer.json().get("error", {})
         said = (answer.status_code, error.get("code"), error.get("position"), error.get("message"))
         expected = (
@@ -55,12 +55,12 @@ def test_a_wrong_query_is_told_where_and_why(api: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "path", ["search", "histogram", "patterns", "fields", "fields/service/values", "explain"]
 )
-def test_no_error_shows_the_inside(api: httpx.Client, path: str) -> None:
+def test_no_error_shows_the_inside(empty_api: httpx.Client, path: str) -> None:
     leaks = []
     for query, *_ in ROWS:
         method = "POST" if path == "explain" else "GET"
         given = {"json": {"q": query}} if path == "explain" else {"params": {"q": query}}
-        answer = api.request(method, f"/api/v1/{path}", **given)  # type: ignore[arg-type]
+        answer = empty_api.request(method, f"/api/v1/{path}", **given)  # type: ignore[arg-type]
         if answer.status_code == 200:
             continue  # a pipe that is wrong, on a path that runs none; or a regex that is not compiled there
         error = answer.json()["error"]
