@@ -1,12 +1,13 @@
 """The whole system as its users run it: `neve serve` and `neve ship` as processes."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.server import NEVE, Server
+from bench.server import NEVE, Server, is_ready
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "loghub"
 
@@ -18,6 +19,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the tests that do not stop it; each uses a service name of its own."""
     with Server(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+PARTS = {"supervisor", "clickhouse", "gateway", "api", "ager", "front"}
+
+
+@pytest.fixture(scope="session")
+def _mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("mortal")) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal(_mortal: Server) -> Server:
+    """One server for the tests that kill or stop parts of it; a test gets it with all of them running again."""
+    deadline = time.monotonic() + 60
+    while set(_mortal.pids()) != PARTS or not is_ready(_mortal.client):
+        assert time.monotonic() < deadline, _mortal.pids()
+        time.sleep(0.05)
+    return _mortal
 
 
 def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:

@@ -81,11 +81,13 @@ def test_metrics_of_every_process_are_one_text(server: Server, neve: Run, tmp_pa
     assert values["neve_api_resident_bytes"] > 1 << 20
 
 
-def test_metrics_go_on_without_a_process(tmp_path: Path) -> None:
-    with Server(tmp_path / "server") as server:
-        os.kill(server.pids()["api"], signal.SIGSTOP)
-        text = server.client.get("/metrics").text
-        os.kill(server.pids()["api"], signal.SIGCONT)
+def test_metrics_go_on_without_a_process(mortal: Server) -> None:
+    api = mortal.pids()["api"]
+    os.kill(api, signal.SIGSTOP)
+    try:
+        text = mortal.client.get("/metrics").text
+    finally:
+        os.kill(api, signal.SIGCONT)
     assert 'neve_up{process="api"} 0' in text
     assert 'neve_up{process="gateway"} 1' in text
 

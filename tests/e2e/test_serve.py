@@ -76,12 +76,14 @@ def test_kill_of_the_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("part", ["gateway", "api", "front", "clickhouse"])
-def test_every_part_comes_back_when_it_is_killed(part: str, tmp_path: Path, neve: Run) -> None:
-    with Server(tmp_path / "server") as server:
-        os.kill(server.pids()[part], signal.SIGKILL)
-        arguments = ["--once", "--service", "after", "--to", server.url, "--state", str(tmp_path / "agent")]
-        assert neve("ship", "-", *arguments, stdin=b"after the kill\n").returncode == 0
-        server.wait_for("service:after", 1)
+def test_every_part_comes_back_when_it_is_killed(
+    mortal: Server, part: str, tmp_path: Path, neve: Run
+) -> None:
+    service = f"after-{part}"
+    os.kill(mortal.pids()[part], signal.SIGKILL)
+    arguments = ["--once", "--service", service, "--to", mortal.url, "--state", str(tmp_path / "agent")]
+    assert neve("ship", "-", *arguments, stdin=b"after the kill\n").returncode == 0
+    mortal.wait_for(f"service:{service}", 1)
 
 
 @pytest.mark.parametrize("query", HOSTILE)

@@ -167,61 +167,59 @@ def test_a_slow_viewer_is_told_how_much_it_missed(server: Server) -> None:
 
 
 @pytest.mark.faults
-def test_kill_of_the_api_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path / "server") as server:
-        with Tail(server.url, "service:api") as tail:
-            post(server, "api", numbered(0, 10))
-            tail.wait_for(10)
-            os.kill(server.pids()["api"], signal.SIGKILL)
-            post(server, "api", numbered(10, 10))
-            assert tail.wait(lambda: tail.over)
-        again = come_back(server.url, "service:api", tail.last_id)
-        try:
-            post(server, "api", numbered(20, 10))
-            assert tail.messages() + again.wait_for(20) == numbered(0, 30)
-            assert again.gaps() == []
-        finally:
-            again.close()
+def test_kill_of_the_api_loses_and_doubles_nothing(mortal: Server) -> None:
+    with Tail(mortal.url, "service:api") as tail:
+        post(mortal, "api", numbered(0, 10))
+        tail.wait_for(10)
+        os.kill(mortal.pids()["api"], signal.SIGKILL)
+        post(mortal, "api", numbered(10, 10))
+        assert tail.wait(lambda: tail.over)
+    again = come_back(mortal.url, "service:api", tail.last_id)
+    try:
+        post(mortal, "api", numbered(20, 10))
+        assert tail.messages() + again.wait_for(20) == numbered(0, 30)
+        assert again.gaps() == []
+    finally:
+        again.close()
 
 
 @pytest.mark.faults
-def test_kill_of_the_gateway_is_told_and_doubles_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path / "server") as server, Tail(server.url, "service:gate") as tail:
-        post(server, "gate", numbered(0, 10))
+def test_kill_of_the_gateway_is_told_and_doubles_nothing(mortal: Server) -> None:
+    with Tail(mortal.url, "service:gate") as tail:
+        post(mortal, "gate", numbered(0, 10))
         tail.wait_for(10)
         last_id = tail.last_id
-        os.kill(server.pids()["gateway"], signal.SIGKILL)
-        post(server, "gate", numbered(10, 10))
+        os.kill(mortal.pids()["gateway"], signal.SIGKILL)
+        post(mortal, "gate", numbered(10, 10))
         assert tail.wait_for(20) == numbered(0, 20)
         assert [gap["skipped"] for gap in tail.gaps()] == [None]
         assert not tail.over
-        server.wait_for("service:gate", 20)
+        mortal.wait_for("service:gate", 20)
         # Of the old run only the time of its last event is known.
-        with Tail(server.url, "service:gate", last_id) as again:
-            post(server, "gate", ["the end"])
+        with Tail(mortal.url, "service:gate", last_id) as again:
+            post(mortal, "gate", ["the end"])
             assert again.wait(lambda: "the end" in again.messages())
             assert again.messages() == [*numbered(10, 10), "the end"]
             assert [gap["skipped"] for gap in again.gaps()] == [None]
 
 
 @pytest.mark.faults
-def test_what_lies_in_the_spool_over_a_kill_is_told_once(tmp_path: Path) -> None:
+def test_what_lies_in_the_spool_over_a_kill_is_told_once(mortal: Server) -> None:
     """Nothing is stored meanwhile: the new gateway finds all of it in its spool."""
-    with Server(tmp_path / "server") as server:
-        post(server, "spool", ["before anybody watches"])
-        server.wait_for("service:spool", 1)
-        os.kill(server.pids()["clickhouse"], signal.SIGSTOP)
-        try:
-            post(server, "spool", ["before the second watches"])
-            with Tail(server.url, "service:spool") as tail:
-                post(server, "spool", numbered(0, 10))
-                tail.wait_for(10)
-                os.kill(server.pids()["gateway"], signal.SIGKILL)
-                post(server, "spool", numbered(10, 10))
-                assert tail.wait_for(20) == numbered(0, 20)
-                assert [gap["skipped"] for gap in tail.gaps()] == [None]
-        finally:
-            os.kill(server.pids()["clickhouse"], signal.SIGCONT)
+    post(mortal, "spool", ["before anybody watches"])
+    mortal.wait_for("service:spool", 1)
+    os.kill(mortal.pids()["clickhouse"], signal.SIGSTOP)
+    try:
+        post(mortal, "spool", ["before the second watches"])
+        with Tail(mortal.url, "service:spool") as tail:
+            post(mortal, "spool", numbered(0, 10))
+            tail.wait_for(10)
+            os.kill(mortal.pids()["gateway"], signal.SIGKILL)
+            post(mortal, "spool", numbered(10, 10))
+            assert tail.wait_for(20) == numbered(0, 20)
+            assert [gap["skipped"] for gap in tail.gaps()] == [None]
+    finally:
+        os.kill(mortal.pids()["clickhouse"], signal.SIGCONT)
 
 
 @pytest.mark.faults
@@ -289,19 +287,18 @@ def end(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.faults
-def test_the_command_goes_on_after_a_lost_connection(tmp_path: Path) -> None:
-    with Server(tmp_path / "server") as server:
-        process = start(server, "tail", "service:cli", "--raw")
-        assert process.stdout is not None
-        wait_for_metric(server, "neve_api_tail_viewers", 1)
-        post(server, "cli", numbered(0, 3))
-        assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(0, 3)]
-        os.kill(server.pids()["api"], signal.SIGKILL)
-        post(server, "cli", numbered(3, 3))
-        assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(3, 3)]
-        said = end(process)
-        assert "trying to come back" in said
-        assert "Traceback" not in said
+def test_the_command_goes_on_after_a_lost_connection(mortal: Server) -> None:
+    process = start(mortal, "tail", "service:cli", "--raw")
+    assert process.stdout is not None
+    wait_for_metric(mortal, "neve_api_tail_viewers", 1)
+    post(mortal, "cli", numbered(0, 3))
+    assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(0, 3)]
+    os.kill(mortal.pids()["api"], signal.SIGKILL)
+    post(mortal, "cli", numbered(3, 3))
+    assert [process.stdout.readline() for _ in range(3)] == [f"{line}\n" for line in numbered(3, 3)]
+    said = end(process)
+    assert "trying to come back" in said
+    assert "Traceback" not in said
 
 
 def test_search_with_follow_shows_what_was_and_what_comes(server: Server) -> None:

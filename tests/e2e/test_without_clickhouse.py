@@ -52,27 +52,26 @@ def once(server: Server, service: str, lines: int) -> None:
     assert server.hot.query(sql, {"s": service}).rows == [(lines, lines)]
 
 
-def test_events_are_taken_while_clickhouse_is_dead(tmp_path: Path, neve: Run) -> None:
-    with Server(tmp_path / "server") as server:
-        post(server, "dead", "line before")
-        server.wait_for("service:dead", 1)
-        with clickhouse_dead(server):
-            for number in range(20):
-                post(server, "dead", f"line {number}")
-            for path in ("/api/v1/search?q=service:dead", "/api/v1/patterns", "/readyz", "/gateway/storage"):
-                answer = server.client.get(path)
-                assert answer.status_code == 503, path
-                assert int(answer.headers["retry-after"]) >= 1
-                assert answer.json()["error"]["code"] == "storage_unavailable"
-            assert server.client.get("/healthz").status_code == 200
-            done = neve("status", "--to", server.url)
-            assert done.returncode == 1
-            assert "stands still" in done.stdout
-            assert "nothing is stored: cannot " in done.stdout
-            said = json.loads(neve("status", "--json", "--to", server.url).stdout)
-            assert said["gateway"]["spool"]["depth"] >= 1
-        once(server, "dead", 21)
-        assert neve("status", "--to", server.url).returncode == 0
+def test_events_are_taken_while_clickhouse_is_dead(mortal: Server, neve: Run) -> None:
+    post(mortal, "dead", "line before")
+    mortal.wait_for("service:dead", 1)
+    with clickhouse_dead(mortal):
+        for number in range(20):
+            post(mortal, "dead", f"line {number}")
+        for path in ("/api/v1/search?q=service:dead", "/api/v1/patterns", "/readyz", "/gateway/storage"):
+            answer = mortal.client.get(path)
+            assert answer.status_code == 503, path
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["code"] == "storage_unavailable"
+        assert mortal.client.get("/healthz").status_code == 200
+        done = neve("status", "--to", mortal.url)
+        assert done.returncode == 1
+        assert "stands still" in done.stdout
+        assert "nothing is stored: cannot " in done.stdout
+        said = json.loads(neve("status", "--json", "--to", mortal.url).stdout)
+        assert said["gateway"]["spool"]["depth"] >= 1
+    once(mortal, "dead", 21)
+    assert neve("status", "--to", mortal.url).returncode == 0
 
 
 def test_clickhouse_that_lost_its_port_is_found_again(tmp_path: Path) -> None:
@@ -90,22 +89,21 @@ def test_clickhouse_that_lost_its_port_is_found_again(tmp_path: Path) -> None:
     assert read_record(server.folder / "data" / "clickhouse").tcp_port != record.tcp_port
 
 
-def test_clickhouse_that_hangs(tmp_path: Path) -> None:
+def test_clickhouse_that_hangs(mortal: Server) -> None:
     """Stopped, not dead: its port is open, and nobody answers."""
-    with Server(tmp_path / "server") as server:
-        post(server, "hangs", "line before")
-        server.wait_for("service:hangs", 1)
-        with stopped(server.pids()["clickhouse"]):
-            for number in range(5):
-                post(server, "hangs", f"line {number}")
-            # Each within seconds, however long ClickHouse would be waited for: the client's own patience is 20 s.
-            new = {"service": "hangs", "namespace": "never_met"}
-            for answer in (
-                server.client.get("/readyz", timeout=20),
-                server.client.get("/gateway/storage", timeout=20),
-                server.client.post("/api/v1/ingest", params=new, content=b"x\n", timeout=20),
-            ):
-                assert answer.status_code == 503
-                assert int(answer.headers["retry-after"]) >= 1
-                assert answer.json()["error"]["code"] == "storage_unavailable"
-        once(server, "hangs", 6)
+    post(mortal, "hangs", "line before")
+    mortal.wait_for("service:hangs", 1)
+    with stopped(mortal.pids()["clickhouse"]):
+        for number in range(5):
+            post(mortal, "hangs", f"line {number}")
+        # Each within seconds, however long ClickHouse would be waited for: the client's own patience is 20 s.
+        new = {"service": "hangs", "namespace": "never_met"}
+        for answer in (
+            mortal.client.get("/readyz", timeout=20),
+            mortal.client.get("/gateway/storage", timeout=20),
+            mortal.client.post("/api/v1/ingest", params=new, content=b"x\n", timeout=20),
+        ):
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["code"] == "storage_unavailable"
+    once(mortal, "hangs", 6)
