@@ -6,6 +6,7 @@ Counts are those of callgrind: the same whenever the same code runs on the same 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import re
 import shutil
 import subprocess
@@ -26,10 +27,13 @@ def program(name: str, *, sanitize: bool = False) -> Path:
     """Build a program of lexer/tools, with the sanitizers if they are asked for; its path."""
     folder = ROOT / "build" / ("tools-sanitized" if sanitize else "tools")
     beside = Path(sys.executable).parent  # cmake, ninja and re2c are in the environment
-    run([beside / "cmake", "-S", TOOLS, "-B", folder, "-G", "Ninja",
-         f"-DCMAKE_MAKE_PROGRAM={beside / 'ninja'}", f"-DRE2C={beside / 're2c'}",
-         f"-DNEVE_SANITIZE={'ON' if sanitize else 'OFF'}"])  # fmt: skip
-    run([beside / "cmake", "--build", folder, "--target", name])
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:  # tests and `make instructions` may run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run([beside / "cmake", "-S", TOOLS, "-B", folder, "-G", "Ninja",
+             f"-DCMAKE_MAKE_PROGRAM={beside / 'ninja'}", f"-DRE2C={beside / 're2c'}",
+             f"-DNEVE_SANITIZE={'ON' if sanitize else 'OFF'}"])  # fmt: skip
+        run([beside / "cmake", "--build", folder, "--target", name])
     return folder / name
 
 
