@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.namespaces import Namespaces
+from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
@@ -35,7 +36,7 @@ class GatewaySettings:
     """`data_dir` holds spool, ledger and dead letters. The `namespaces` are made at the start; with
     `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
     ClickHouse that runs beside it, if one does: what is made there is synced.
-    `cold`: where blocks that have aged are looked for."""
+    `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -44,6 +45,7 @@ class GatewaySettings:
     spool_quota_bytes: int = DEFAULT_QUOTA_BYTES
     embedded: Path | None = None
     cold: ColdConfig | None = None
+    receivers: ReceiversConfig = field(default_factory=lambda: ReceiversConfig(otlp_grpc=""))
 
 
 class GatewayState:
