@@ -164,7 +164,10 @@ def quick_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not (os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM):
         yield tmp_path_factory.mktemp("quick")
         return
-    with TemporaryDirectory(prefix="neve-tests-", dir=MEMORY) as folder:
+    for left in MEMORY.glob("neve-tests-*-*"):  # by a run that was killed
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"neve-tests-{os.getpid()}-", dir=MEMORY) as folder:
         yield Path(folder)
 
 
