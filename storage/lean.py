@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -16,7 +15,7 @@ UNUSED = "pandas"
 LAZY_DATES = "CLICKHOUSE_DRIVER_LASY_DATE_LUT"  # its own spelling; what is no range of dates starts with none
 
 
-class _NotHere(MetaPathFinder):
+class _NotHere:
     """Says of `UNUSED` that it is not installed: whoever imports it does without."""
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
@@ -26,7 +25,7 @@ class _NotHere(MetaPathFinder):
 
 
 def load_lean() -> None:
-    """Call it before the libraries are imported; once or more often. It holds for this process's children too."""
+    """Call it in each process, before the libraries are imported; once or more often."""
     os.environ.setdefault(LAZY_DATES, "1")
     if not any(isinstance(finder, _NotHere) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NotHere())
