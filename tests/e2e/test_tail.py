@@ -288,6 +288,7 @@ def end(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.faults
 def test_the_command_goes_on_after_a_lost_connection(mortal: Server) -> None:
+    wait_for_metric(mortal, "neve_api_tail_viewers", 0)  # the next one is the command
     process = start(mortal, "tail", "service:cli", "--raw")
     assert process.stdout is not None
     wait_for_metric(mortal, "neve_api_tail_viewers", 1)
@@ -305,6 +306,7 @@ def test_search_with_follow_shows_what_was_and_what_comes(server: Server) -> Non
     post(server, "follow", numbered(0, 5))
     server.wait_for("service:follow", 5)
     post(server, "follow", numbered(5, 2))  # stored by the time of the search, or not
+    wait_for_metric(server, "neve_api_tail_viewers", 0)
     process = start(server, "search", "service:follow", "--follow", "--limit", "3", "--json")
     try:
         assert process.stdout is not None
