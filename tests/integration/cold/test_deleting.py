@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -56,6 +55,7 @@ def mixed(events: Any, count: int, start: int = 1_700_000_000 * 10**9) -> list[d
 ANY = f'"{SECRET}" OR trace_id:"{SECRET}" OR mail:"{SECRET}"'
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_both_tiers(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(mixed(events, 30)))
     both.insert(
@@ -123,15 +123,20 @@ def test_a_namespace_that_is_hot_alone(new_both: Any, config: Any, make_block: A
     assert both.count() == (6, 6)
 
 
-def texts(folder: Path) -> Iterator[str]:
-    """Everything that can be read from the data files in a folder."""
-    for path in folder.rglob("*.parquet"):
-        yield repr(pq.read_table(path, partitioning=None).to_pylist())
-        yield repr([pq.ParquetFile(path).metadata.row_group(0).to_dict()])
-    for path in folder.rglob("*.json"):
-        yield path.read_text()
+def texts(table: Any) -> Iterator[str]:
+    """Everything that can be read from the data and metadata files in a table's folder."""
+    for location, _ in list(stored_files(table)):
+        with table.io.new_input(location).open() as file:
+            data = file.read()
+        if location.endswith(".parquet"):
+            parquet = pq.ParquetFile(io.BytesIO(data))
+            yield repr(parquet.read().to_pylist())
+            yield repr([parquet.metadata.row_group(0).to_dict()])
+        elif location.endswith(".json"):
+            yield data.decode()
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_the_bytes_are_gone_after_expiry(
     both: Both, make_block: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,8 +145,7 @@ def test_the_bytes_are_gone_after_expiry(
         both.insert(make_block(mixed(events, 9)))
         both.age()
     table = both.cold.catalog.table(both.namespace)
-    folder = Path(table.location().removeprefix("file://"))
-    assert any(SECRET in one for one in texts(folder))
+    assert any(SECRET in one for one in texts(table))
     delete(both, ANY)
     chores = Upkeep(both.ager, now=lambda: time.time() + 9 * DAY)
     table.refresh()
@@ -155,11 +159,11 @@ def test_the_bytes_are_gone_after_expiry(
     assert both.count() == (19, 19)
     assert {place for place, _ in stored_files(table)} <= named_files(table)
     assert len(table.metadata.snapshots) == 1
-    assert not any(SECRET in one for one in texts(folder))
+    assert not any(SECRET in one for one in texts(table))
     for manifest in table.current_snapshot().manifests(table.io):
         for entry in manifest.fetch_manifest_entry(table.io, False):
             file = entry.data_file
-            assert os.path.exists(file.file_path.removeprefix("file://"))
+            assert table.io.new_input(file.file_path).exists()
             bounds = [*(file.lower_bounds or {}).values(), *(file.upper_bounds or {}).values()]
             assert not any(SECRET.encode() in one for one in bounds)
 

@@ -131,6 +131,7 @@ def test_orphans_go_and_what_is_named_stays(both: Both, make_block: Any, events:
     assert both.count() == (5, 5)
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
@@ -148,6 +149,7 @@ def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: An
     assert both.count() == (11, 11)
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) -> None:
     for count in (5, 6):
         both.insert(make_block(events(count)))
@@ -164,11 +166,12 @@ def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) 
         restore(both.hot, cold, both.namespace)
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
     table = both.cold.catalog.table(both.namespace)
-    Path(data_files(table)[0].file_path.removeprefix("file://")).unlink()
+    table.io.delete(data_files(table)[0].file_path)
     with pytest.raises(ColdBroken, match="no metadata file is whole"):
         restore(both.hot, both.cold, both.namespace, replace=True)
 
