@@ -131,6 +131,12 @@ def active(hot: Asks, namespace: str = "") -> list[Deletion]:
     return sorted((read(*row) for row in found), key=lambda one: (one.asked_at, one.id))
 
 
+def reopen(hot: Asks, namespace: str) -> None:
+    """Let all that holds be looked for again: the cold tier was put back to a state that may have it."""
+    for one in active(hot, namespace):
+        record(hot, replace(one, done=False, through=0))
+
+
 # --- how long one holds ------------------------------------------------------------------------------------------
 
 

@@ -18,9 +18,10 @@ from pyiceberg.table import StaticTable, Table
 from storage.catalog import DATABASE, ColdCatalog
 from storage.catching_up import catch_up
 from storage.cold import ColdTier
+from storage.deletions import reopen
 from storage.errors import ColdBroken, NeveError
 from storage.hot import Hot
-from storage.published import forget, publish
+from storage.published import forget, publish, tier_state
 from storage.record import record_at
 
 
@@ -48,7 +49,8 @@ def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) 
     Raises ColdBroken where there is none, or where the catalog has the table and `replace` is not given.
     """
     catalog, dropped = cold.catalog, hot.epochs.dropped_through(namespace)
-    if catalog.table(namespace) is not None and not replace:
+    there = namespace in catalog.namespaces()  # whether or not what it points to is there
+    if there and not replace:
         raise ColdBroken(f"cannot restore {namespace}: the catalog has it", "say --replace to point it anew")
     with catalog.speaking(f"read metadata of {namespace}"):
         found = _latest(catalog, namespace, dropped)
@@ -57,13 +59,16 @@ def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) 
             f"cannot restore {namespace}: no metadata file is whole and has every epoch up to {dropped}",
             "restore the files of the warehouse first",
         )
-    if catalog.table(namespace) is not None:
+    if there:
         catalog.unregister(namespace)
     table = catalog.register(namespace, found.metadata_location)
     pinned = cold.pinned(namespace, table)
     if pinned is not None:
-        forget(hot, namespace)
         hot.create_namespace(namespace)
+        reopen(hot, namespace)
+        read = tier_state(hot, cold.config, namespace).pinned
+        if read is not None and read.sequence > pinned.sequence:
+            forget(hot, namespace)
         catch_up(hot, cold, namespace, table)
         publish(hot, pinned)
     return Restored(namespace, found.metadata_location, pinned.snapshot_id if pinned is not None else None)

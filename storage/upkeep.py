@@ -56,7 +56,7 @@ class Upkeep:
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
                 return
-            table = self.ager.cold.catalog.table(namespace)
+            table = self.ager.table(namespace)
             if table is None or table.current_snapshot() is None:
                 return
             self.retain(namespace, table, policy)

@@ -18,6 +18,7 @@ from storage.cold_config import Policy
 from storage.deletions import Deletion
 from storage.record import record_at
 from storage.removing import count_both
+from storage.restoring import restore
 from storage.upkeep import Upkeep, named_files, stored_files
 
 Both = Any
@@ -183,3 +184,30 @@ def test_another_pass_goes_on_where_one_was_cut(
     assert counted(both) == 12
     assert all(one.done for one in deletions.active(both.hot, both.namespace))
     assert record_at(both.cold.catalog.table(both.namespace))
+
+
+def test_a_cold_tier_that_was_put_back_to_before_is_cleaned_again(
+    both: Both, make_block: Any, events: Any
+) -> None:
+    both.insert(make_block(mixed(events, 9)))
+    both.age()
+    table = both.cold.catalog.table(both.namespace)
+    old = {place for place, _ in stored_files(table)}
+    delete(both, ANY)
+    for place, _ in list(stored_files(table)):
+        if place not in old and place.endswith(".metadata.json"):
+            table.io.delete(place)
+    restore(both.hot, both.cold, both.namespace, replace=True)
+    assert both.count() == (9, 9)
+    both.ager.tend_deletions(both.namespace)
+    assert both.count() == (6, 6)
+    assert counted(both) == 6
+
+
+def test_a_cold_tier_that_is_left_behind_is_reached(both: Both, make_block: Any, events: Any) -> None:
+    """Of a namespace that is to be hot alone from now on."""
+    both.insert(make_block(mixed(events, 9)))
+    both.age()
+    both.cold.config.namespaces[both.namespace] = Policy(tier="hot")
+    assert delete(both, ANY).cold_rows == 3
+    assert both.count() == (6, 6)

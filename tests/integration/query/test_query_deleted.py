@@ -174,7 +174,7 @@ def test_counts_in_a_loop_while_it_comes_late(
     for thread in threads:
         thread.start()
     try:
-        while place.hot.epochs.dropped_through(place.namespace) < 6 and not failed:
+        while place.hot.epochs.closed_through(place.namespace) < 4 and not failed:
             assert place.count() == 6
             assert sum(one["count"] for one in place.get("histogram", q="*")["buckets"]) == 6
     finally:
