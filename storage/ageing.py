@@ -237,7 +237,7 @@ class Pass:
             return
         table = self.ager.table(self.namespace) if has_cold(self.ager, self.namespace) else None
         for one in active:
-            self._remover().run(one, table, self._publish)
+            self._remover().run(one, table, self.publish)
 
     def thaw(self) -> None:
         """Go on with what was to come back to the hot tier."""
@@ -245,7 +245,7 @@ class Pass:
             table = self.ager.table(self.namespace)
             if table is None:
                 return
-            rows = Thawing(self._remover(), table, self._publish).run(one)
+            rows = Thawing(self._remover(), table, self.publish).run(one)
             text = f"{rows:,} events are hot again, as epoch {one.epoch}"
             self.ager.say("thaw", self.namespace, text, one.epoch, rows=rows)
 
@@ -255,7 +255,7 @@ class Pass:
             self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
         )
 
-    def _publish(self, table: Table) -> None:
+    def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
         new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
         self.lease.check()
@@ -329,7 +329,7 @@ class Pass:
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
         epochs = list(takewhile(record_at(table).shard().names, self._rows()))
-        self._publish(table)
+        self.publish(table)
         for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):

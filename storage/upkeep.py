@@ -21,7 +21,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from storage import cold_columns, cold_schema, deletions, parquet, schema
-from storage.ageing import Ager
+from storage.ageing import Ager, Pass, Wish
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
 from storage.leases import held
@@ -62,7 +62,9 @@ class Upkeep:
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
-            self.ager.publish(namespace, table)  # before the files go that only earlier snapshots name
+            Pass(self.ager, namespace, Wish(), lease).publish(
+                table
+            )  # before the files go that only earlier snapshots name
             self.remove_orphans(namespace, table)
 
     # --- retention -------------------------------------------------------------------------------------------

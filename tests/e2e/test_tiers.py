@@ -125,7 +125,7 @@ def counted_by_others(server: Server, folder: Path) -> set[int]:
     found.add(ds.dataset(paths, format="parquet", filesystem=filesystem).count_rows())
     if config.is_local:
         named = ", ".join(f"'{path}'" for path in paths)
-        found.update(duckdb.sql(f"SELECT count(*) FROM read_parquet([{named}])").fetchone() or ())
+        found.update(duckdb.sql(f"SELECT count(*) FROM read_parquet([{named}])").fetchall()[0])
     with EmbeddedServer(folder, lake=config.lake) as fresh, Hot(fresh.config) as hot:
         # Without a metadata file's name, as anybody would read it.
         found.update(hot.query(f"SELECT count() AS n FROM {pinned.place.call})", pinned.parameters).rows[0])
