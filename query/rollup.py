@@ -125,8 +125,8 @@ def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
     # The counts of all that is cold are many parts: they are added up only where the cold tier is asked about.
     asked = "" if COLD in plan.tiers.read(plan.low, plan.high) else hot
     of_plan = " AND ".join(_known_where(plan, params, fingerprints=False)) if not fingerprints else "0"
-    sums = {"events": "0", "counted": "0", "rolled": "0", "outside": "0", "first": "NULL", "last": "NULL"}
-    sums["hidden"] = "0"
+    sums = dict.fromkeys(("events", "counted", "rolled", "outside", "hidden"), "0")
+    sums |= {"first": "NULL", "last": "NULL"}
 
     def part(table: str, where: str = "", **more: str) -> str:
         columns = ", ".join(f"{sql} AS {name}" for name, sql in {**sums, **more}.items())

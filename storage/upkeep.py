@@ -62,9 +62,8 @@ class Upkeep:
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
-            Pass(self.ager, namespace, Wish(), lease).publish(
-                table
-            )  # before the files go that only earlier snapshots name
+            # Before the files go that only earlier snapshots name.
+            Pass(self.ager, namespace, Wish(), lease).publish(table)
             self.remove_orphans(namespace, table)
 
     # --- retention -------------------------------------------------------------------------------------------
