@@ -151,18 +151,18 @@ def test_real_logs_answer_the_same_once_they_are_cold(
     assert server.count() == events
     assert counted_by_others(server, tmp_path / "fresh") == {events}
 
-    gone = server.count("service:HPC")
-    done = neve("delete", "service:HPC", "--yes", "--url", server.url)
+    gone = server.count("service:Spark")
+    done = neve("delete", "service:Spark", "--yes", "--url", server.url)
     assert done.returncode == 0, done.stderr
     assert server.count() == events - gone
-    assert server.count("service:HPC") == 0
+    assert server.count("service:Spark") == 0
     assert counted_by_others(server, tmp_path / "fresh again") == {events - gone}
 
-    back = server.count("service:Spark")
-    done = neve("restore", "range", "--from", "2017-06-01", "--to", "2017-07-01", "--url", server.url)
+    back = server.count("service:Windows")
+    done = neve("restore", "range", "--from", "2016-09-01", "--to", "2016-10-01", "--url", server.url)
     assert done.returncode == 0, done.stderr
-    assert {event["tier"] for event in server.search("service:Spark", limit=500)["events"]} == {"hot"}
-    assert (server.count(), server.count("service:Spark")) == (events - gone, back)
+    assert {event["tier"] for event in server.search("service:Windows", limit=500)["events"]} == {"hot"}
+    assert (server.count(), server.count("service:Windows")) == (events - gone, back)
     done = neve("age", "--now", "--grace", "0", *places(server))
     assert done.returncode == 0, done.stderr
     done = neve("restore", "catalog", "--replace", *places(server))
