@@ -65,5 +65,6 @@ THROW = {"timeout_overflow_mode": "throw", "read_overflow_mode": "throw"}
 BREAK = {"timeout_overflow_mode": "break", "read_overflow_mode": "break"}
 """For aggregates: what was counted until then is an answer, labelled incomplete."""
 
-COLD_SETTINGS = {"s3_retry_attempts": 3, "s3_request_timeout_ms": 10_000}
-"""For statements that read the cold tier: a store that is away must not use up the time of what is hot."""
+COLD_SETTINGS = {"s3_retry_attempts": 3, "s3_request_timeout_ms": 10_000, "send_profile_events": 1}
+"""For statements that read the cold tier: a store that is away must not use up the time of what is hot, and what is
+read of files is in the profile alone."""

@@ -125,8 +125,9 @@ class Running:
             try:
                 yield stream
             finally:
-                self.rows_read += stream.rows_read
-                self.bytes_read += stream.bytes_read
+                rows, size = _cost(stream, tiers)
+                self.rows_read += rows
+                self.bytes_read += size
         self._check()
         if partial:
             self._note_budget(stream, left, rows_left, bytes_left)
@@ -197,6 +198,19 @@ class Running:
             self.hit("rows")
         if stream.bytes_read >= bytes_left:
             self.hit("bytes")
+
+
+def _cost(stream: QueryStream, tiers: list[str]) -> tuple[int, int]:
+    """The rows and bytes that a statement read.
+
+    Of cold files the server's progress has the rows that filters have left. With hot ones in one statement the two
+    cannot be told apart, so these are counted once more.
+    """
+    if COLD not in tiers:
+        return stream.rows_read, stream.bytes_read
+    if HOT not in tiers:
+        return max(stream.rows_read, stream.files.rows), max(stream.bytes_read, stream.files.bytes)
+    return stream.rows_read + stream.files.rows, stream.bytes_read + stream.files.bytes
 
 
 @contextmanager

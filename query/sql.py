@@ -107,13 +107,17 @@ def compile_condition(condition: c.Condition, params: Params) -> str:
 
 
 def _fingerprint(wanted: str, database: str) -> str:
-    """This fingerprint, and those of the pattern that has this id, or had it before it became part of another."""
     if not database:
         return f"fingerprint = {wanted}"
+    return f"fingerprint IN ({members_of(wanted, database)})"
+
+
+def members_of(wanted: str, database: str) -> str:
+    """A SELECT `f` of a fingerprint, and of those of the pattern that has it as its id, or had it before it became part
+    of another."""
     current = current_patterns(database)
     now = f"SELECT {wanted} AS p UNION ALL SELECT pattern AS p FROM {current} WHERE fingerprint = {wanted} AND alias"
-    members = f"SELECT fingerprint AS f FROM {current} WHERE pattern IN ({now})"
-    return f"fingerprint IN (SELECT {wanted} AS f UNION ALL {members})"
+    return f"SELECT {wanted} AS f UNION ALL SELECT fingerprint AS f FROM {current} WHERE pattern IN ({now})"
 
 
 def _joined(operator: str, children: tuple[c.Condition, ...], params: Params) -> str:

@@ -49,6 +49,7 @@ SYSTEM: tuple[Migration, ...] = (
     Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
     Migration(5, "deletions", lambda _database: [schema.deletions_table()]),
     Migration(6, "thaws", lambda _database: [schema.epoch_states_thawed(), schema.thaws_table()]),
+    Migration(7, "what inserters keep", lambda _database: [schema.deletions_kept(), schema.waiting_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

@@ -364,11 +364,24 @@ SETTINGS {DURABLE}, {NOT_SPARSE}"""
 
 
 def deletions_table() -> str:
-    """What is to be gone (storage/deletions.py): the row of the highest version holds. Forgotten after a time."""
+    """What is to be gone (storage/deletions.py): the row of the highest version holds."""
     return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.deletions (
   namespace String, id String, version UInt64, said_at DateTime64(3, 'UTC'), said String
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, id)
 TTL toDateTime(said_at) + INTERVAL 60 DAY
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def deletions_kept() -> str:
+    """Those are forgotten by `deletions.forget` alone: what is on the way has no end that can be known beforehand."""
+    return f"ALTER TABLE {SYSTEM_DATABASE}.deletions MODIFY TTL toDateTime(said_at) + INTERVAL 30 YEAR"
+
+
+def waiting_table() -> str:
+    """The oldest event that each inserter keeps, by its time: the row that was said last holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.waiting (
+  namespace String, inserter String, oldest Int64, said_at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(said_at) ORDER BY (namespace, inserter)
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
 
 
