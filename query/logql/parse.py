@@ -14,7 +14,8 @@ from query.errors import QueryInvalid, invalid_at
 from query.logql import ast
 
 MAX_LENGTH = 131_072  # characters: what clients write themselves may be long
-MAX_DEPTH = 100  # of nested parentheses: what follows recurses
+MAX_DEPTH = 100  # of nodes in nodes: what follows recurses
+MAX_PARENTHESES = 2 * MAX_DEPTH + 10  # as a node's print may have more of them than it was typed with
 SHOWN = 4  # what is expected is said where it is no more than this
 DURATION_UNITS = {
     "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9,
@@ -34,6 +35,7 @@ FAMILIES = {
     "RANGE_OP",
     "FLAG",
 }  # that stand for many words
+TOO_DEEP = f"query is nested too deep: use at most {MAX_DEPTH} levels"
 _STEP = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h|d|w|y)")
 _DURATION = re.compile(rf"(?:{_STEP.pattern})+")
 _ESCAPE = re.compile(
@@ -59,7 +61,7 @@ def parse(text: str) -> ast.Query:
         raise invalid_at(text, 0, "syntax error: unexpected $end")
     _check_depth(text)
     try:
-        return cast(ast.Query, _parser().parse(text))
+        query = cast(ast.Query, _parser().parse(text))
     except UnexpectedInput as error:
         raise _complaint(text, error) from None
     except VisitError as error:
@@ -68,6 +70,9 @@ def parse(text: str) -> ast.Query:
         raise
     except Misread as error:
         raise invalid_at(text, error.offset, str(error)) from None
+    if _depth(query) > MAX_DEPTH:
+        raise invalid_at(text, 0, TOO_DEEP)
+    return query
 
 
 def parse_log(text: str) -> ast.LogQuery:
@@ -101,10 +106,35 @@ def _check_depth(text: str) -> None:
     depth = 0
     for match in re.finditer(r'"(?:\\.|[^"\\])*"|`[^`]*`|[()]', text):
         depth += {"(": 1, ")": -1}.get(match[0], 0)
-        if depth > MAX_DEPTH:
-            raise invalid_at(
-                text, match.start(), f"query is nested too deep: use at most {MAX_DEPTH} parentheses"
-            )
+        if depth > MAX_PARENTHESES:
+            raise invalid_at(text, match.start(), TOO_DEEP)
+
+
+def _depth(query: ast.Query) -> int:
+    """How deep nodes are in nodes, up to some more than is allowed. It does not recurse."""
+    deepest, left = 0, [(cast(Any, query), 1)]
+    while left and deepest <= MAX_DEPTH:
+        node, depth = left.pop()
+        deepest = max(deepest, depth)
+        left += [(inner, depth + 1) for inner in _inside(node)]
+    return deepest
+
+
+def _inside(node: Any) -> tuple[Any, ...]:
+    match node:
+        case ast.Binary():
+            return node.left, node.right
+        case ast.VectorAggregation() | ast.LabelReplace():
+            return (node.inner,)
+        case ast.RangeAggregation():
+            return (node.range.query, *(node.range.unwrap.filters if node.range.unwrap else ()))
+        case ast.LogQuery():
+            return node.stages
+        case ast.LabelFilter():
+            return (node.test,)
+        case ast.Both() | ast.Either():
+            return node.children
+    return ()
 
 
 @cache

@@ -331,8 +331,8 @@ class Stages:
                 if name == ERROR and isinstance(item, str):
                     lines = replace(lines, error="''")
                 elif name not in (ERROR, ERROR_DETAILS):
-                    left = "''" if isinstance(item, str) else self._unless(lines, item)
-                    lines = replace(lines, layers=(*lines.layers, _set_layer(name, left)))
+                    gone = _set_layer(name, "''") if isinstance(item, str) else _drop_layer(name, self._matcher(lines, item))
+                    lines = replace(lines, layers=(*lines.layers, gone))
             return lines
         names = frozenset(
             SAME.get(item, item) if isinstance(item, str) else SAME.get(item.name, item.name)
@@ -341,13 +341,9 @@ class Stages:
         layers = [*lines.layers, _keep_layer(names)]
         for item in stage.items:
             if isinstance(item, ast.Matcher):
-                value = lines.label(item.name, self.params)
-                layers.append(_set_layer(item.name, f"if({self._matcher(lines, item)}, {value}, '')"))
+                layers.append(_drop_layer(item.name, f"NOT ({self._matcher(lines, item)})"))
         kept = names if lines.kept is None else lines.kept & names
         return replace(lines, layers=tuple(layers), kept=kept)
-
-    def _unless(self, lines: Lines, matcher: ast.Matcher) -> str:
-        return f"if({self._matcher(lines, matcher)}, '', {lines.label(matcher.name, self.params)})"
 
     # --- label filters -------------------------------------------------------------------------------------
 
@@ -442,6 +438,19 @@ def _set_layer(label: str, sql: str) -> Layer:
 
     def made(below: str, params: Params) -> str:
         return f"mapUpdate({below}, map({params.add(name)}, toString({sql})))"
+
+    return Layer(value, made)
+
+
+def _drop_layer(label: str, condition: str) -> Layer:
+    """One label is taken away where a condition holds."""
+    name = SAME.get(label, label)
+
+    def value(asked: str, below: str, params: Params) -> str:  # noqa: ARG001 - as others
+        return f"if({condition}, '', {below})" if SAME.get(asked, asked) == name else below
+
+    def made(below: str, params: Params) -> str:
+        return f"if({condition}, mapUpdate({below}, map({params.add(name)}, '')), {below})"
 
     return Layer(value, made)
 
