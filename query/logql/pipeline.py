@@ -331,7 +331,11 @@ class Stages:
                 if name == ERROR and isinstance(item, str):
                     lines = replace(lines, error="''")
                 elif name not in (ERROR, ERROR_DETAILS):
-                    gone = _set_layer(name, "''") if isinstance(item, str) else _drop_layer(name, self._matcher(lines, item))
+                    gone = (
+                        _set_layer(name, "''")
+                        if isinstance(item, str)
+                        else _drop_layer(name, self._matcher(lines, item))
+                    )
                     lines = replace(lines, layers=(*lines.layers, gone))
             return lines
         names = frozenset(

@@ -59,22 +59,32 @@ def test_a_tail_says_what_is_wrong_before_it_begins(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         watch(server, query='{service_name="x"} | json')
     assert refused.value.response.status_code == 400
-    assert refused.value.response.body.startswith(b"parse error at line 1, col 1: a tail with '| json' is not supported")
+    assert refused.value.response.body.startswith(
+        b"parse error at line 1, col 1: a tail with '| json' is not supported"
+    )
     answer = server.client.get("/loki/api/v1/tail", params={"query": "{}"})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
 
 
 def test_a_client_of_lokis_reads_lines_and_numbers(server: Server, tmp_path: Path) -> None:
-    ship(server, tmp_path, "lokiread", ["level=error user=u1 refused", "level=info user=u2 accepted", "level=error user=u3 refused"])
+    ship(
+        server,
+        tmp_path,
+        "lokiread",
+        ["level=error user=u1 refused", "level=info user=u2 accepted", "level=error user=u3 refused"],
+    )
     server.wait_for("service:lokiread", 3)
     client = LokiClient(base_url=server.url)
     span = {"start": int(time.time() - 3600), "end": int(time.time() + 60)}
     found = client.query_range(logql='{service_name="lokiread"} |= "refused"', **span)
     entries: list[Any] = [entry for stream in found.streams for entry in stream.entries]
-    assert sorted(entry.message for entry in entries) == ["level=error user=u1 refused", "level=error user=u3 refused"]
+    assert sorted(entry.message for entry in entries) == [
+        "level=error user=u1 refused",
+        "level=error user=u3 refused",
+    ]
     assert "service_name" in client.get_labels(**span)
     assert client.get_label_values("user", **span) >= ["u1"]
     assert {"error", "info"} <= set(client.get_label_values("level", **span))
-    assert {one["service_name"] for one in client.get_series(match=['{service_name="lokiread"}'], **span)} == {"lokiread"}
-
-
+    assert {
+        one["service_name"] for one in client.get_series(match=['{service_name="lokiread"}'], **span)
+    } == {"lokiread"}

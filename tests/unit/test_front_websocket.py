@@ -26,7 +26,9 @@ async def _through(folder: Path, kind: bytes) -> bytes:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    task = asyncio.ensure_future(front.serve("127.0.0.1", port, lambda path: str(folder / path.split("/")[1])))
+    task = asyncio.ensure_future(
+        front.serve("127.0.0.1", port, lambda path: str(folder / path.split("/")[1]))
+    )
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

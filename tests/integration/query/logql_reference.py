@@ -63,7 +63,11 @@ class Line:
 
 
 def line_of(event: Event) -> Line:
-    stream = {"service_name": event.get("service", ""), "host": event.get("host", ""), "level": event.get("level", "")}
+    stream = {
+        "service_name": event.get("service", ""),
+        "host": event.get("host", ""),
+        "level": event.get("level", ""),
+    }
     tags = {re.sub(r"\W", "_", name): value for name, value in event.get("tags", {}).items()}
     ids = {name: event[name] for name in ("trace_id", "span_id") if event.get(name)}
     return Line(event["timestamp"], event["message"], {k: v for k, v in stream.items() if v}, {**tags, **ids})
@@ -85,7 +89,9 @@ def _matches(line: Line, matcher: ast.Matcher) -> bool:
     value, wanted = line.get(matcher.name), matcher.value
     if SAME.get(matcher.name, matcher.name) == "level" and "level" not in line.parsed:
         wanted = LEVELS.get(wanted, wanted)
-    holds = value == wanted if matcher.op in ("=", "!=") else re.fullmatch(wanted, value, re.DOTALL) is not None
+    holds = (
+        value == wanted if matcher.op in ("=", "!=") else re.fullmatch(wanted, value, re.DOTALL) is not None
+    )
     return holds == (matcher.op in ("=", "=~"))
 
 
@@ -101,7 +107,10 @@ def _stage(line: Line, stage: Any) -> Line | None:
         case ast.Json(extractions):
             return _json(line, extractions)
         case ast.Logfmt(extractions):
-            found = {k: v or w for k, v, w in re.findall(r'(?:^|\s)([A-Za-z_][\w.]*)=(?:"([^"]*)"|([^\s"]*))', line.text)}
+            found = {
+                k: v or w
+                for k, v, w in re.findall(r'(?:^|\s)([A-Za-z_][\w.]*)=(?:"([^"]*)"|([^\s"]*))', line.text)
+            }
             if extractions:
                 return _add(line, {one.name: found.get(one.path, "") for one in extractions})
             return _add(line, {re.sub(r"\W", "_", k): v for k, v in found.items()})
@@ -128,7 +137,10 @@ def _finds(text: str, op: str, wanted: str) -> bool:
         return wanted in text
     if op == "|~":
         return re.search(wanted, text) is not None
-    return re.fullmatch(".+?".join(map(re.escape, re.split("<[A-Za-z_]+>", wanted))), text, re.DOTALL) is not None
+    return (
+        re.fullmatch(".+?".join(map(re.escape, re.split("<[A-Za-z_]+>", wanted))), text, re.DOTALL)
+        is not None
+    )
 
 
 def _test(line: Line, test: Any) -> tuple[bool, str]:
@@ -191,8 +203,20 @@ def _json(line: Line, extractions: tuple[ast.Extraction, ...]) -> Line:
     for one in extractions:
         value: Any = whole
         for step in re.findall(r"\w+", one.path):
-            value = value[int(step)] if isinstance(value, list) and int(step) < len(value) else value.get(step) if isinstance(value, dict) else None
-        made[one.name] = "" if value is None else value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            value = (
+                value[int(step)]
+                if isinstance(value, list) and int(step) < len(value)
+                else value.get(step)
+                if isinstance(value, dict)
+                else None
+            )
+        made[one.name] = (
+            ""
+            if value is None
+            else value
+            if isinstance(value, str)
+            else json.dumps(value, separators=(",", ":"))
+        )
     return _add(line, made)
 
 
@@ -223,7 +247,9 @@ def _pattern(text: str, pattern: str) -> dict[str, str]:
 def _rendered(line: Line, template: str) -> str:
     def action(match: re.Match[str]) -> str:
         words = re.findall(r"__line__|\.?\w+", match[1])
-        value = line.text if "__line__" in words else next(line.get(word[1:]) for word in words if word[0] == ".")
+        value = (
+            line.text if "__line__" in words else next(line.get(word[1:]) for word in words if word[0] == ".")
+        )
         return value.upper() if "ToUpper" in words else value
 
     return re.sub(r"\{\{(.*?)\}\}", action, template)
@@ -250,13 +276,20 @@ def _choose(line: Line, stage: ast.Choose) -> Line:
             line = replace(line, error="") if name == "__error__" else _put(line, name, "")
         return line
     parsed = {k: v for k, v in line.parsed.items() if k in gone}
-    return replace(line, parsed=parsed, kept=frozenset(SAME.get(name, name) for name in gone) & (line.kept or frozenset(SAME.get(n, n) for n in gone)))
+    return replace(
+        line,
+        parsed=parsed,
+        kept=frozenset(SAME.get(name, name) for name in gone)
+        & (line.kept or frozenset(SAME.get(n, n) for n in gone)),
+    )
 
 
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
-def metric(node: ast.Metric, events: list[Event], times: list[int], also: tuple[str, ...] = ()) -> Series | float:
+def metric(
+    node: ast.Metric, events: list[Event], times: list[int], also: tuple[str, ...] = ()
+) -> Series | float:
     """Series by their labels, and values by the number of the step."""
     match node:
         case ast.Literal(value):
@@ -269,11 +302,15 @@ def metric(node: ast.Metric, events: list[Event], times: list[int], also: tuple[
             return _vector(node, events, times, also)
         case ast.Binary():
             wanted = (*also, *(node.matching.names if node.matching else ()))
-            return _binary(node, metric(node.left, events, times, wanted), metric(node.right, events, times, wanted))
+            return _binary(
+                node, metric(node.left, events, times, wanted), metric(node.right, events, times, wanted)
+            )
     raise AssertionError(node)
 
 
-def _range(node: ast.RangeAggregation, events: list[Event], times: list[int], also: tuple[str, ...]) -> Series:
+def _range(
+    node: ast.RangeAggregation, events: list[Event], times: list[int], also: tuple[str, ...]
+) -> Series:
     made: Series = {}
     width, offset, unwrap = node.range.width, node.range.offset, node.range.unwrap
     for step, time in enumerate(times):
@@ -286,8 +323,12 @@ def _range(node: ast.RangeAggregation, events: list[Event], times: list[int], al
             if unwrap is not None:
                 if not line.get(unwrap.name):
                     continue
-                value = number_of(line.get(unwrap.name), {"": "number"}.get(unwrap.conversion, unwrap.conversion))
-                after = line if value is not None else replace(line, error=line.error or "SampleExtractionErr")
+                value = number_of(
+                    line.get(unwrap.name), {"": "number"}.get(unwrap.conversion, unwrap.conversion)
+                )
+                after = (
+                    line if value is not None else replace(line, error=line.error or "SampleExtractionErr")
+                )
                 value = (value or 0.0) / (1e9 if unwrap.conversion == "duration" else 1)
                 for one in unwrap.filters:
                     after = _stage(after, one) if after is not None else None
@@ -346,7 +387,9 @@ def _reduced(function: str, values: list[float]) -> float:
             "stdvar": variance, "stddev": math.sqrt(variance)}[function]  # fmt: skip
 
 
-def _vector(node: ast.VectorAggregation, events: list[Event], times: list[int], also: tuple[str, ...]) -> Series:
+def _vector(
+    node: ast.VectorAggregation, events: list[Event], times: list[int], also: tuple[str, ...]
+) -> Series:
     names = node.grouping.names if node.grouping else ()
     without = node.grouping is not None and node.grouping.without
     inner = metric(node.inner, events, times, tuple(dict.fromkeys((*also, *(() if without else names)))))
@@ -355,7 +398,11 @@ def _vector(node: ast.VectorAggregation, events: list[Event], times: list[int], 
     def group(labels: Labels) -> Labels:
         known = dict(labels)
         if without:
-            return tuple(one for one in labels if one[0] not in {SAME.get(name, name) for name in names} and one[0] not in names)
+            return tuple(
+                one
+                for one in labels
+                if one[0] not in {SAME.get(name, name) for name in names} and one[0] not in names
+            )
         found = ((name, known.get(name) or known.get(SAME.get(name, name), "")) for name in names)
         return tuple(sorted(one for one in found if one[1]))
 
@@ -368,7 +415,9 @@ def _vector(node: ast.VectorAggregation, events: list[Event], times: list[int], 
         for labels, members in groups.items():
             if node.function in ("topk", "bottomk"):
                 sign = -1 if node.function == "topk" else 1
-                for value, own in sorted((sign * value, own) for value, own in members)[: int(node.parameter or 1)]:
+                for value, own in sorted((sign * value, own) for value, own in members)[
+                    : int(node.parameter or 1)
+                ]:
                     made.setdefault(own, {})[step] = sign * value
             else:
                 made.setdefault(labels, {})[step] = _reduced(node.function, [value for value, _ in members])
@@ -383,7 +432,14 @@ def _operate(node: ast.Binary, a: float, b: float, shown: float) -> float | None
     if node.op in COMPARE:
         holds = COMPARE[node.op](a, b)
         return float(holds) if node.returns_bool else shown if holds else None
-    return {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else math.nan, "%": math.fmod(a, b) if b else math.nan, "^": a**b}[node.op]
+    return {
+        "+": a + b,
+        "-": a - b,
+        "*": a * b,
+        "/": a / b if b else math.nan,
+        "%": math.fmod(a, b) if b else math.nan,
+        "^": a**b,
+    }[node.op]
 
 
 def _binary(node: ast.Binary, left: Series | float, right: Series | float) -> Series | float:
@@ -410,7 +466,11 @@ def _binary(node: ast.Binary, left: Series | float, right: Series | float) -> Se
 
     for labels, values in left.items():
         for step, value in values.items():
-            others = [(own, found[step]) for own, found in right.items() if sign(own) == sign(labels) and step in found]
+            others = [
+                (own, found[step])
+                for own, found in right.items()
+                if sign(own) == sign(labels) and step in found
+            ]
             if node.op in ("and", "unless", "or"):
                 if node.op == "or" or bool(others) == (node.op == "and"):
                     made.setdefault(labels, {})[step] = value

@@ -40,9 +40,24 @@ def event(n: int) -> dict[str, Any]:
         )
     if n % 31 == 2:
         message = '{"path": broken'
-    tags = {"k8s.pod.name": f"pod-{n % 3}", "status": str(200 + n % 3 * 100), "took": took, "odd": "a b" if n % 4 else "7"}
-    where = {"service": ("shop", "pay", "web")[n % 3 if n % 5 else 0], "host": f"h{n % 2}", "level": LEVELS[n % 5]}
-    return {"timestamp": T0 + n * 9 * S + n % 3, "message": message, **where, "tags": tags, "trace_id": f"{n:032x}" if n % 2 else ""}
+    tags = {
+        "k8s.pod.name": f"pod-{n % 3}",
+        "status": str(200 + n % 3 * 100),
+        "took": took,
+        "odd": "a b" if n % 4 else "7",
+    }
+    where = {
+        "service": ("shop", "pay", "web")[n % 3 if n % 5 else 0],
+        "host": f"h{n % 2}",
+        "level": LEVELS[n % 5],
+    }
+    return {
+        "timestamp": T0 + n * 9 * S + n % 3,
+        "message": message,
+        **where,
+        "tags": tags,
+        "trace_id": f"{n:032x}" if n % 2 else "",
+    }
 
 
 EVENTS = [event(n) for n in range(120)]
@@ -179,11 +194,17 @@ def check_lines(api: httpx.Client, query: str) -> str:
         (line.time, line.text, tuple(sorted(line.shown().items())))
         for line in plain.lines(node, EVENTS, T0 - 1, T0 + SPAN * S)
     )
-    answer = api.get("/loki/api/v1/query_range", params={"query": query, "start": T0, "end": T0 + SPAN * S, "limit": 5000})
+    answer = api.get(
+        "/loki/api/v1/query_range", params={"query": query, "start": T0, "end": T0 + SPAN * S, "limit": 5000}
+    )
     if answer.status_code != 200:
         return f"{query}: {answer.text}"
     got = shown_lines(answer.json())
-    return "" if got == expected else f"{query}: {len(got)} for {len(expected)}; {set(got) ^ set(expected)!s:.600}"
+    return (
+        ""
+        if got == expected
+        else f"{query}: {len(got)} for {len(expected)}; {set(got) ^ set(expected)!s:.600}"
+    )
 
 
 def check_metric(api: httpx.Client, query: str, step: int, start: int) -> str:
@@ -202,10 +223,16 @@ def check_metric(api: httpx.Client, query: str, step: int, start: int) -> str:
     if answer.status_code != 200:
         return f"{query}: {answer.text}"
     got = {
-        tuple(sorted(one["metric"].items())): {round((at * S - times[0]) / (step * S)): float(v) for at, v in one["values"]}
+        tuple(sorted(one["metric"].items())): {
+            round((at * S - times[0]) / (step * S)): float(v) for at, v in one["values"]
+        }
         for one in answer.json()["data"]["result"]
     }
-    return "" if near(got, {k: v for k, v in made.items() if v}) else f"{query} step {step}:\n  {got!s:.900}\n  {made!s:.900}"
+    return (
+        ""
+        if near(got, {k: v for k, v in made.items() if v})
+        else f"{query} step {step}:\n  {got!s:.900}\n  {made!s:.900}"
+    )
 
 
 def near(got: plain.Series, expected: plain.Series) -> bool:
@@ -213,7 +240,9 @@ def near(got: plain.Series, expected: plain.Series) -> bool:
     if got.keys() != expected.keys() or any(got[labels].keys() != expected[labels].keys() for labels in got):
         return False
     pairs = ((got[labels][step], expected[labels][step]) for labels in got for step in got[labels])
-    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
+    return all(
+        math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(a) and math.isnan(b)) for a, b in pairs
+    )
 
 
 def wrong(api: httpx.Client, every: int = 1) -> str:

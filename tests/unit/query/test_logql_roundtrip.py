@@ -47,13 +47,21 @@ formats = st.lists(
 stages = st.one_of(
     line_filters,
     st.builds(ast.Json, extractions),
-    st.builds(ast.Logfmt, extractions, st.lists(st.sampled_from(["--strict", "--keep-empty"]), max_size=2).map(tuple)),
+    st.builds(
+        ast.Logfmt,
+        extractions,
+        st.lists(st.sampled_from(["--strict", "--keep-empty"]), max_size=2).map(tuple),
+    ),
     st.builds(ast.Parser, st.sampled_from(["regexp", "pattern"]), TEXT),
     st.builds(ast.Parser, st.just("unpack")),
     st.builds(ast.LabelFilter, label_tests),
     st.builds(ast.LineFormat, TEXT),
     st.builds(ast.LabelFormat, formats),
-    st.builds(ast.Choose, st.booleans(), st.lists(st.one_of(LABEL, label_matchers), min_size=1, max_size=3).map(tuple)),
+    st.builds(
+        ast.Choose,
+        st.booleans(),
+        st.lists(st.one_of(LABEL, label_matchers), min_size=1, max_size=3).map(tuple),
+    ),
     st.builds(ast.Decolorize),
 )
 log_queries = st.builds(
@@ -68,7 +76,9 @@ groupings = st.builds(ast.Grouping, st.booleans(), st.lists(NAME, max_size=2).ma
 
 @st.composite
 def range_aggregations(draw: st.DrawFn) -> ast.RangeAggregation:
-    function = draw(st.sampled_from(sorted({*NEEDS_UNWRAP, "rate", "count_over_time", "absent_over_time", "bytes_rate"})))
+    function = draw(
+        st.sampled_from(sorted({*NEEDS_UNWRAP, "rate", "count_over_time", "absent_over_time", "bytes_rate"}))
+    )
     unwrap = draw(unwraps) if function in NEEDS_UNWRAP else None
     window = ast.LogRange(draw(log_queries), draw(NANOS), unwrap, draw(st.integers(-(10**14), 10**14)))
     grouping = draw(st.none() | groupings) if function in GROUPABLE else None
@@ -77,17 +87,31 @@ def range_aggregations(draw: st.DrawFn) -> ast.RangeAggregation:
 
 @st.composite
 def vector_aggregations(draw: st.DrawFn, inner: st.SearchStrategy[ast.Metric]) -> ast.VectorAggregation:
-    function = draw(st.sampled_from(["sum", "avg", "min", "max", "count", "stddev", "topk", "bottomk", "sort"]))
+    function = draw(
+        st.sampled_from(["sum", "avg", "min", "max", "count", "stddev", "topk", "bottomk", "sort"])
+    )
     grouping = None if function == "sort" else draw(st.none() | groupings)
-    return ast.VectorAggregation(function, draw(inner), grouping, float(draw(st.integers(1, 9))) if "topk" in function or "bottomk" in function else None)
+    return ast.VectorAggregation(
+        function,
+        draw(inner),
+        grouping,
+        float(draw(st.integers(1, 9))) if "topk" in function or "bottomk" in function else None,
+    )
 
 
 @st.composite
 def binaries(draw: st.DrawFn, inner: st.SearchStrategy[ast.Metric]) -> ast.Binary:
-    op = draw(st.sampled_from(["+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "and", "or", "unless"]))
+    op = draw(
+        st.sampled_from(
+            ["+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "and", "or", "unless"]
+        )
+    )
     group = "" if op in ("and", "or", "unless") else draw(st.sampled_from(["", "group_left", "group_right"]))
     names = st.lists(NAME, max_size=2).map(tuple)
-    matching = draw(st.none() | st.builds(ast.Matching, st.booleans(), names, st.just(group), names if group else st.just(())))
+    matching = draw(
+        st.none()
+        | st.builds(ast.Matching, st.booleans(), names, st.just(group), names if group else st.just(()))
+    )
     returns_bool = op in ("==", "!=", ">", "<", ">=", "<=") and draw(st.booleans())
     return ast.Binary(op, draw(inner), draw(inner), returns_bool, matching)
 
@@ -95,7 +119,9 @@ def binaries(draw: st.DrawFn, inner: st.SearchStrategy[ast.Metric]) -> ast.Binar
 metrics = st.recursive(
     st.one_of(range_aggregations(), st.builds(ast.Literal, FINITE), st.builds(ast.Constant, FINITE)),
     lambda inner: st.one_of(
-        vector_aggregations(inner), binaries(inner), st.builds(ast.LabelReplace, inner, TEXT, TEXT, TEXT, TEXT)
+        vector_aggregations(inner),
+        binaries(inner),
+        st.builds(ast.LabelReplace, inner, TEXT, TEXT, TEXT, TEXT),
     ),
     max_leaves=4,
 )
