@@ -9,7 +9,8 @@ from typing import Any
 from query.events import clean, event_columns
 from query.logql import ast
 from query.logql.labels import COLUMN_LABELS, SAME, STREAM, sanitized
-from query.logql.pipeline import Lines, Stages
+from query.logql.layers import Lines
+from query.logql.pipeline import Stages
 from query.plan import Plan
 from query.running import Running
 from query.search import ORDERS, Statement, bounds, in_range, search

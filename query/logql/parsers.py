@@ -151,7 +151,8 @@ class Packed:
         return f"{self.labels(params)}[{params.add(name)}]"
 
     def labels(self, params: Params) -> str:  # noqa: ARG002 - as others
-        texts = f"arrayFilter(kv -> startsWith(kv.2, '\"') AND kv.1 != '{PACKED}', JSONExtractKeysAndValuesRaw({self.column}))"
+        members = f"JSONExtractKeysAndValuesRaw({self.column})"
+        texts = f"arrayFilter(kv -> startsWith(kv.2, '\"') AND kv.1 != '{PACKED}', {members})"
         return _named(f"arrayMap(kv -> (kv.1, JSONExtractString(kv.2)), {texts})")
 
     def line(self, line: str) -> str:

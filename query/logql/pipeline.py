@@ -1,34 +1,25 @@
-"""The stages of a LogQL query → SQL. Each takes the lines as they are and gives them as they are next.
-
-What asks an event's own fields alone (the selector, and filters before a line is changed) becomes a condition of Neve,
-which both tiers' indexes and bounds serve. What stands behind a parser becomes SQL over what the parser took out.
-"""
+"""The stages of a LogQL query → SQL. Each takes the lines as they are and gives them as they are next."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from query import conditions as c
 from query.logql import ast
 from query.logql.labels import (
-    COLUMN_LABELS,
     ERROR,
     ERROR_DETAILS,
     SAME,
-    STREAM,
-    accepts,
     anchored,
     check_regex,
-    condition,
     fields_of,
-    is_stream,
     levels,
     unsupported,
-)  # fmt: skip
+)
+from query.logql.layers import Lines, drop_layer, first_error, keep_layer, own_label, parsed_layer, set_layer
 from query.logql.parsers import (
-    NONE,
     Groups,
     JsonLabels,
     JsonPaths,
@@ -42,134 +33,10 @@ from query.logql.parsers import (
 )  # fmt: skip
 from query.logql.templates import LINE, Template
 from query.quantities import DURATION, SIZE, Unit, number_sql
-from query.sql import Params, compile_condition, text_of, valid_utf8
+from query.sql import Params, compile_condition, valid_utf8
 
 MAX_STAGES = 64  # nested subqueries: more is no question that a person asks
-EXTRACTED = "_extracted"  # behind the name of what a parser found and a stream's label is called
-MESSAGE = c.Column("message")
 _PATH = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:\\.|[^"\\])*")\]""", re.ASCII)
-
-
-# --- what events are asked -------------------------------------------------------------------------------
-
-
-def split(query: ast.LogQuery, text: str) -> tuple[c.Condition, tuple[ast.Stage, ...]]:
-    """The condition of the events that a query is about, and the stages that are left to do for each of them."""
-    conditions = [condition(matcher, text) for matcher in query.matchers]
-    left: list[ast.Stage] = []
-    same_line = same_labels = True
-    for stage in query.stages:
-        if isinstance(stage, ast.LineFilter) and same_line:
-            conditions.append(line_condition(stage, text))
-            continue
-        if isinstance(stage, ast.LabelFilter) and same_labels and isinstance(stage.test, ast.Matcher):
-            if stage.test.name not in (ERROR, ERROR_DETAILS):
-                conditions.append(condition(stage.test, text))
-                continue
-        left.append(stage)
-        same_line &= not isinstance(stage, ast.LineFormat | ast.Decolorize) and not _is_unpack(stage)
-        same_labels &= isinstance(stage, ast.LineFilter | ast.LabelFilter | ast.LineFormat | ast.Decolorize)
-    return c.all_of(tuple(conditions)) if conditions else c.Everything(), tuple(left)
-
-
-def _is_unpack(stage: ast.Stage) -> bool:
-    return isinstance(stage, ast.Parser) and stage.kind == "unpack"
-
-
-def line_condition(stage: ast.LineFilter, text: str) -> c.Condition:
-    """What a line filter asks of the message as it is stored."""
-    positive = {"!=": "|=", "!~": "|~", "!>": "|>"}.get(stage.op, stage.op)
-    found = c.any_of(tuple(_line_test(positive, test, text) for test in stage.tests))
-    return found if positive == stage.op else c.Negation(found)
-
-
-def _line_test(op: str, test: ast.LineTest, text: str) -> c.Condition:
-    if test.ip:
-        raise unsupported(text, test.offset, "ip()", "filter by the address's text")
-    if op == "|=":
-        return contains(test.text)
-    if op == "|~":
-        check_regex(text, test.text, test.offset)
-        found = c.Matches(MESSAGE, test.text, test.offset)
-        return c.AnyOf((found, c.IsIn(MESSAGE, ("",)))) if _finds_nothing(test.text) else found
-    pieces = places(test.text)
-    if not pieces:
-        return c.IsIn(MESSAGE, ("",))
-    literals = tuple(contains(piece) for kind, piece in pieces if kind == "text")
-    return c.all_of((*literals, c.Matches(MESSAGE, filter_regex(pieces), test.offset)))
-
-
-def _finds_nothing(pattern: str) -> bool:
-    """Does a regex find the empty line?"""
-    return accepts(f"(?:{pattern})", [""])[0]
-
-
-def contains(text: str) -> c.Condition:
-    """The message holds a text, letter by letter."""
-    return c.LooksLike(MESSAGE, ("", text, "")) if text else c.Everything()
-
-
-# --- lines between stages --------------------------------------------------------------------------------
-
-Resolve = Callable[[str, Params], str | None]
-"""The SQL of a label, '' where it is absent, or None where the layer does not say."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What one stage did to labels. `value` of a label over what it was `below`; `made`: the same for all of them."""
-
-    value: Callable[[str, str, Params], str]
-    made: Callable[[str, Params], str]
-
-
-@dataclass(frozen=True)
-class Lines:
-    """`SELECT … FROM source WHERE conditions`, not yet written down: lines with their labels after some stages.
-
-    `kept`: of the labels that events come with, only these are left; None: all.
-    """
-
-    source: str
-    conditions: tuple[str, ...]
-    line: str = "message"
-    layers: tuple[Layer, ...] = ()
-    error: str = "''"
-    kept: frozenset[str] | None = None
-    depth: int = 0
-
-    def where(self) -> str:
-        return f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
-
-    def label(self, name: str, params: Params) -> str:
-        """The SQL of a label's text, '' where it is absent."""
-        if name == ERROR:
-            return self.error
-        if name == ERROR_DETAILS:
-            return "''"
-        value = own_label(name, params)
-        for layer in self.layers:
-            value = layer.value(name, value, params)
-        return value
-
-    def made(self, params: Params) -> str:
-        """The SQL of a map of what stages did to labels: '' for one that they took away."""
-        value = NONE
-        for layer in self.layers:
-            value = layer.made(value, params)
-        return value
-
-    def filtered(self, sql: str) -> Lines:
-        return replace(self, conditions=(*self.conditions, sql))
-
-
-def own_label(name: str, params: Params) -> str:
-    """The SQL of a label that an event comes with."""
-    fields = [text_of(field, params) for field in fields_of(name)]
-    *others, last = (f"toString({field})" for field in fields)
-    if not others:
-        return last
-    return f"multiIf({', '.join(f'{one} != {chr(39) * 2}, {one}' for one in others)}, {last})"
 
 
 @dataclass(frozen=True)
@@ -284,7 +151,7 @@ class Stages:
         names = [text for kind, text in pieces if kind == "place"]
         if not any(name != "_" for name in names):
             raise unsupported(self.text, offset, "a pattern without a named place", "write <name>")
-        if any(a[0] == b[0] == "place" for a, b in zip(pieces, pieces[1:], strict=False)):
+        if any(a[0] == b[0] == "place" for a, b in pairwise(pieces)):
             raise unsupported(
                 self.text, offset, "a pattern with two places side by side", "write text between them"
             )
@@ -305,7 +172,7 @@ class Stages:
             source=f"(SELECT *, {prepared} FROM {lines.source}{lines.where()})",
             conditions=(),
             line=parsed.line(lines.line) if isinstance(parsed, Packed) else lines.line,
-            layers=(*lines.layers, _parsed_layer(parsed)),
+            layers=(*lines.layers, parsed_layer(parsed)),
             error=lines.error if error is None else first_error(lines.error, error),
             depth=lines.depth + 1,
         )
@@ -315,12 +182,12 @@ class Stages:
     def _format(self, lines: Lines, one: ast.Format) -> Lines:
         if one.is_template:
             made = self._template(lines, one.source, one.offset)
-            return replace(lines, layers=(*lines.layers, _set_layer(one.name, made)))
+            return replace(lines, layers=(*lines.layers, set_layer(one.name, made)))
         source = lines.label(one.source, self.params)
         value = f"if({source} != '', {source}, {lines.label(one.name, self.params)})"
         renamed = (
-            _set_layer(one.name, value),
-            *([_set_layer(one.source, "''")] if one.source != one.name else []),
+            set_layer(one.name, value),
+            *([set_layer(one.source, "''")] if one.source != one.name else []),
         )
         return replace(lines, layers=(*lines.layers, *renamed))
 
@@ -332,9 +199,9 @@ class Stages:
                     lines = replace(lines, error="''")
                 elif name not in (ERROR, ERROR_DETAILS):
                     gone = (
-                        _set_layer(name, "''")
+                        set_layer(name, "''")
                         if isinstance(item, str)
-                        else _drop_layer(name, self._matcher(lines, item))
+                        else drop_layer(name, self._matcher(lines, item))
                     )
                     lines = replace(lines, layers=(*lines.layers, gone))
             return lines
@@ -342,10 +209,10 @@ class Stages:
             SAME.get(item, item) if isinstance(item, str) else SAME.get(item.name, item.name)
             for item in stage.items
         )
-        layers = [*lines.layers, _keep_layer(names)]
+        layers = [*lines.layers, keep_layer(names)]
         for item in stage.items:
             if isinstance(item, ast.Matcher):
-                layers.append(_drop_layer(item.name, f"NOT ({self._matcher(lines, item)})"))
+                layers.append(drop_layer(item.name, f"NOT ({self._matcher(lines, item)})"))
         kept = names if lines.kept is None else lines.kept & names
         return replace(lines, layers=tuple(layers), kept=kept)
 
@@ -398,86 +265,8 @@ class Stages:
 def number_of(value: str, unit: str) -> str:
     """The SQL of the number that a text is: as it stands, in nanoseconds or in bytes; NULL where it is none."""
     if unit == "duration":  # a number without a unit is no duration, but for 0
-        return f"if(match({value}, '^[+-]?[0-9.]*[1-9.][0-9.]*$'), NULL, {number_sql(value, Unit(DURATION, 1), DURATION)})"
+        read = number_sql(value, Unit(DURATION, 1), DURATION)
+        return f"if(match({value}, '^[+-]?[0-9.]*[1-9.][0-9.]*$'), NULL, {read})"
     if unit == "bytes":
         return number_sql(value, Unit(SIZE, 1), SIZE)
     return f"toFloat64OrNull({value})"
-
-
-def first_error(first: str, second: str) -> str:
-    """The SQL of the first of two errors."""
-    return second if first == "''" else f"if({first} != '', {first}, {second})"
-
-
-# --- layers ----------------------------------------------------------------------------------------------
-
-
-def _parsed_layer(parsed: Parsed) -> Layer:
-    """What a parser found hides a tag of its name, but no label of a stream: that one's is `name_extracted`."""
-
-    def value(name: str, below: str, params: Params) -> str:
-        asked = name
-        if is_stream(name):
-            return below
-        if name.endswith(EXTRACTED) and is_stream(name.removesuffix(EXTRACTED)):
-            asked = name.removesuffix(EXTRACTED)
-        found = parsed.value(asked, params)
-        return below if found is None else f"if({found} != '', {found}, {below})"
-
-    def made(below: str, params: Params) -> str:
-        names = ", ".join(f"'{name}'" for name in (*STREAM, *SAME))
-        renamed = f"mapFromArrays(arrayMap(k -> if(k IN ({names}), concat(k, '{EXTRACTED}'), k), mapKeys(found)), mapValues(found))"
-        found = f"arrayMap(found -> {renamed}, [{parsed.labels(params)}])[1]"
-        return found if below == NONE else f"mapUpdate({below}, {found})"
-
-    return Layer(value, made)
-
-
-def _set_layer(label: str, sql: str) -> Layer:
-    """One label is what an expression makes; '' takes it away."""
-    name = SAME.get(label, label)
-
-    def value(asked: str, below: str, params: Params) -> str:  # noqa: ARG001 - as others
-        return sql if SAME.get(asked, asked) == name else below
-
-    def made(below: str, params: Params) -> str:
-        return f"mapUpdate({below}, map({params.add(name)}, toString({sql})))"
-
-    return Layer(value, made)
-
-
-def _drop_layer(label: str, condition: str) -> Layer:
-    """One label is taken away where a condition holds."""
-    name = SAME.get(label, label)
-
-    def value(asked: str, below: str, params: Params) -> str:  # noqa: ARG001 - as others
-        return f"if({condition}, '', {below})" if SAME.get(asked, asked) == name else below
-
-    def made(below: str, params: Params) -> str:
-        return f"if({condition}, mapUpdate({below}, map({params.add(name)}, '')), {below})"
-
-    return Layer(value, made)
-
-
-def _keep_layer(names: frozenset[str]) -> Layer:
-    def value(asked: str, below: str, params: Params) -> str:  # noqa: ARG001 - as others
-        return below if SAME.get(asked, asked) in names else "''"
-
-    def made(below: str, params: Params) -> str:
-        return f"mapFilter((k, v) -> has({params.add(sorted(names), 'Array(String)')}, k), {below})"
-
-    return Layer(value, made)
-
-
-def stream_labels(params: Params, lines: Lines) -> str:
-    """The SQL of an array of (name, value): the labels of a line's stream, and what stages made, without tags."""
-    own = ", ".join(f"'{label}', toString({column})" for label, column in STREAM.items())
-    base = f"CAST(map({own}), 'Map(String, String)')"
-    if lines.kept is not None:
-        base = f"mapFilter((k, v) -> has({params.add(sorted(lines.kept), 'Array(String)')}, k), {base})"
-    whole = base if not lines.layers else f"mapUpdate({base}, {lines.made(params)})"
-    present = f"mapFilter((k, v) -> v != '', {whole})"
-    return f"arraySort(arrayZip(mapKeys({present}), mapValues({present})))"
-
-
-assert set(STREAM) <= set(COLUMN_LABELS)

@@ -1,8 +1,8 @@
 """Range aggregations: one statement each, which counts lines into windows of time.
 
-At a step's time t a range [5m] is about t-5m < time <= t. Steps and ranges are cut into buckets of their greatest common
-width; the server aggregates each bucket once, and then puts the buckets of each window together. So a line is read once,
-however many windows it is in.
+At a step's time t a range [5m] is about t-5m < time <= t. Steps and ranges are cut into buckets of their greatest
+common width; the server aggregates each bucket once, and then puts the buckets of each window together. So a line is
+read once, however many windows it is in.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from query.errors import RequestInvalid
 from query.events import clean
 from query.logql import ast
-from query.logql.labels import SAME, unsupported
-from query.logql.pipeline import Lines, Stages, first_error, number_of, split, stream_labels
+from query.logql.asking import split
+from query.logql.labels import SAME, STREAM, unsupported
+from query.logql.layers import Lines, first_error, stream_labels
+from query.logql.pipeline import Stages, number_of
 from query.logql.vectors import Labels, Vector, labels_of
 from query.plan import Plan
 from query.running import Running
@@ -64,7 +66,7 @@ def range_vector(
         raise unsupported(plan.text, node.at, "rate_counter", "use rate of an unwrapped label")
     if node.function == "absent_over_time":
         return _absent(node, steps, plan, running)
-    sql, params, names = _statement(node, asked, steps, plan)
+    sql, params, asked, names = _statement(node, asked, steps, plan)
     rows = running.query(sql, params.values).rows
     if len(rows) > MAX_POINTS:
         raise RequestInvalid(
@@ -102,10 +104,12 @@ def _labels(groups: list[object], names: tuple[str, ...], asked: Asked) -> Label
 
 def _statement(
     node: ast.RangeAggregation, asked: Asked, steps: Steps, plan: Plan
-) -> tuple[str, Params, tuple[str, ...]]:
+) -> tuple[str, Params, Asked, tuple[str, ...]]:
     params = Params(plan.database)
     width, origin = node.range.width, steps.start - node.range.offset - node.range.width
     lines, value = _lines(node, origin, steps, plan, params)
+    if asked.by is None and not lines.layers:
+        asked = replace(asked, by=_own(node, asked, lines))
     names = asked.by if asked.by is not None else asked.also
     keys = [f"toString({lines.label(name, params)})" for name in names]
     if asked.by is None:
@@ -123,12 +127,12 @@ def _statement(
     by = ", ".join((*groups, "b"))
     inner = f"SELECT {', '.join(columns)} FROM {lines.source}{lines.where()} GROUP BY {by}"
     outer = ", ".join((*groups, "k"))
+    windows = _windows(width // piece, steps.step // piece if steps.count > 1 else 1, steps.count, params)
     sql = (
         f"SELECT {outer}, {merged} AS v, max(e) AS err FROM ({inner}) "
-        f"ARRAY JOIN {_windows(width // piece, steps.step // piece if steps.count > 1 else 1, steps.count, params)} AS k "
-        f"GROUP BY {outer} LIMIT {params.add(MAX_POINTS + 1, 'UInt64')}"
+        f"ARRAY JOIN {windows} AS k GROUP BY {outer} LIMIT {params.add(MAX_POINTS + 1, 'UInt64')}"
     )
-    return sql, params, names
+    return sql, params, asked, names
 
 
 def _windows(width: int, step: int, count: int, params: Params) -> str:
@@ -160,6 +164,14 @@ def _lines(
         lines = compiler.label_filter(lines, one.test)
     scale = " / 1e9" if unit == "duration" else ""
     return lines, f"ifNull({number}{scale}, 0)"
+
+
+def _own(node: ast.RangeAggregation, asked: Asked, lines: Lines) -> tuple[str, ...]:
+    """The labels of a line that no stage made any of: those of its stream, which are columns."""
+    gone = {*asked.without, *(SAME.get(name, name) for name in asked.without)}
+    gone |= {SAME.get(node.range.unwrap.name, node.range.unwrap.name)} if node.range.unwrap else set()
+    own = (name for name in STREAM if name not in gone and (lines.kept is None or name in lines.kept))
+    return tuple(dict.fromkeys((*own, *asked.also)))
 
 
 def _whole(node: ast.RangeAggregation, asked: Asked, lines: Lines, params: Params) -> str:

@@ -114,7 +114,8 @@ _CHUNK = dict.fromkeys(
      "postFilterLines", "headChunkStructuredMetadataBytes", "decompressedStructuredMetadataBytes"), 0
 )  # fmt: skip
 _STORE = {
-    "totalChunksRef": 0, "totalChunksDownloaded": 0, "chunksDownloadTime": 0, "queryReferencedStructuredMetadata": False,
+    "totalChunksRef": 0, "totalChunksDownloaded": 0, "chunksDownloadTime": 0,
+    "queryReferencedStructuredMetadata": False,
     "chunk": _CHUNK, "chunkRefsFetchTime": 0, "congestionControlLatency": 0, "pipelineWrapperFilteredLines": 0,
 }  # fmt: skip
 _CACHE = dict.fromkeys(
@@ -143,11 +144,14 @@ def stats(running: Running, returned: int) -> Answer:
             "bytesProcessedPerSecond": round(size / seconds) if seconds else 0,
             "linesProcessedPerSecond": round(read / seconds) if seconds else 0,
             "totalBytesProcessed": size, "totalLinesProcessed": read, "execTime": seconds, "queueTime": 0,
-            "subqueries": 0, "totalEntriesReturned": returned, "splits": 0, "shards": 0, "totalPostFilterLines": returned,
+            "subqueries": 0, "totalEntriesReturned": returned, "splits": 0, "shards": 0,
+            "totalPostFilterLines": returned,
             "totalStructuredMetadataBytesProcessed": 0,
         },
         "querier": {"store": {**_STORE, "chunk": {**_CHUNK, "decompressedBytes": size, "decompressedLines": read}}},
-        "ingester": {"totalReached": 0, "totalChunksMatched": 0, "totalBatches": 0, "totalLinesSent": 0, "store": _STORE},
+        "ingester": {
+            "totalReached": 0, "totalChunksMatched": 0, "totalBatches": 0, "totalLinesSent": 0, "store": _STORE,
+        },
         "cache": dict.fromkeys(_CACHES, _CACHE),
         "index": {"totalChunks": 0, "postFilterChunks": 0, "shardsDuration": 0, "usedBloomFilters": False},
     }  # fmt: skip

@@ -10,8 +10,8 @@ from query import overview
 from query.events import clean
 from query.learning import Learner
 from query.logql.labels import COLUMN_LABELS, SAME, STREAM, sanitized
+from query.logql.layers import Lines, own_label, stream_labels
 from query.logql.lines import Line
-from query.logql.pipeline import Lines, own_label, stream_labels
 from query.logql.ranges import Steps
 from query.members import pattern_of
 from query.plan import Plan
@@ -30,7 +30,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def label_names(plan: Plan, running: Running) -> list[str]:
-    """The labels of the events of a plan: of streams, and names of tags, the most common ones if there are very many."""
+    """The labels of the events of a plan: of streams, and names of tags; of very many the most common ones."""
     found = overview.fields(plan, running, MOST_LABELS)["fields"]
     labels = {column: label for label, column in COLUMN_LABELS.items()}
     names = [labels.get(one["name"]) if one["kind"] == "column" else sanitized(one["name"]) for one in found]

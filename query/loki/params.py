@@ -15,8 +15,8 @@ from starlette.requests import HTTPConnection
 from query import ast as neve
 from query import conditions as c
 from query.errors import RequestInvalid, TooLarge
-from query.logql.parse import parse_duration
 from query.logql.ranges import Steps
+from query.logql.tokens import parse_duration
 from query.params import MAX_BODY
 from query.plan import MAX_LIMIT, Plan, check_namespace
 from query.times import MAX_NS, MIN_NS, SECOND, BadTime, parse_instant

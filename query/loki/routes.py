@@ -17,10 +17,10 @@ from query import conditions as c
 from query.errors import QueryInvalid, RequestInvalid, Unavailable, invalid_at
 from query.learning import Learner
 from query.logql import ast, metrics
+from query.logql.asking import split
 from query.logql.labels import condition, is_stream
 from query.logql.lines import Line, check, lines
 from query.logql.parse import parse, parse_log, parse_selector
-from query.logql.pipeline import split
 from query.logql.ranges import Steps
 from query.loki import answers, overviews
 from query.loki.params import DEFAULT_LIMIT, LokiRequest, read

@@ -16,9 +16,9 @@ from starlette.websockets import WebSocketDisconnect
 from query.catchup import CatchUp
 from query.digest import TailFilter
 from query.errors import RequestInvalid, invalid_at
+from query.logql.asking import split
 from query.logql.lines import Line, line_of, lines
 from query.logql.parse import parse_log
-from query.logql.pipeline import split
 from query.loki.answers import CATEGORIZE, streams
 from query.loki.params import LokiRequest, read
 from query.loki.routes import refused

@@ -1,4 +1,4 @@
-"""Loki's clients against the whole server, through its front door: Grafana's health check, live lines, a Python client."""
+"""Clients of Loki's against the whole server, through its front door: a health check, live lines, a Python client."""
 
 from __future__ import annotations
 

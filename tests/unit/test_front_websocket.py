@@ -8,7 +8,10 @@ import pytest
 
 from query import front
 
-ASKS = b"GET /a/tail HTTP/1.1\r\nhost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: %s\r\nsec-websocket-key: k\r\n\r\n"
+ASKS = (
+    b"GET /a/tail HTTP/1.1\r\nhost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: %s\r\n"
+    b"sec-websocket-key: k\r\n\r\n"
+)
 
 
 async def _through(folder: Path, kind: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Loki's paths: the requests that Grafana's data source makes, the shape of each answer, and what is said of wrong ones."""
+"""Loki's paths: the requests that Grafana's data source makes, the shape of each answer, what is said of wrong ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ CATEGORIZE = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
 TABLE = Path(__file__).with_name("wrong_logql.tsv")
 EVENTS: list[dict[str, Any]] = [
     {
-        "timestamp": T0 + n * 60 * S, "service": "shop" if n % 2 else "pay", "host": f"h{n % 2}", "fingerprint": n % 2 + 1,
+        "timestamp": T0 + n * 60 * S, "service": "shop" if n % 2 else "pay", "host": f"h{n % 2}",
+        "fingerprint": n % 2 + 1,
         "level": "error" if n % 3 == 0 else "info", "message": f"request n={n}", "trace_id": f"{n:032x}",
         "tags": {"k8s.pod.name": f"pod-{n % 2}", "took": f"{n}ms", "size": str(n * 10)},
     }
@@ -293,7 +294,10 @@ def test_no_error_shows_the_inside(loki: Callable[..., Any], path: str) -> None:
         ),
         ("query_range", {"query": "{}", "direction": "up"}, "invalid direction 'up'"),
         ("query_range", {"query": "{}", "start": "x"}, "could not parse 'start' parameter: x"),
-        ("query_range", {"query": "{}", "start": "20", "end": "10"}, "end timestamp must not be before or equal to start time"),
+        (
+            "query_range", {"query": "{}", "start": "20", "end": "10"},
+            "end timestamp must not be before or equal to start time",
+        ),
         ("query_range", {"query": "rate({}[1m])", "step": "x"}, 'cannot parse "x" to a valid duration'),
         (
             "query_range", {"query": "rate({}[1m])", "step": "-5"},
@@ -301,7 +305,8 @@ def test_no_error_shows_the_inside(loki: Callable[..., Any], path: str) -> None:
         ),
         (
             "query_range", {"query": "rate({}[1m])", "step": "1ms"},
-            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
+            "exceeded maximum resolution of 11,000 points per time series. "
+            "Try increasing the value of the step parameter",
         ),
         ("query_range", {"query": "{}", "interval": "-1s"}, "interval must be >= 0"),
         (

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 
 from query.logql import ast
-from query.logql.parse import NEEDS_UNWRAP, parse
+from query.logql.build import NEEDS_UNWRAP
+from query.logql.parse import parse
 from query.times import parse_instant
 from storage.ageing import Ager, Wish
 from storage.cold import ColdTier
@@ -100,7 +101,8 @@ def test_every_form_has_an_example() -> None:
         *sorted(NEEDS_UNWRAP), "rate(", "count_over_time(", "bytes_over_time(", "bytes_rate(", "absent_over_time(",
         "sum(", "avg(", "min(", "max ", "count(", "stddev(", "stdvar(", "topk(", "bottomk(", "sort(", "sort_desc(",
         "label_replace(", "vector(", "offset", "bool", "on (", "ignoring (", "group_left", "unless", " and ", " or ",
-        "| json", "| logfmt", "| regexp", "| pattern", "| unpack", "| line_format", "| label_format", "| drop", "| keep",
+        "| json", "| logfmt", "| regexp", "| pattern", "| unpack", "| line_format", "| label_format", "| drop",
+        "| keep",
         "| decolorize", "|=", "!=", "|~", "!~", "|>", "!>", "=~", "without (", "duration(", "bytes(",
     ]  # fmt: skip
     assert [word for word in words if word not in text] == []

@@ -26,7 +26,7 @@ LEVELS = ("info", "error", "warn", "", "info")
 
 
 def event(n: int) -> dict[str, Any]:
-    """One of many: lines of text, of logfmt and of JSON, some on whole seconds and minutes, which is where ranges end."""
+    """One of many: lines of text, of logfmt and of JSON, some on whole minutes, which is where ranges end."""
     form, took = n % 3, f"{n % 7}.5ms"
     user, path = f"u{n % 4}", f"/a/{n % 5}"
     if form == 0:
@@ -35,7 +35,8 @@ def event(n: int) -> dict[str, Any]:
         message = f'level=debug msg="user {user} came" path={path} took={took} size={n}kB n={n} req.id=r{n}'
     else:
         message = (
-            f'{{"path": "{path}", "took": "{took}", "n": {n}, "http": {{"code": {n % 3}, "user_agent": "curl/{n % 2}"}}, '
+            f'{{"path": "{path}", "took": "{took}", "n": {n}, "http": {{"code": {n % 3}, '
+            f'"user_agent": "curl/{n % 2}"}}, '
             f'"list": [{n}, "x"], "none": null, "host": "inner", "ok": true}}'
         )
     if n % 31 == 2:

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from query.errors import QueryInvalid
 from query.logql import ast
-from query.logql.parse import GROUPABLE, NEEDS_UNWRAP, parse
+from query.logql.build import GROUPABLE, NEEDS_UNWRAP
+from query.logql.parse import parse
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NAME = st.sampled_from(
-    ["app", "level", "k8s_pod_name", "json", "by", "sum", "rate", "duration", "bytes", "ip", "offset", "unwrap", "on", "bool", "x1"]
+    ["app", "level", "k8s_pod_name", "json", "by", "sum", "rate", "duration", "bytes", "ip", "offset", "unwrap", "on",
+     "bool", "x1"]
 )  # fmt: skip
 LABEL = st.sampled_from(["app", "level", "k8s_pod_name", "duration", "x1", "__error__", "bytes_sent"])
 FINITE = st.floats(0, 1e9, allow_nan=False).map(lambda number: float(f"{number:.6g}"))
@@ -134,8 +136,9 @@ def test_what_is_printed_parses_to_the_same_nodes(query: ast.Query) -> None:
 
 
 PIECES = [
-    "{", "}", "app", "=", "=~", "!=", '"a"', "`b`", "|", "|=", "|~", "json", "logfmt", "unwrap", "(", ")", "[5m]", "sum",
-    "rate", "by", "5", "5s", "5kB", "+", "-", "or", "and", "on", "group_left", "offset", "topk", ",", "ip", "#", "label_format",
+    "{", "}", "app", "=", "=~", "!=", '"a"', "`b`", "|", "|=", "|~", "json", "logfmt", "unwrap", "(", ")", "[5m]",
+    "sum", "rate", "by", "5", "5s", "5kB", "+", "-", "or", "and", "on", "group_left", "offset", "topk", ",", "ip", "#",
+    "label_format",
     "count_over_time", "vector", "bool", "drop", "\n", "'", "[", "@",
 ]  # fmt: skip
 
