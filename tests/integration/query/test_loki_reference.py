@@ -273,7 +273,7 @@ def test_across_and_cold(
         store(EVENTS[::2])
         assert ager.age(namespace, Wish(now=True, grace=0))
         store(EVENTS[1::2])
-        found = wrong(api, 2)
+        found = wrong(api, 3)
         assert not found, f"across\n{found}"
         assert ager.age(namespace, Wish(now=True, grace=0))
         found = wrong(api, 3)
