@@ -56,8 +56,13 @@ class JsonLabels:
 
     def labels(self, params: Params) -> str:  # noqa: ARG002 - as others
         inner = "arrayMap(m -> (concat(kv.1, '_', m.1), m.2), JSONExtractKeysAndValuesRaw(kv.2))"
+        # No object is deeper in others than there are braces: flat ones, as most are, are opened without a round.
+        braces = f"toInt64(countSubstrings({self.column}, '{{')) - 1"
+        rounds = f"toUInt64(greatest(0, least({MAX_DEPTH}, {braces})))"
         opened = f"arrayFlatten(arrayMap(kv -> if(startsWith(kv.2, '{{'), {inner}, [kv]), fields))"
-        all_ = f"arrayFold((fields, _) -> {opened}, range({MAX_DEPTH}), JSONExtractKeysAndValuesRaw({self.column}))"
+        all_ = (
+            f"arrayFold((fields, _) -> {opened}, range({rounds}), JSONExtractKeysAndValuesRaw({self.column}))"
+        )
         return _named(f"arrayMap(kv -> (kv.1, {_scalar('kv.2')}), {all_})")
 
     def error(self, line: str) -> str | None:

@@ -83,6 +83,13 @@ def test_a_client_of_lokis_reads_lines_and_numbers(server: Server, tmp_path: Pat
         "level=error user=u3 refused",
     ]
     assert "service_name" in client.get_labels(**span)
+    asked = {"query": '{service_name="lokiread"}', "step": "60", **span}
+    [*shapes] = server.client.get("/loki/api/v1/patterns", params=asked).json()["data"]
+    assert {shape["pattern"] for shape in shapes} == {
+        "level=<_> user=<_> accepted",
+        "level=<_> user=<_> refused",
+    }
+    assert sum(count for shape in shapes for _, count in shape["samples"]) == 3
     assert client.get_label_values("user", **span) >= ["u1"]
     assert {"error", "info"} <= set(client.get_label_values("level", **span))
     assert {
