@@ -264,9 +264,11 @@ class Stages:
 
 def number_of(value: str, unit: str) -> str:
     """The SQL of the number that a text is: as it stands, in nanoseconds or in bytes; NULL where it is none."""
-    if unit == "duration":  # a number without a unit is no duration, but for 0
-        read = number_sql(value, Unit(DURATION, 1), DURATION)
-        return f"if(match({value}, '^[+-]?[0-9.]*[1-9.][0-9.]*$'), NULL, {read})"
+    if unit == "number":
+        return f"toFloat64OrNull({value})"
     if unit == "bytes":
-        return number_sql(value, Unit(SIZE, 1), SIZE)
-    return f"toFloat64OrNull({value})"
+        read = number_sql("v", Unit(SIZE, 1), SIZE)
+    else:  # a number without a unit is no duration, but for 0
+        duration = number_sql("v", Unit(DURATION, 1), DURATION)
+        read = f"if(match(v, '^[+-]?[0-9.]*[1-9.][0-9.]*$'), NULL, {duration})"
+    return f"arrayMap(v -> {read}, [{value}])[1]"  # the text, which may be long to say, stands in it once

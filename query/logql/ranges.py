@@ -22,7 +22,7 @@ from query.plan import Plan
 from query.running import Running
 from query.sources import plan_source
 from query.sql import Params
-from query.times import SECOND
+from query.times import MAX_NS, MIN_NS, SECOND
 
 MAX_POINTS = 500_000  # values of one aggregation: as many as Python takes in some seconds
 CONVERSIONS = {"": "number", "bytes": "bytes", "duration": "duration", "duration_seconds": "duration"}
@@ -149,6 +149,8 @@ def _lines(
     """The lines that are aggregated, and the SQL of a line's number; '' where lines are only counted."""
     condition, stages = split(node.range.query, plan.text)
     high = steps.start + (steps.count - 1) * steps.step - node.range.offset
+    if not MIN_NS <= origin < high <= MAX_NS:
+        raise unsupported(plan.text, node.at, "a range that goes before 1900 or past 2262")
     source = plan_source(replace(plan, condition=condition, low=origin + 1, high=high + 1), params)
     compiler = Stages(plan.text, params)
     lines = compiler.run(Lines(source.table, source.conditions), stages)
