@@ -31,7 +31,7 @@ class Lines:
     conditions: tuple[str, ...]
     line: str = "message"
     layers: tuple[Layer, ...] = ()
-    error: str = "''"
+    errors: tuple[str, ...] = ()
     kept: frozenset[str] | None = None
     depth: int = 0
 
@@ -56,8 +56,23 @@ class Lines:
             value = layer.made(value, params)
         return value
 
+    @property
+    def error(self) -> str:
+        """The SQL of the first error that stages made of a line, '' where there is none."""
+        return f"arrayFirst(error -> error != '', [{', '.join(self.errors)}])" if self.errors else "''"
+
     def filtered(self, sql: str) -> Lines:
+        """Only the lines of which something holds."""
         return replace(self, conditions=(*self.conditions, sql))
+
+    def failing(self, error: str | None) -> Lines:
+        """Lines that a stage makes an error of."""
+        return self if error is None else replace(self, errors=(*self.errors, error))
+
+    def prepared(self, sql: str, column: str) -> Lines:
+        """The same lines, with a column of what some SQL makes of each: said once, however often it is used."""
+        source = f"(SELECT *, {sql} AS {column} FROM {self.source}{self.where()})"
+        return replace(self, source=source, conditions=(), depth=self.depth + 1)
 
 
 def own_label(name: str, params: Params) -> str:
@@ -67,11 +82,6 @@ def own_label(name: str, params: Params) -> str:
     if not others:
         return last
     return f"multiIf({', '.join(f'{one} != {chr(39) * 2}, {one}' for one in others)}, {last})"
-
-
-def first_error(first: str, second: str) -> str:
-    """The SQL of the first of two errors."""
-    return second if first == "''" else f"if({first} != '', {first}, {second})"
 
 
 def parsed_layer(parsed: Parsed) -> Layer:
@@ -117,7 +127,7 @@ def drop_layer(label: str, condition: str) -> Layer:
         return f"if({condition}, '', {below})" if SAME.get(asked, asked) == name else below
 
     def made(below: str, params: Params) -> str:
-        return f"if({condition}, mapUpdate({below}, map({params.add(name)}, '')), {below})"
+        return f"mapUpdate({below}, if({condition}, map({params.add(name)}, ''), {NONE}))"
 
     return Layer(value, made)
 

@@ -10,7 +10,7 @@ from query.events import clean, event_columns
 from query.logql import ast
 from query.logql.labels import COLUMN_LABELS, SAME, STREAM, sanitized
 from query.logql.layers import Lines
-from query.logql.pipeline import Stages
+from query.logql.pipeline import Stages, checked
 from query.plan import Plan
 from query.running import Running
 from query.search import ORDERS, Statement, bounds, in_range, search
@@ -86,9 +86,9 @@ def _statement(plan: Plan, stages: tuple[ast.Stage, ...]) -> tuple[Statement, fr
             rows = f"SELECT {event_columns(source.tier)}, {made} FROM {found.source}{found.where()}"
             parts.append(f"{rows} ORDER BY {order['table']}{bound}")
         if len(parts) == 1:
-            return parts[0], params.values
+            return checked(parts[0], asked.text), params.values
         both = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
-        return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}", params.values
+        return checked(f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}", asked.text), params.values
 
     return statement, kept
 

@@ -10,7 +10,6 @@ from query import conditions as c
 from query.logql import ast
 from query.logql.labels import (
     ERROR,
-    ERROR_DETAILS,
     SAME,
     anchored,
     check_regex,
@@ -18,7 +17,7 @@ from query.logql.labels import (
     levels,
     unsupported,
 )
-from query.logql.layers import Lines, drop_layer, first_error, keep_layer, own_label, parsed_layer, set_layer
+from query.logql.layers import Layer, Lines, drop_layer, keep_layer, own_label, parsed_layer, set_layer
 from query.logql.parsers import (
     Groups,
     JsonLabels,
@@ -36,6 +35,7 @@ from query.quantities import DURATION, SIZE, Unit, number_sql
 from query.sql import Params, compile_condition, valid_utf8
 
 MAX_STAGES = 64  # nested subqueries: more is no question that a person asks
+MAX_SQL = 200_000  # characters, of 262,144 that the server takes with what stands around them
 _PATH = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:\\.|[^"\\])*")\]""", re.ASCII)
 
 
@@ -55,13 +55,15 @@ class Stages:
         return lines
 
     def _step(self, lines: Lines, stage: ast.Stage) -> Lines:
+        if lines.depth >= MAX_STAGES:
+            raise unsupported(self.text, 0, f"a query of more than {MAX_STAGES} stages")
         match stage:
             case ast.LineFilter():
                 return lines.filtered(self._line_filter(lines.line, stage))
             case ast.LabelFilter(test):
                 return self.label_filter(lines, test)
             case ast.LineFormat(template, offset):
-                return replace(lines, line=self._template(lines, template, offset))
+                return self._line(lines, self._template(lines, template, offset))
             case ast.LabelFormat(formats):
                 for one in formats:
                     lines = self._format(lines, one)
@@ -69,8 +71,12 @@ class Stages:
             case ast.Choose():
                 return self._choose(lines, stage)
             case ast.Decolorize():
-                return replace(lines, line=f"replaceRegexpAll({lines.line}, '\\\\x1b\\\\[[0-9;]*m', '')")
+                return self._line(lines, f"replaceRegexpAll({lines.line}, '\\\\x1b\\\\[[0-9;]*m', '')")
         return self._parse(lines, self._parser(lines, stage))
+
+    def _line(self, lines: Lines, sql: str) -> Lines:
+        column = f"y{lines.depth}"
+        return replace(lines.prepared(sql, column), line=column)
 
     # --- lines ---------------------------------------------------------------------------------------------
 
@@ -165,80 +171,68 @@ class Stages:
             raise unsupported(self.text, offset, f"two places named {twice[:40]!r}")
 
     def _parse(self, lines: Lines, parsed: Parsed) -> Lines:
-        prepared = f"{parsed.prepare(lines.line, self.params)} AS {parsed.column}"
-        error = parsed.error(lines.line)
-        return replace(
-            lines,
-            source=f"(SELECT *, {prepared} FROM {lines.source}{lines.where()})",
-            conditions=(),
-            line=parsed.line(lines.line) if isinstance(parsed, Packed) else lines.line,
-            layers=(*lines.layers, parsed_layer(parsed)),
-            error=lines.error if error is None else first_error(lines.error, error),
-            depth=lines.depth + 1,
-        )
+        found = lines.prepared(parsed.prepare(lines.line, self.params), parsed.column)
+        found = replace(found, layers=(*lines.layers, parsed_layer(parsed))).failing(parsed.error(lines.line))
+        return self._line(found, parsed.line(lines.line)) if isinstance(parsed, Packed) else found
 
     # --- labels --------------------------------------------------------------------------------------------
 
     def _format(self, lines: Lines, one: ast.Format) -> Lines:
+        column = f"y{lines.depth}"
         if one.is_template:
             made = self._template(lines, one.source, one.offset)
-            return replace(lines, layers=(*lines.layers, set_layer(one.name, made)))
+            return self._with(lines.prepared(made, column), set_layer(one.name, column))
         source = lines.label(one.source, self.params)
         value = f"if({source} != '', {source}, {lines.label(one.name, self.params)})"
-        renamed = (
-            set_layer(one.name, value),
-            *([set_layer(one.source, "''")] if one.source != one.name else []),
-        )
-        return replace(lines, layers=(*lines.layers, *renamed))
+        renamed = self._with(lines.prepared(value, column), set_layer(one.name, column))
+        return self._with(renamed, set_layer(one.source, "''")) if one.source != one.name else renamed
 
     def _choose(self, lines: Lines, stage: ast.Choose) -> Lines:
-        if not stage.keep:
-            for item in stage.items:
-                name = item if isinstance(item, str) else item.name
-                if name == ERROR and isinstance(item, str):
-                    lines = replace(lines, error="''")
-                elif name not in (ERROR, ERROR_DETAILS):
-                    gone = (
-                        set_layer(name, "''")
-                        if isinstance(item, str)
-                        else drop_layer(name, self._matcher(lines, item))
-                    )
-                    lines = replace(lines, layers=(*lines.layers, gone))
-            return lines
-        names = frozenset(
-            SAME.get(item, item) if isinstance(item, str) else SAME.get(item.name, item.name)
-            for item in stage.items
-        )
-        layers = [*lines.layers, keep_layer(names)]
+        before = lines
+        if stage.keep:
+            names = frozenset(SAME.get(name, name) for name in map(_name, stage.items))
+            kept = names if lines.kept is None else lines.kept & names
+            lines = replace(self._with(lines, keep_layer(names)), kept=kept)
         for item in stage.items:
             if isinstance(item, ast.Matcher):
-                layers.append(drop_layer(item.name, f"NOT ({self._matcher(lines, item)})"))
-        kept = names if lines.kept is None else lines.kept & names
-        return replace(lines, layers=tuple(layers), kept=kept)
+                holds = self._matcher(before, item)
+                column = f"y{lines.depth}"
+                lines = lines.prepared(f"NOT ({holds})" if stage.keep else f"({holds})", column)
+                lines = self._with(lines, drop_layer(item.name, column))
+            elif item == ERROR and not stage.keep:
+                lines = replace(lines, errors=())
+            elif not stage.keep:
+                lines = self._with(lines, set_layer(item, "''"))
+        return lines
+
+    @staticmethod
+    def _with(lines: Lines, layer: Layer) -> Lines:
+        return replace(lines, layers=(*lines.layers, layer))
 
     # --- label filters -------------------------------------------------------------------------------------
 
     def label_filter(self, lines: Lines, test: ast.LabelTest) -> Lines:
         """The lines that pass. What cannot be compared passes too, with an error."""
-        passes, error = self._test(lines, test)
+        passes, errors = self._test(lines, test)
         lines = lines.filtered(passes)
-        return lines if error is None else replace(lines, error=first_error(lines.error, error))
+        for error in errors:
+            lines = lines.failing(error)
+        return lines
 
-    def _test(self, lines: Lines, test: ast.LabelTest) -> tuple[str, str | None]:
+    def _test(self, lines: Lines, test: ast.LabelTest) -> tuple[str, list[str]]:
+        """The SQL of whether a line passes, and of the errors that the test makes."""
         match test:
             case ast.Matcher():
-                return self._matcher(lines, test), None
+                return self._matcher(lines, test), []
             case ast.Comparison():
-                return self._comparison(lines, test)
+                passes, error = self._comparison(lines, test)
+                return passes, [error]
             case ast.IpMatch(offset=offset):
                 raise unsupported(self.text, offset, "ip()", "filter by the address's text")
         operator = " AND " if isinstance(test, ast.Both) else " OR "
         found = [self._test(lines, child) for child in test.children]
-        errors = [error for _, error in found if error is not None]
-        joined = None
-        for error in errors:
-            joined = error if joined is None else first_error(joined, error)
-        return f"({operator.join(passes for passes, _ in found)})", joined
+        errors = [error for _, errors in found for error in errors]
+        return f"({operator.join(passes for passes, _ in found)})", errors
 
     def _matcher(self, lines: Lines, matcher: ast.Matcher) -> str:
         positive = {"!=": "=", "!~": "=~"}.get(matcher.op, matcher.op)
@@ -254,12 +248,19 @@ class Stages:
             found = self._matches(value, anchored(matcher.value))
         return found if positive == matcher.op else f"NOT ({found})"
 
-    def _comparison(self, lines: Lines, test: ast.Comparison) -> tuple[str, str | None]:
+    def _comparison(self, lines: Lines, test: ast.Comparison) -> tuple[str, str]:
         value = lines.label(test.name, self.params)
         number = number_of(value, test.unit)
         bound = self.params.add(test.value, "Float64")
         passes = f"({value} != '' AND ifNull({number} {test.op} {bound}, 1))"
         return passes, f"if({value} != '' AND isNull({number}), 'LabelFilterErr', '')"
+
+
+def checked(sql: str, text: str) -> str:
+    """The SQL, unless it is longer than the server would read."""
+    if len(sql) > MAX_SQL:
+        raise unsupported(text, 0, "a query of so many stages and labels", "ask less at once")
+    return sql
 
 
 def number_of(value: str, unit: str) -> str:
@@ -272,3 +273,7 @@ def number_of(value: str, unit: str) -> str:
         duration = number_sql("v", Unit(DURATION, 1), DURATION)
         read = f"if(match(v, '^[+-]?[0-9.]*[1-9.][0-9.]*$'), NULL, {duration})"
     return f"arrayMap(v -> {read}, [{value}])[1]"  # the text, which may be long to say, stands in it once
+
+
+def _name(item: str | ast.Matcher) -> str:
+    return item if isinstance(item, str) else item.name

@@ -15,8 +15,8 @@ from query.events import clean
 from query.logql import ast
 from query.logql.asking import split
 from query.logql.labels import SAME, STREAM, unsupported
-from query.logql.layers import Lines, first_error, stream_labels
-from query.logql.pipeline import Stages, number_of
+from query.logql.layers import Lines, stream_labels
+from query.logql.pipeline import Stages, checked, number_of
 from query.logql.vectors import Labels, Vector, labels_of
 from query.plan import Plan
 from query.running import Running
@@ -132,7 +132,7 @@ def _statement(
         f"SELECT {outer}, {merged} AS v, max(e) AS err FROM ({inner}) "
         f"ARRAY JOIN {windows} AS k GROUP BY {outer} LIMIT {params.add(MAX_POINTS + 1, 'UInt64')}"
     )
-    return sql, params, asked, names
+    return checked(sql, plan.text), params, asked, names
 
 
 def _windows(width: int, step: int, count: int, params: Params) -> str:
@@ -161,7 +161,7 @@ def _lines(
     unit = CONVERSIONS[unwrap.conversion]
     number = number_of(text, unit)
     error = f"if(isNull({number}), 'SampleExtractionErr', '')"
-    lines = replace(lines.filtered(f"{text} != ''"), error=first_error(lines.error, error))
+    lines = lines.filtered(f"{text} != ''").failing(error)
     for one in unwrap.filters:
         lines = compiler.label_filter(lines, one.test)
     scale = " / 1e9" if unit == "duration" else ""

@@ -18,15 +18,15 @@ _WORD = re.compile(
     r"\s*(?:(\|)|\.([A-Za-z_]\w*)|([A-Za-z_]\w*)|\"((?:\\.|[^\"\\])*)\"|`([^`]*)`|(\d+))", re.ASCII
 )
 
-# Of one text, which comes last; what stands before it in the call are texts too.
+# Of one text, which comes last, and stands once in the SQL; what stands before it in the call are texts too.
 FUNCTIONS: dict[str, tuple[int, str]] = {
     "ToLower": (0, "lowerUTF8({0})"), "lower": (0, "lowerUTF8({0})"),
     "ToUpper": (0, "upperUTF8({0})"), "upper": (0, "upperUTF8({0})"),
     "trim": (0, "trimBoth({0})"), "TrimSpace": (0, "trimBoth({0})"),
-    "trimPrefix": (1, "if(startsWith({1}, {0}), substring({1}, length({0}) + 1), {1})"),
-    "trimSuffix": (1, "if(endsWith({1}, {0}), left({1}, -length({0})), {1})"),
+    "trimPrefix": (1, "arrayMap(v -> if(startsWith(v, {0}), substring(v, length({0}) + 1), v), [{1}])[1]"),
+    "trimSuffix": (1, "arrayMap(v -> if(endsWith(v, {0}), left(v, -length({0})), v), [{1}])[1]"),
     "replace": (2, "replaceAll({2}, {0}, {1})"),
-    "default": (1, "if({1} = '', {0}, {1})"),
+    "default": (1, "arrayMap(v -> if(v = '', {0}, v), [{1}])[1]"),
     "b64enc": (0, "base64Encode({0})"), "b64dec": (0, "tryBase64Decode({0})"),
     "urlencode": (0, "encodeURLFormComponent({0})"), "urldecode": (0, "decodeURLFormComponent({0})"),
 }  # fmt: skip

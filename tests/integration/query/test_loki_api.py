@@ -8,12 +8,17 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from query.app import create_app
 from query.limits import Limits
+from query.logql import ast
+from query.logql.parse import parse
 from storage.hot import Hot
 from storage.native.block import SealedBlock, seal
 from tests.conftest import encode
+from tests.unit.query.test_logql_roundtrip import log_queries, metrics
 
 from .conftest import serving
 from .test_query_wrong import INSIDE
@@ -328,6 +333,25 @@ def test_what_is_said_of_wrong_parameters(
         assert text.startswith("pipeline error: 'SampleExtractionErr' for series: '{host=\"h1\", level=")
     else:
         assert text == message
+
+
+@given(query=st.one_of(log_queries, metrics))
+@example(query=parse("{}" + " | json | a_b=`c`" * 40))
+@example(query=parse("{}" + " | label_format a=b | label_format b=a" * 20))
+@example(
+    query=parse(
+        '{} | json | line_format "'
+        + "{{__line__}}" * 20
+        + '"'
+        + ' | line_format "{{__line__}}{{__line__}}"' * 9
+    )
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_query_is_answered_or_refused(api: httpx.Client, query: ast.Query) -> None:
+    text = str(query)
+    answer = api.post("/loki/api/v1/query_range", data={"query": text, "step": "60", **RANGE})
+    assert answer.status_code in (200, 400), answer.text
+    assert answer.status_code == 200 or not INSIDE.search(answer.text.replace(text, "")), answer.text
 
 
 def test_a_number_that_lacks_something_is_an_error(api: httpx.Client, hot: Hot) -> None:
