@@ -22,14 +22,28 @@ def split(query: ast.LogQuery, text: str) -> tuple[c.Condition, tuple[ast.Stage,
         if isinstance(stage, ast.LineFilter) and same_line:
             conditions.append(line_condition(stage, text))
             continue
-        test = stage.test if isinstance(stage, ast.LabelFilter) and same_labels else None
-        if isinstance(test, ast.Matcher) and test.name not in (ERROR, ERROR_DETAILS):
-            conditions.append(condition(test, text))
+        if isinstance(stage, ast.LabelFilter) and same_labels and _only_matches(stage.test):
+            conditions.append(_test_condition(stage.test, text))
             continue
         left.append(stage)
         same_line &= not isinstance(stage, ast.LineFormat | ast.Decolorize) and not _is_unpack(stage)
         same_labels &= isinstance(stage, ast.LineFilter | ast.LabelFilter | ast.LineFormat | ast.Decolorize)
     return c.all_of(tuple(conditions)) if conditions else c.Everything(), tuple(left)
+
+
+def _only_matches(test: ast.LabelTest) -> bool:
+    """Does a filter ask for texts of labels alone, which makes no errors?"""
+    if isinstance(test, ast.Both | ast.Either):
+        return all(map(_only_matches, test.children))
+    return isinstance(test, ast.Matcher) and test.name not in (ERROR, ERROR_DETAILS)
+
+
+def _test_condition(test: ast.LabelTest, text: str) -> c.Condition:
+    if isinstance(test, ast.Both | ast.Either):
+        children = tuple(_test_condition(child, text) for child in test.children)
+        return c.all_of(children) if isinstance(test, ast.Both) else c.any_of(children)
+    assert isinstance(test, ast.Matcher)
+    return condition(test, text)
 
 
 def _is_unpack(stage: ast.Stage) -> bool:

@@ -82,6 +82,7 @@ LOG_QUERIES = r"""
 {} |> "GET <_> took <_>"
 {} |> "<_> came\" path=<_>"
 {} !> "GET <_>" |= "path"
+{} | host="h0" and level="info" or k8s_pod_name="pod-2" | status!~"2.."
 {} | status >= 300
 {} | status > 200 and status < 400
 {} | status = 200 or took > 5ms
