@@ -21,7 +21,7 @@ from storage.supervise import follow_parent
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/", "/loki/api/v1/push", "/api/prom/push")
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
@@ -56,6 +56,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             uds=str(sockets / role),
             loop="uvloop",
             http="httptools",
+            ws="websockets-sansio",
             log_level="warning",
             access_log=False,
         )
