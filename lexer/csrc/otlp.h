@@ -3,7 +3,7 @@
 #define NEVE_OTLP_H
 #include "records.h"
 
-#define NV_OTLP_DEPTH 64               /* values within values; a record with deeper ones is rejected */
+#define NV_OTLP_DEPTH 32               /* values within values; a record with deeper ones is rejected */
 #define NV_OTLP_MAX_RECORD (8u << 20)  /* bytes; larger ones are rejected */
 #define NV_OTLP_MAX_TAGS 1024          /* of a record, and of its resource and scope; more are kept as JSON in one tag */
 #define NV_OTLP_MAX_ROWS_BYTES (UINT64_C(512) << 20) /* of all records, each with its resource and scope */
