@@ -21,7 +21,7 @@ from storage.supervise import follow_parent
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/", "/v1/logs")
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
@@ -79,6 +79,7 @@ def open_app(
             embedded=None if config.clickhouse else config.data / "clickhouse",
             cold=config.cold_config(),
             receivers=config.receivers,
+            host=config.address()[0],
         )
         yield ingest.app.create_app(settings)
         return

@@ -45,7 +45,11 @@ def json_text(value: AnyValue) -> str:
 
 
 def json_object(pairs: Iterable[KeyValue]) -> str:
-    return "{" + ",".join(f"{json.dumps(one.key, ensure_ascii=False)}:{json_text(one.value)}" for one in pairs) + "}"
+    return (
+        "{"
+        + ",".join(f"{json.dumps(one.key, ensure_ascii=False)}:{json_text(one.value)}" for one in pairs)
+        + "}"
+    )
 
 
 def text(value: AnyValue) -> str:

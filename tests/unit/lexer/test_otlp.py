@@ -112,14 +112,18 @@ def test_a_record_with_all_that_it_may_have() -> None:
         severity_number=17,
         severity_text="ERROR",
         body=value("cannot reach 10.0.0.7"),
-        attributes=pairs({"http.status": 502, "slow": True, "took": 1.5, "peer": {"name": "db", "port": {"n": 5}}}),
+        attributes=pairs(
+            {"http.status": 502, "slow": True, "took": 1.5, "peer": {"name": "db", "port": {"n": 5}}}
+        ),
         dropped_attributes_count=2,
         flags=1,
         trace_id=bytes(range(1, 17)),
         span_id=bytes(range(1, 9)),
         event_name="peer.lost",
     )
-    resource = Resource(attributes=pairs({"service.name": "shop", "host.name": "web-1", "os": ["linux", 6, None]}))
+    resource = Resource(
+        attributes=pairs({"service.name": "shop", "host.name": "web-1", "os": ["linux", 6, None]})
+    )
     assert one(record, resource) == {
         "timestamp": NOW - 5,
         "level": b"error",
@@ -211,7 +215,9 @@ def test_who_holds_where_names_are_the_same() -> None:
         scope=InstrumentationScope(name="n", version="v", attributes=pairs({"a": "scope", "b": "scope"})),
         log_records=[record],
     )
-    resource = Resource(attributes=pairs({"a": "r", "b": "r", "c": "r", "host.name": ""}), dropped_attributes_count=3)
+    resource = Resource(
+        attributes=pairs({"a": "r", "b": "r", "c": "r", "host.name": ""}), dropped_attributes_count=3
+    )
     request = ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=resource, scope_logs=[logs])])
     (row,) = taken(request.SerializeToString())
     assert [row] == expected(request)
@@ -293,11 +299,13 @@ def test_damaged_bytes_are_refused_whole(record: bytes) -> None:
 
 
 def test_fields_that_are_not_known_are_passed_over() -> None:
-    unknown = field(15, 0, b"\x05") + field(15, 1, bytes(8)) + field(15, 2, b"\xff\xff") + field(15, 5, bytes(4))
+    unknown = (
+        field(15, 0, b"\x05") + field(15, 1, bytes(8)) + field(15, 2, b"\xff\xff") + field(15, 5, bytes(4))
+    )
     record = unknown + field(5, 2, unknown + field(1, 2, b"text") + unknown) + unknown
-    assert [row["message"] for row in taken(field(1, 2, unknown + field(2, 2, field(2, 2, record) + unknown)))] == [
-        b"text"
-    ]
+    assert [
+        row["message"] for row in taken(field(1, 2, unknown + field(2, 2, field(2, 2, record) + unknown)))
+    ] == [b"text"]
 
 
 def test_rows_out_of_proportion_are_refused() -> None:
@@ -314,12 +322,16 @@ def test_a_resource_that_is_too_deep_is_refused() -> None:
 
 # --- anything ---
 
-texts = st.text(max_size=6) | st.sampled_from(["message", "msg", "service.name", "host.name", "a", "a.b", "flags"])
+texts = st.text(max_size=6) | st.sampled_from(
+    ["message", "msg", "service.name", "host.name", "a", "a.b", "flags"]
+)
 scalars = (
     st.none() | texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.binary(max_size=7)
 )
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
 ).map(value)
 attributes = st.lists(st.builds(KeyValue, key=texts, value=values), max_size=5)
 times = st.sampled_from([0, 1, NOW, NOW + 86400 * 10**9, NOW + 86401 * 10**9]) | st.integers(0, 2**64 - 1)
@@ -341,10 +353,15 @@ records = st.builds(
 scopes = st.builds(
     InstrumentationScope, name=texts, version=texts, attributes=attributes, dropped_attributes_count=counts
 )
-scope_logs = st.builds(ScopeLogs, scope=st.none() | scopes, log_records=st.lists(records, max_size=3), schema_url=texts)
+scope_logs = st.builds(
+    ScopeLogs, scope=st.none() | scopes, log_records=st.lists(records, max_size=3), schema_url=texts
+)
 resources = st.builds(Resource, attributes=attributes, dropped_attributes_count=counts)
 resource_logs = st.builds(
-    ResourceLogs, resource=st.none() | resources, scope_logs=st.lists(scope_logs, max_size=2), schema_url=texts
+    ResourceLogs,
+    resource=st.none() | resources,
+    scope_logs=st.lists(scope_logs, max_size=2),
+    schema_url=texts,
 )
 requests = st.builds(ExportLogsServiceRequest, resource_logs=st.lists(resource_logs, max_size=2))
 
