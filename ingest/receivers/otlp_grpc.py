@@ -46,7 +46,7 @@ async def start(app: FastAPI, host: str, port: int) -> Stop:
     try:
         server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
-        raise OSError(f"{host}:{port} is in use, or is no address of this machine") from error
+        raise OSError("it is in use, or no address of this machine") from error
     await server.start()
 
     async def stop() -> None:
