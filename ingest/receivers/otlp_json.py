@@ -120,8 +120,10 @@ def _map(content: Any, depth: int) -> bytes:
 
 
 def _bytes(content: Any, _depth: int) -> bytes:
+    """Base64 of both alphabets, with or without the signs that fill it up."""
+    text = _string(content, "bytesValue").translate(_URL_SAFE)
     try:
-        return length_delimited(7, base64.b64decode(_string(content, "bytesValue").translate(_URL_SAFE)))
+        return length_delimited(7, base64.b64decode(text + b"=" * (-len(text) % 4), validate=True))
     except binascii.Error:
         raise _Wrong("bytesValue is no base64") from None
 
