@@ -93,16 +93,19 @@ def _record(one: Json) -> bytes:
 
 
 def _pair(one: Json, depth: int = 0) -> bytes:
-    return _text(one, "key", 1) + _one(one, "value", 2, lambda value: _value(value, depth))
+    content = one.get("value")
+    if content is None:
+        return _text(one, "key", 1)
+    return _text(one, "key", 1) + length_delimited(2, _value(_object(content, "value"), depth))
 
 
 def _value(one: Json, depth: int = 0) -> bytes:
     # Deeper than may be: what is in it does not matter any more, as the record is going to be rejected.
     if depth > OTLP_DEPTH:
         return b""
-    for name, write in _KINDS.items():
-        content = _get(one, name)
-        if content is not None:
+    for name, content in one.items():
+        write = _KINDS.get(name)
+        if write is not None and content is not None:
             return write(content, depth)
     return b""
 
@@ -130,16 +133,6 @@ def _bytes(content: Any, _depth: int) -> bytes:
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
-_KINDS: dict[str, Callable[[Any, int], bytes]] = {
-    "stringValue": lambda content, _: length_delimited(1, _string(content, "stringValue")),
-    "boolValue": lambda content, _: integer(2, _bool(content)),
-    "intValue": lambda content, _: integer(3, _whole(content, "intValue", -(2**63), 2**63 - 1)),
-    "doubleValue": lambda content, _: b"\x21" + struct.pack("<d", _double(content)),
-    "arrayValue": _array,
-    "kvlistValue": _map,
-    "bytesValue": _bytes,
-}
-
 # --- fields ---
 
 
@@ -157,6 +150,18 @@ _PROTO_NAMES = {
         "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue",
     )
 }  # fmt: skip
+
+
+_KINDS: dict[str, Callable[[Any, int], bytes]] = {
+    "stringValue": lambda content, _: length_delimited(1, _string(content, "stringValue")),
+    "boolValue": lambda content, _: integer(2, _bool(content)),
+    "intValue": lambda content, _: integer(3, _whole(content, "intValue", -(2**63), 2**63 - 1)),
+    "doubleValue": lambda content, _: b"\x21" + struct.pack("<d", _double(content)),
+    "arrayValue": _array,
+    "kvlistValue": _map,
+    "bytesValue": _bytes,
+}
+_KINDS |= {_PROTO_NAMES[name]: write for name, write in _KINDS.items()}
 
 
 def _object(content: Any, name: str) -> Json:

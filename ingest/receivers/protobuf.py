@@ -31,4 +31,7 @@ def fixed32(field: int, value: int) -> bytes:
 
 def length_delimited(field: int, content: bytes) -> bytes:
     """A field that is a string, bytes or a message."""
-    return varint(field << 3 | _BYTES) + varint(len(content)) + content
+    size = len(content)
+    if size < 128 and field < 16:  # most of them
+        return bytes((field << 3 | _BYTES, size)) + content
+    return varint(field << 3 | _BYTES) + varint(size) + content

@@ -39,7 +39,7 @@ def parsed(data: bytes) -> ExportLogsServiceRequest:
 
 
 @given(requests, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_it_is_the_same_message(request: ExportLogsServiceRequest, numbers: bool) -> None:
     expected = parsed(request.SerializeToString()).SerializeToString()
     message = hex_ids(MessageToDict(request, use_integers_for_enums=numbers))

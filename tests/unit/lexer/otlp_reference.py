@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,12 +22,15 @@ Tags = dict[str, str]
 
 
 def number(value: float) -> str:
-    """The shortest text that reads back the same; whole numbers without a point."""
+    """A text of few digits that reads back the same; whole numbers without a point."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    return str(int(value)) if abs(value) < 1e17 and value.is_integer() else repr(value)
+    if abs(value) < 1e17 and value.is_integer():
+        return str(int(value))
+    first = 1 if abs(value) < sys.float_info.min else 15
+    return next(found for digits in range(first, 18) if float(found := f"{value:.{digits}g}") == value)
 
 
 def json_text(value: AnyValue) -> str:
