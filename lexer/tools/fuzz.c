@@ -278,8 +278,7 @@ static void run_round(generator *g)
     nv_columns_free(c);
     take_all(g, &data);
     nv_buffer_free(&data);
-    for (int i = 0; i < 4; i++)
-        fuzz_otlp(g);
+    fuzz_otlp(g);
 }
 
 /* The lines of the files, for good. */
