@@ -95,18 +95,16 @@ async def export(
     app: FastAPI, body: Body, encoding: str, kind: str, namespace: str, receiver: str
 ) -> Rejected:
     """Take a message; the answer is due when this returns. Raises NeveError, OSError: nothing of it was taken."""
-    key = request_key(None, body, namespace, "otlp")
-    taken, rejected = await asyncio.to_thread(_take, app.state.lexers, body, encoding, kind, namespace, key)
+    taken, rejected = await asyncio.to_thread(_take, app.state.lexers, body, encoding, kind, namespace)
     gateway = app.state.gateway
     if await accept(gateway, taken, receiver) and rejected.count:
         gateway.counters.add(f"lines_rejected_{receiver}", rejected.count)
     return rejected
 
 
-def _take(
-    lexers: Lexers, body: Body, encoding: str, kind: str, namespace: str, key: bytes
-) -> tuple[Taken, Rejected]:
+def _take(lexers: Lexers, body: Body, encoding: str, kind: str, namespace: str) -> tuple[Taken, Rejected]:
     """Unpack, lex and seal everything, with a lexer in hand: it bounds how many do so at once."""
+    key = request_key(None, body, namespace, "otlp")
     with lexers.borrow() as columns:
         if kind == JSON:
             message: Body = to_binary(decode(body, encoding, MAX_JSON_BYTES))
