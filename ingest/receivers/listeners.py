@@ -46,7 +46,7 @@ class Listeners:
                     raise ConfigError(message, f"choose another address in receivers.{name}") from None
                 self.said[name] = f"not listening: {reason}; choose an address in receivers.{name}"
                 continue
-            self.said[name] = f"{where[0]}:{where[1]}"
+            self.said[name] = f"[{where[0]}]:{where[1]}" if ":" in where[0] else f"{where[0]}:{where[1]}"
 
     async def stop(self) -> None:
         """Stop all, the last one first."""

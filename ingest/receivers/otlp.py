@@ -104,14 +104,13 @@ async def export(
 
 def _take(lexers: Lexers, body: Body, encoding: str, kind: str, namespace: str) -> tuple[Taken, Rejected]:
     """Unpack, lex and seal everything, with a lexer in hand: it bounds how many do so at once."""
-    key = request_key(None, body, namespace, "otlp")
     with lexers.borrow() as columns:
-        if kind == JSON:
-            message: Body = to_binary(decode(body, encoding, MAX_JSON_BYTES))
-        else:
-            message = decode(body, encoding, MAX_PLAIN_BYTES)
+        plain = decode(body, encoding, MAX_JSON_BYTES if kind == JSON else MAX_PLAIN_BYTES)
+        key = request_key(
+            None, plain, namespace, "otlp"
+        )  # who tries again may pack it anew, with another time in it
         try:
-            logs = OtlpLogs(message)
+            logs = OtlpLogs(to_binary(plain) if kind == JSON else plain)
         except ValueError as error:
             hint = "send an ExportLogsServiceRequest, in parts if it is large"
             raise RequestRefused("bad_body", f"cannot read log records: {error}", hint) from None

@@ -97,7 +97,7 @@ static nv_otlp_state check_records(nv_otlp *o, nv_string scope_logs, size_t arou
         if (state)
             return state;
         o->records++;
-        *rows += 64 + f.bytes.n + scope.n + around;
+        *rows += NV_OTLP_ROW_BYTES + f.bytes.n + scope.n + around;
         if (*rows > NV_OTLP_MAX_ROWS_BYTES)
             return NV_OTLP_TOO_LARGE;
     }

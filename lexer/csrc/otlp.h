@@ -6,6 +6,7 @@
 #define NV_OTLP_DEPTH 32               /* values within values; a record with deeper ones is rejected */
 #define NV_OTLP_MAX_RECORD (8u << 20)  /* bytes; larger ones are rejected */
 #define NV_OTLP_MAX_TAGS 1024          /* of a record, and of its resource and scope; more are kept as JSON in one tag */
+#define NV_OTLP_ROW_BYTES 512          /* that a row is reckoned at beside its bytes: an empty record takes two */
 #define NV_OTLP_MAX_ROWS_BYTES (UINT64_C(512) << 20) /* of all records, each with its resource and scope */
 
 typedef enum { NV_OTLP_WHOLE, NV_OTLP_DAMAGED, NV_OTLP_TOO_DEEP, NV_OTLP_TOO_LARGE, NV_OTLP_NO_MEMORY } nv_otlp_state;

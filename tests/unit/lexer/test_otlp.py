@@ -287,6 +287,8 @@ def test_rows_out_of_proportion_are_refused() -> None:
     resource = Resource(attributes=pairs({"k": "v" * (1 << 20)}))
     with pytest.raises(ValueError, match="too many"):
         OtlpLogs(request_of(*[LogRecord()] * 600, resource=resource).SerializeToString())
+    with pytest.raises(ValueError, match="too many"):
+        OtlpLogs(request_of(*[LogRecord()] * (2 << 20)).SerializeToString())
 
 
 def test_a_resource_that_is_too_deep_is_refused() -> None:
