@@ -40,7 +40,7 @@ def pairs(content: dict[str, Any]) -> list[KeyValue]:
 
 
 texts = st.text(max_size=6) | st.sampled_from(
-    ["message", "msg", "service.name", "host.name", "a", "a.b", "flags"]
+    ["message", "msg", "service.name", "host.name", "a", "a.b", "flags", "level", "error"]
 )
 scalars = (
     st.none() | texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.binary(max_size=7)

@@ -130,24 +130,38 @@ static nv_string hex_of(taking *t, nv_string id)
     return any_bit ? nv_otlp_keep(t, out->data, 2 * id.n) : NV_NOTHING; /* zeros: there is none */
 }
 
+static nv_level level_named(nv_string s)
+{
+    uint8_t text[16] = {0};
+    if (!s.n || s.n >= sizeof text)
+        return NV_LEVEL_NONE;
+    memcpy(text, s.p, s.n);
+    return nv_level_word(text, text + s.n);
+}
+
+/* The level that a field says which is called so. */
+static nv_level level_of_fields(const nv_columns *c)
+{
+    nv_level level = NV_LEVEL_NONE;
+    for (uint32_t i = 0; i < c->field_count && level == NV_LEVEL_NONE; i++)
+        if (c->fields[i].key->role == NV_KEY_LEVEL)
+            level = level_named(c->fields[i].value);
+    return level;
+}
+
 /* The level that a severity stands for: by its number, else by its text. What the level does not say is a field. */
 static nv_level take_severity(taking *t, const record *r)
 {
     static const nv_level ranges[] = {NV_LEVEL_TRACE, NV_LEVEL_DEBUG, NV_LEVEL_INFO, NV_LEVEL_WARN, NV_LEVEL_ERROR,
                                       NV_LEVEL_FATAL};
     int known = r->severity >= 1 && r->severity <= 24;
-    nv_level named = NV_LEVEL_NONE;
-    uint8_t text[16] = {0};
-    if (r->severity_text.n && r->severity_text.n < sizeof text) {
-        memcpy(text, r->severity_text.p, r->severity_text.n);
-        named = nv_level_word(text, text + r->severity_text.n);
-    }
+    nv_level named = level_named(r->severity_text);
     nv_level level = known ? ranges[(r->severity - 1) / 4] : named;
     if (r->severity_text.n && (named == NV_LEVEL_NONE || named != level))
         nv_otlp_take_named(t, "severity_text", r->severity_text);
     if (!known || (r->severity - 1) % 4)
         nv_otlp_take_number(t, "severity_number", r->severity);
-    return level;
+    return level ? level : level_of_fields(t->c);
 }
 
 static int64_t time_of(const record *r)

@@ -16,6 +16,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from lexer import MAX_KEY_BYTES, level_of
 from lexer._lexer import OTLP_MAX_TAGS
 
+LEVEL_KEYS = {"level", "severity", "lvl", "log.level", "loglevel", "severity_text"}
 RANGES = ("trace", "debug", "info", "warn", "error", "fatal")
 
 Tags = dict[str, str]
@@ -158,6 +159,8 @@ def row(record: LogRecord, shared: Tags) -> dict[str, Any]:
         flags=record.flags,
         dropped_attributes_count=record.dropped_attributes_count,
     )
+    said = [level_of(one.encode()) for name, one in fields.tags.items() if name in LEVEL_KEYS]
+    level = level or next(filter(None, said), "")
     tags = fields.end("overflow_tags")
     shared = dict(shared)
     columns = {

@@ -171,6 +171,9 @@ def test_severities(number: int, text: str, level: str, tags: dict[str, str]) ->
 
 
 def test_a_level_that_nobody_gives_is_looked_for() -> None:
+    told = one(LogRecord(body=value({"severity": 5, "level": "Error", "msg": "WARN"})))
+    assert (told["level"], told["tags"]) == (b"error", {b"severity": b"5", b"level": b"Error"})
+    assert one(LogRecord(severity_number=9, attributes=pairs({"level": "error"})))["level"] == b"info"  # type: ignore[arg-type]
     assert one(LogRecord(body=value("WARN disk is full")))["level"] == b"warn"
 
 
