@@ -28,7 +28,7 @@ _OPTIONS = (
 )
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 # How compressed messages begin. An ExportLogsServiceRequest cannot: its fields would have odd numbers, or no type.
-_ENCODINGS = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"\x78\x01": "deflate", b"\x78\x5e": "deflate",
+_ENCODINGS = {b"\x1f\x8b": "gzip", b"\x78\x01": "deflate", b"\x78\x5e": "deflate",
               b"\x78\x9c": "deflate", b"\x78\xda": "deflate"}  # fmt: skip
 
 Call = Any  # a grpc.aio.ServicerContext: grpcio says nothing of its types

@@ -276,7 +276,8 @@ def test_encodings_and_repetition(place: Place, encoding: str) -> None:
     ):  # once is not packed again
         answer = place.post(body, content_encoding=said)
         assert (answer.status_code, answer.content) == (200, b"")
-    for body in (PACK[encoding](plain["grpc"]), plain["grpc"]):  # as a client of Go's packs it
+    pack = bytes if encoding == "zstd" else PACK[encoding]  # grpcio has no zstd
+    for body in (pack(plain["grpc"]), plain["grpc"]):
         assert place.call(body) == b""
     if encoding == "gzip":  # as one of Python's does
         packed = request_of("packed-grpcio", text("grpc")).SerializeToString()
