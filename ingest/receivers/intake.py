@@ -8,7 +8,7 @@ import asyncio
 import json
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -121,6 +121,13 @@ class Intake:
             trace_id=trace_id,
             span_id=span_id,
         )
+
+    def decoded(self, add: Callable[[Columns, int], bool]) -> None:
+        """Take records that a decoder of the lexer's own adds: `add(columns, received_ns)` fills them, and says
+        whether there are more to come."""
+        self._make_room()
+        while add(self._columns, self._received_ns):
+            self._make_room()
 
     def finish(self) -> Taken:
         """All of it, sealed. Nothing can be added any more."""
