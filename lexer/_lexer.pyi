@@ -163,8 +163,8 @@ class Columns:
         tags: Sequence[tuple[bytes | str, bytes | str]] = (),
         received_ns: int,
     ) -> tuple[int, bytes]:
-        """Take the documents of a bulk request, from `at` on, while the line before each is `action` and until the block
-        is full: (where it stopped, for each document 1 or, where it is no JSON object and was left out, 0).
+        """Take the documents of a bulk request, from `at` on, while the line before each is `action` and until the
+        block is full: (where it stopped, for each document 1 or, where it is no JSON object and was left out, 0).
 
         The service, host and tags are for what a document does not say.
         """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ingest.receivers.intake import Intake
+from ingest.receivers.intake import Intake, Text
 from ingest.receivers.said import Said, bounded_time
 from lexer import PADDING_BYTES, Columns
 
@@ -63,10 +63,9 @@ def _take(
     fields = _fields(data, spans, place)
     if fields:
         about = about.and_also(fields.items())
-    text, format_ = _event(data, *event, place)
     intake.record(
-        text,
-        format=format_,
+        _event(data, *event, place),
+        format="auto",
         service=about.service,
         host=about.host,
         level=about.level,
@@ -77,14 +76,17 @@ def _take(
     )
 
 
-def _event(data: bytearray, start: int, end: int, place: int) -> tuple[str | bytes, str]:
+def _event(data: bytearray, start: int, end: int, place: int) -> Text:
     """What is lexed: the text of an object as it was sent, or a string's own."""
     if data[start] != _QUOTE:
-        return bytes(data[start:end]), "auto"
-    text: str = json.loads(data[start:end])
+        return bytes(data[start:end])
+    text = str(_loaded(data, start, end, place))
     if not text.strip():
         raise EventWrong(13, "Event field cannot be blank", place)
-    return text, "auto"
+    try:
+        return text.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8 stay as they came
+    except UnicodeEncodeError:  # half a character, written as an escape
+        return text
 
 
 def _fields(data: bytearray, spans: Mapping[bytes, tuple[int, int]], place: int) -> dict[str, str]:
@@ -105,10 +107,15 @@ def _text(data: bytearray, spans: Mapping[bytes, tuple[int, int]], name: bytes, 
 def _value(data: bytearray, spans: Mapping[bytes, tuple[int, int]], name: bytes, place: int) -> Any:
     if name not in spans:
         return None
-    start, end = spans[name]
+    return _loaded(data, *spans[name], place)
+
+
+def _loaded(data: bytearray, start: int, end: int, place: int) -> Any:
+    """A value; numbers as they are written."""
     try:
-        return json.loads(data[start:end], parse_float=str, parse_int=str)
-    except (ValueError, RecursionError):  # bytes that are no UTF-8
+        text = data[start:end].decode("utf-8", "surrogateescape")
+        return json.loads(text, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
         raise EventWrong(6, "Invalid data format", place) from None
 
 
