@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from bench.logproto import packed, push
 from tests.integration.push.conftest import Events
 from tests.listening import Listening
-from tests.logproto import packed, push
 
 NOW = 1_790_000_000 * 10**9
 PROTOBUF = {"content-type": "application/x-protobuf"}

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.logproto import field, packed, push, stream, varint
 from ingest.errors import RequestRefused
 from ingest.receivers import loki
 from ingest.receivers.intake import Lexers, Taken
 from ingest.receivers.loki_labels import parse_labels, said_by
 from ingest.receivers.snappy import unsnappy
 from storage.native.block import SealedBlock
-from tests.logproto import field, packed, push, stream, varint
 
 NOW = 1_790_000_000 * 10**9
 KEY = bytes(16)

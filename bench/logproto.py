@@ -1,4 +1,4 @@
-"""logproto.PushRequest, written by hand for tests and benchmarks: what Loki's agents send."""
+"""logproto.PushRequest, written by hand for benchmarks and tests: what Loki's agents send."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
