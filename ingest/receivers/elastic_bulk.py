@@ -1,8 +1,7 @@
 """The body of a bulk request, and its answer."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingest.errors import RequestRefused
 from ingest.receivers.encodings import Body
@@ -14,17 +13,17 @@ MAX_ACTION_BYTES = 1 << 14
 KNOWN_ACTIONS = 256
 REFUSED = "refused"
 """Among the counts of what was taken: documents that were not."""
+_decode = json.JSONDecoder().decode
+_quoted = json.JSONEncoder().encode
 NO_OBJECT = ("mapper_parsing_exception", "failed to parse: the document is no json object")
 APPEND_ONLY = "logs are append-only; use create or index"
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """`verb` is create, index, update or delete; `line` as it was sent."""
+class Action(NamedTuple):
+    """`verb` is create, index, update or delete; `into` an index."""
 
-    line: bytes
     verb: str
-    index: str
+    into: str
     id: str
 
 
@@ -37,6 +36,8 @@ class Bulk:
         self._index = index
         self._shown = Shown(filter_path)
         self._known: dict[bytes, Action] = {}
+        self._arounds: dict[tuple[str, str], tuple[str, str]] = {}
+        self._made_id = intake.taken.key.hex() + "-"
         self._items: list[str] = []
         self._count = 0
         self._errors = 0
@@ -54,7 +55,7 @@ class Bulk:
                 continue
             action = self._action(line, number)
             if action.verb in ("create", "index"):
-                at, verdicts = self.intake.documents(body, at, line, document_tags(action.index, action.id))
+                at, verdicts = self.intake.documents(body, at, line, document_tags(action.into, action.id))
                 if not verdicts:
                     raise _wrong(number, "it has no document after it")
                 self._make_room(len(verdicts))
@@ -99,7 +100,7 @@ class Bulk:
         if len(line) > MAX_ACTION_BYTES:
             raise _wrong(number, f"it is longer than {MAX_ACTION_BYTES} bytes")
         try:
-            found = json.loads(line)
+            found = _decode(line.decode())
         except (ValueError, RecursionError):
             raise _wrong(number, "it is no json") from None
         if not isinstance(found, dict) or len(found) != 1:
@@ -109,7 +110,7 @@ class Bulk:
             raise _wrong(number, f"unknown action {verb[:40]!r}")
         what = what or {}
         index, id_ = what.get("_index", self._index), what.get("_id", "")
-        return Action(line, verb, _text(index), _text(id_))
+        return Action(verb, _text(index), _text(id_))
 
     def _note(self, action: Action, verdicts: bytes) -> None:
         if b"\0" not in verdicts:
@@ -124,26 +125,35 @@ class Bulk:
     def _note_taken(self, action: Action, count: int) -> None:
         first = self._count
         self._count += count
-        shown = self._shown.item(created(action.index, "\0"))
-        if not shown:
-            return
-        text = json.dumps({action.verb: shown}, separators=(",", ":"))
-        before, _, after = text.rpartition("\\u0000")
-        if "_id" not in shown:
-            self._items += [text] * count
+        before, after = self._around(action)
+        if not after:
+            self._items += [before] * count if before else []
         elif action.id:
-            self._items += [before + json.dumps(action.id)[1:-1] + after] * count
+            self._items += [before + _quoted(action.id)[1:-1] + after] * count
         else:
-            before += self.intake.taken.key.hex() + "-"
+            before += self._made_id
             self._items += [f"{before}{n}{after}" for n in range(first, first + count)]
+
+    def _around(self, action: Action) -> tuple[str, str]:
+        """What stands before and after the id in an item that was taken; all before where no id is shown."""
+        around = self._arounds.get(action[:2])
+        if around is None:
+            shown = self._shown.item(created(action.into, "\0"))
+            text = json.dumps({action.verb: shown}, separators=(",", ":")) if shown else ""
+            before, _, after = text.rpartition("\\u0000")
+            around = (before, after) if "_id" in shown else (text, "")
+            if len(self._arounds) >= KNOWN_ACTIONS:
+                self._arounds.clear()
+            self._arounds[action[:2]] = around
+        return around
 
     def _refuse(self, action: Action, kind: str, reason: str) -> None:
         number, self._count = self._count, self._count + 1
         self._errors += 1
-        id_ = action.id or f"{self.intake.taken.key.hex()}-{number}"
+        id_ = action.id or f"{self._made_id}{number}"
         error = {"type": kind, "reason": reason}
         self.intake.taken.counts[REFUSED] = self._errors
-        if shown := self._shown.item({"_index": action.index, "_id": id_, "status": 400, "error": error}):
+        if shown := self._shown.item({"_index": action.into, "_id": id_, "status": 400, "error": error}):
             self._items.append(json.dumps({action.verb: shown}, separators=(",", ":")))
 
 

@@ -124,15 +124,15 @@ class Intake:
 
     def documents(self, data: Buffer, at: int, action: bytes, tags: Tags) -> tuple[int, bytes]:
         """Take documents of a bulk request; see `Columns.add_documents`. Stops only before another action line."""
-        verdicts = bytearray()
+        tags, verdicts = fitted(tags), b""
         while True:
             self._make_room()
             at, found = self._columns.add_documents(
-                data, at, action, tags=fitted(tags), received_ns=self._received_ns
+                data, at, action, tags=tags, received_ns=self._received_ns
             )
-            verdicts += found
+            verdicts = verdicts + found if verdicts else found
             if not self._columns.full:
-                return at, bytes(verdicts)
+                return at, verdicts
 
     def entries(
         self, data: Buffer, at: int, end: int, *, service: Text, host: Text, level: str, tags: Tags
@@ -217,14 +217,18 @@ def request_key(chosen: str | None, body: bytes | bytearray, *said: str) -> byte
 
 def _too_long(name: Text) -> bool:
     # A character takes at most four bytes.
-    return len(name) * 4 > MAX_KEY_BYTES and len(_bytes(name)) > MAX_KEY_BYTES
+    return len(name) > MAX_KEY_BYTES // 4 and len(_bytes(name)) > MAX_KEY_BYTES
 
 
 def fitted(tags: Tags) -> Tags:
     """The tags, or where they are too many, or have names too long, those that fit and the rest as one more; of
     those, what is no UTF-8 is read as U+FFFD."""
-    if len(tags) <= MAX_RECORD_TAGS and not any(_too_long(name) for name, _ in tags):
-        return tags
+    if len(tags) <= MAX_RECORD_TAGS:
+        for name, _ in tags:
+            if _too_long(name):
+                break
+        else:
+            return tags
     fit: list[tuple[Text, Text]] = []
     rest: dict[str, str] = {}
     for name, value in tags:

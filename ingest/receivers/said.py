@@ -1,18 +1,18 @@
 """What a sender says of a record beside its text, told apart into columns and tags."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from ingest.receivers.intake import Text
 from lexer import level_of, role_of
 
-_COLUMNS = ("service", "host", "trace_id", "span_id")
+COLUMNS = ("service", "host", "level", "trace_id", "span_id")
 DETECTED_LEVEL = "detected_level"
 MIN_TIME_NS, MAX_TIME_NS = -(2**63) + 1, 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """Empty where nothing is said. `level` is one of ours."""
 
     service: str = ""
@@ -20,7 +20,7 @@ class Said:
     level: str = ""
     trace_id: str = ""
     span_id: str = ""
-    tags: tuple[tuple[Text, Text], ...] = field(default=())
+    tags: tuple[tuple[Text, Text], ...] = ()
 
     def and_also(self, pairs: Iterable[tuple[str, str]]) -> "Said":
         """With more pairs: one that means a column fills it where nothing is there yet, the others are tags that hold
@@ -28,18 +28,21 @@ class Said:
         columns: dict[str, str] = {}
         tags: list[tuple[Text, Text]] = []
         for name, value in pairs:
-            role = role_of(name)
-            if role in _COLUMNS and value and not getattr(self, role) and role not in columns:
-                columns[role] = value
-            elif (
-                (role == "level" or name == DETECTED_LEVEL)
-                and not (self.level or "level" in columns)
-                and (level := level_said(value))
-            ):
-                columns["level"] = level
+            role = _role(name)
+            if not role or role in columns or getattr(self, role):
+                tags.append((name, value))
+            elif said := level_said(value) if role == "level" else value:
+                columns[role] = said
             else:
                 tags.append((name, value))
-        return replace(self, **columns, tags=(*tags, *self.tags)) if columns or tags else self
+        return self._replace(**columns, tags=(*tags, *self.tags))
+
+
+@lru_cache(4096)
+def _role(name: str) -> str:
+    """The column that a name fills, or empty."""
+    role = "level" if name == DETECTED_LEVEL else role_of(name)
+    return role if role in COLUMNS else ""
 
 
 def level_said(text: str) -> str:

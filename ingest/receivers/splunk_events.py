@@ -19,6 +19,7 @@ LARGEST_SECONDS, LARGEST_MS, LARGEST_US = 10**11, 10**14, 10**17
 """A time beyond these is taken to be of a smaller unit."""
 _BLANK = re.compile(rb"[\s\0]*", re.ASCII)
 _QUOTE = ord('"')
+_decode = json.JSONDecoder(parse_float=str, parse_int=str).decode
 
 
 class EventWrong(Exception):
@@ -112,9 +113,11 @@ def _value(data: bytearray, spans: Mapping[bytes, tuple[int, int]], name: bytes,
 
 def _loaded(data: bytearray, start: int, end: int, place: int) -> Any:
     """A value; numbers as they are written."""
+    text = data[start:end].decode("utf-8", "surrogateescape")
+    if text[0] == '"' and "\\" not in text:
+        return text[1:-1]
     try:
-        text = data[start:end].decode("utf-8", "surrogateescape")
-        return json.loads(text, parse_float=str, parse_int=str)
+        return _decode(text)
     except (ValueError, RecursionError):
         raise EventWrong(6, "Invalid data format", place) from None
 
