@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "generate.h"
+#include "pushes.h"
 #include "records.h"
 #include "structured.h"
 #include "timestamp.h"
@@ -276,6 +277,7 @@ static void run_round(generator *g)
     }
     nv_columns_free(c);
     take_all(g, &data);
+    fuzz_pushes(g, &data);
     nv_buffer_free(&data);
 }
 
