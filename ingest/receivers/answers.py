@@ -1,9 +1,7 @@
 """How a receiver of somebody else's protocol says no: what went wrong, for it to be put as its clients expect."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from fastapi import Response
 
 from ingest.errors import RequestRefused, SpoolFull
 from storage.errors import NeveError
@@ -44,7 +42,3 @@ def retry_headers(error: NeveError) -> dict[str, str]:
 def unreadable(what: str, hint: str) -> RequestRefused:
     """A body that is not what its protocol says."""
     return RequestRefused("bad_body", f"cannot read {what}", hint)
-
-
-Answer = Callable[[Refusal], Response]
-"""Puts a refusal as a protocol has it."""

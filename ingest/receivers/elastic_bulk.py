@@ -70,6 +70,8 @@ class Bulk:
                 reason = f"cannot {action.verb} document: {APPEND_ONLY}"
                 self._make_room(1)
                 self._refuse(action, "illegal_argument_exception", reason)
+        if not self._count:
+            raise RequestRefused("bad_body", "no requests added: the body is empty", "send documents")
 
     def answer(self, took: int) -> str:
         """The whole answer; no spaces, as some clients look for its bytes."""

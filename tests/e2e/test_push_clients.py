@@ -99,6 +99,8 @@ client.indices.refresh(index="i")
 tenant = {"x-neve-namespace": "tenant_es"}
 gzipped = Elasticsearch("http://127.0.0.1:8780/elasticsearch", http_compress=True, headers=tenant)
 helpers.bulk(gzipped, [{"_index": "i", "_id": str(n), "message": "m", "service": "es-tenant"} for n in range(100)])
+sniffing = Elasticsearch("http://127.0.0.1:8780", sniff_on_start=True)
+sniffing.index(index="i", document={"message": "three", "service": "es-one"})
 try:
     client.search(index="i")
 except Exception as error:
@@ -112,7 +114,7 @@ def test_elasticsearchs_client_in_its_other_ways(server: Server, port: int) -> N
     run(STREAMING.replace("8780", str(port)))
     server.wait_for("service:es-stream", 300)
     server.wait_for("service:es-parallel", 2000)
-    server.wait_for("service:es-one", 2)
+    server.wait_for("service:es-one", 3)
     assert (
         server.search("service:es-tenant", namespace="tenant_es", limit=200)["events"][99]["tags"]["_index"]
         == "i"

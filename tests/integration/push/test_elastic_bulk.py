@@ -133,6 +133,8 @@ def test_repeated_requests_are_stored_once(
 @pytest.mark.parametrize(
     "body",
     [
+        b"",
+        b"\n\n",
         b'{"create":{}}\n',
         b'{"create":{}}',
         b'"create"\n{}\n',
