@@ -7,7 +7,7 @@ from ingest.errors import RequestRefused
 from ingest.receivers.encodings import Body
 from ingest.receivers.intake import Intake, Tags
 
-MAX_ITEMS = 1 << 18
+MAX_ITEMS = 100_000
 """Of one request: each is told what became of it."""
 MAX_ACTION_BYTES = 1 << 14
 KNOWN_ACTIONS = 256

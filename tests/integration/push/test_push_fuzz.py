@@ -119,7 +119,7 @@ def test_what_would_unpack_to_too_much_is_refused(gateway: Listening, tenant: di
 def test_too_many_documents_are_refused_whole(
     gateway: Listening, tenant: dict[str, str], events: Events
 ) -> None:
-    body = b'{"create":{}}\n{}\n' * 270_000
+    body = b'{"create":{}}\n{}\n' * 101_000
     answer: Any = gateway.post(
         "/_bulk", content=gzip.compress(body, 1), headers={**tenant, "content-encoding": "gzip"}
     )
