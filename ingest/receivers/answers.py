@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ingest.errors import RequestRefused, SpoolFull
+from ingest.gateway import GatewayState
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -20,8 +21,9 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def refusal(error: Exception) -> Refusal:
-    """Why nothing of a request was kept. Raises what is none of REFUSED."""
+def refusal(error: Exception, gateway: GatewayState, receiver: str) -> Refusal:
+    """Why nothing of a request was kept; it is counted. Raises what is none of REFUSED."""
+    count_refused(gateway, receiver)
     if isinstance(error, NeveError):
         return Refusal(error.status, str(error), retry_headers(error))
     if isinstance(error, OSError):
@@ -29,6 +31,11 @@ def refusal(error: Exception) -> Refusal:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         return Refusal(503, f"cannot write spool: {reason}; try again in a moment", headers)
     raise error
+
+
+def count_refused(gateway: GatewayState, receiver: str) -> None:
+    """Of a request that nothing was kept of."""
+    gateway.counters.add(f"requests_refused_{receiver}")
 
 
 def retry_headers(error: NeveError) -> dict[str, str]:

@@ -108,7 +108,7 @@ async def _answered(request: Request, work: Work, *said: str) -> Response:
             if refused := taken.counts.get(NOT_TAKEN, 0):
                 gateway.counters.add("refused_elasticsearch", refused)
     except REFUSED as error:
-        return _refused(request, refusal(error))
+        return _refused(request, refusal(error, gateway_of(request), "elasticsearch"))
     return _json(request, answer, status)
 
 

@@ -44,7 +44,7 @@ async def push(request: Request) -> Response:
     try:
         await _push(request)
     except REFUSED as error:
-        return _answer(refusal(error))
+        return _answer(refusal(error, gateway_of(request), "loki"))
     return Response(status_code=204)
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 
 from ingest.batch import Labels
 from ingest.errors import RequestRefused, SpoolFull
-from ingest.receivers.answers import REFUSED, Refusal, refusal, unreadable
+from ingest.receivers.answers import REFUSED, Refusal, count_refused, refusal, unreadable
 from ingest.receivers.body import gateway_of, read_body
 from ingest.receivers.encodings import Body, decode
 from ingest.receivers.http import MAX_BODY_BYTES
@@ -95,7 +95,7 @@ async def acks(request: Request) -> Response:
             await admitted(request)
             ids = _ids(body)
     except REFUSED as error:
-        return _refused(refusal(error))
+        return _refused(refusal(error, gateway_of(request), "splunk"))
     given = next(_ack_ids)
     return JSONResponse({"acks": {str(one): 0 <= one < given for one in ids}})
 
@@ -120,11 +120,12 @@ async def _answered(request: Request, work: Work, kind: str, defaults: dict[str,
                 return JSONResponse(NO_DATA, 400)
             await accept(gateway_of(request), taken, "splunk")
     except EventWrong as error:
+        count_refused(gateway_of(request), "splunk")
         return JSONResponse(
             {"text": error.text, "code": error.number, "invalid-event-number": error.place}, 400
         )
     except REFUSED as error:
-        return _refused(refusal(error))
+        return _refused(refusal(error, gateway_of(request), "splunk"))
     return JSONResponse({**SUCCESS, "ackId": next(_ack_ids)} if _channel(request) else SUCCESS)
 
 

@@ -20,7 +20,8 @@ TAGS = f"mapConcat({', '.join(f'tags_{shard:02d}' for shard in range(SHARDS))})"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, clickhouse: EmbeddedServer) -> Iterator[Listening]:
-    settings = GatewaySettings(tmp_path_factory.mktemp("push"), clickhouse.config)
+    # No namespace of its own: other tests on this server want `default` not to be there.
+    settings = GatewaySettings(tmp_path_factory.mktemp("push"), clickhouse.config, namespaces=())
     with Listening(create_app(settings)) as one:
         yield one
 

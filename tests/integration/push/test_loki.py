@@ -122,6 +122,11 @@ def test_a_tenant_that_cannot_be_is_said(gateway: Listening) -> None:
 def test_requests_and_entries_are_counted(gateway: Listening, tenant: dict[str, str]) -> None:
     body, headers = BODIES["protobuf"]
     gateway.post("/loki/api/v1/push", content=body, headers={**headers, **tenant})
+    gateway.post("/loki/api/v1/push", content=b"damaged", headers={**headers, **tenant})
+    gateway.post("/services/collector", content=b"damaged", headers=tenant)
+    gateway.post("/_bulk", content=b"damaged", headers=tenant)
     metrics = gateway.get("/metrics").text
     assert "neve_gateway_lines_loki_total " in metrics
     assert "neve_gateway_requests_loki_total " in metrics
+    for receiver in ("loki", "splunk", "elasticsearch"):
+        assert f"neve_gateway_requests_refused_{receiver}_total " in metrics
