@@ -15,6 +15,7 @@ from ingest.receivers.said import Said, bounded_time
 from lexer import next_field
 
 MAX_STREAMS = 65536
+MAX_BEFORE_LABELS = 1000
 MAX_ENTRY_FIELDS = 65536
 SECOND = 1_000_000_000
 HINT = "send a logproto.PushRequest, packed by snappy"
@@ -38,7 +39,7 @@ def take_push(intake: Intake, data: bytearray, size: int) -> None:
 
 
 def _take_stream(intake: Intake, data: bytearray, at: int, end: int, known: dict[bytes, Said]) -> None:
-    text = next((bytes(data[a:b]) for number, a, b in _parts(data, at, end) if number == 1), b"{}")
+    text = _labels(data, at, end)
     said = known.get(text)
     if said is None:
         said = known[text] = said_by(parse_labels(text.decode()))
@@ -51,6 +52,16 @@ def _take_stream(intake: Intake, data: bytearray, at: int, end: int, known: dict
             if stop is None:
                 raise _damaged()
             _take_entry(intake, data, start, stop, said)
+
+
+def _labels(data: bytearray, at: int, end: int) -> bytes:
+    """As they are written; clients send them before the entries."""
+    for count, (number, start, stop) in enumerate(_parts(data, at, end)):
+        if number == 1:
+            return bytes(data[start:stop])
+        if count == MAX_BEFORE_LABELS:
+            raise unreadable("stream: its labels do not come first", HINT)
+    return b"{}"
 
 
 def _take_entry(intake: Intake, data: bytearray, at: int, end: int, said: Said) -> None:

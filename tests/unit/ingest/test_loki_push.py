@@ -14,6 +14,7 @@ from ingest.receivers.intake import Lexers, Taken
 from ingest.receivers.loki_labels import parse_labels, said_by
 from ingest.receivers.snappy import unsnappy
 from storage.native.block import SealedBlock
+from storage.native.columns import BlockColumns
 
 NOW = 1_790_000_000 * 10**9
 KEY = bytes(16)
@@ -185,6 +186,12 @@ def test_an_entry_without_a_time_has_its_lines_or_none() -> None:
     assert taken.headers[0].min_timestamp == 1_789_984_800 * 10**9
 
 
+def test_labels_may_come_after_entries() -> None:
+    taken = take(packed(field(1, field(2, field(2, "l")) + field(1, '{app="late"}'))))
+    block = BlockColumns(SealedBlock.parse(taken.blocks[0][1]))
+    assert block.column("service").to_pylist() == [b"late"]
+
+
 @pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63), 2**40])
 def test_a_time_that_cannot_be_is_kept_as_a_claim(seconds: int) -> None:
     taken = take(packed(field(1, field(2, field(1, b"\x08" + varint(seconds)) + field(2, "l")))))
@@ -208,6 +215,9 @@ def test_too_many_pieces_and_too_deep_are_told() -> None:
     ):
         with pytest.raises(RequestRefused):
             take(body, is_json=True)
+    late = field(1, field(2, b"") * 2000 + field(1, "{}"))
+    with pytest.raises(RequestRefused, match="labels do not come first"):
+        take(packed(late))
     with pytest.raises(RequestRefused, match="too many streams"):
         take(packed(field(1, b"") * 70_000))
 
