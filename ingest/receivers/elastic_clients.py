@@ -11,6 +11,9 @@ CLIENTS = (
 """How their User-Agents start, or what is in them."""
 OURS = ("docs", "healthz", "readyz", "metrics", "openapi.json", "favicon.ico")
 
+FOLDERS = ("api", "auth", "cold", "docs", "gateway", "loki", "pages", "services", "v1")
+"""Whatever is below them is not."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -18,7 +21,7 @@ def wants_elasticsearch(path: str, headers: Headers) -> bool:
     """By the path where only Elasticsearch has it; `/` and `/{index}` only from a client that says what it is."""
     first, _, rest = path[1:].partition("/")
     if path.startswith("/_") or rest.startswith("_") or path == PREFIX or path.startswith(PREFIX + "/"):
-        return first not in ("api", "loki", "gateway", "cold", "services")
+        return first not in FOLDERS
     return not rest and first not in OURS and is_client(headers)
 
 

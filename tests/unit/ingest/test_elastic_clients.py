@@ -34,6 +34,7 @@ CLIENTS = [
         ("/api/_bulk", False),
         ("/gateway/_x", False),
         ("/loki/_x", False),
+        ("/pages/_chunk.js", False),
         ("/docs", False),
         ("/healthz", False),
         ("/a/b", False),
