@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import uuid
@@ -30,6 +31,12 @@ NEARLY = 0.98  # the server stops a little before or after the budget: this near
 
 
 T = TypeVar("T")
+
+# A number that is both filtered by and counted with is computed while Parquet is read; the server (26.9) then stumbles
+# over the function in it ("Serialization is not implemented for data type Function"). The cold columns' own functions
+# take two arguments.
+LAMBDA = re.compile(r"\w ->")
+NO_PREWHERE = {"optimize_move_to_prewhere": 0}
 
 
 class ColdUnreadable(Exception):
@@ -116,6 +123,8 @@ class Running:
         tiers = tiers_of(sql, params)
         if COLD in tiers:
             settings |= COLD_SETTINGS
+            if LAMBDA.search(sql):
+                settings |= NO_PREWHERE
         with (
             self._noting_cold(tiers),
             _translated(),
