@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from query.events import event_of, position_of
-from query.limits import AT_ONCE, STREAMED
+from query.limits import AT_ONCE, STREAMED, Share
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import ColdUnreadable, Running
 from query.sources import page_sql
@@ -23,6 +23,12 @@ ORDERS = {
     }
     for newest, way in ((True, "DESC"), (False, "ASC"))
 }
+
+
+BY_TIME = {
+    newest: {"table": f"timestamp {way}", "answer": f"ts {way}"} for newest, way in ((True, "DESC"), (False, "ASC"))
+}
+"""The server stops reading when it has the first events by time, but not when it has those by time and id."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,7 @@ def search(plan: Plan, running: Running) -> Page:
             certain = _behind(plan, Window(left.high, plan.high))
         for window in windows(left, running) if left is not None and len(rows) < wanted else ():
             if plan.tiers.read(*_bounds(plan, window)):
-                sql, params = window_sql(plan, window, wanted - len(rows))
-                rows += running.query(sql, params).rows
+                rows += _first(plan, running, window, wanted - len(rows))
             if len(rows) >= wanted:
                 break
             certain = _behind(plan, window)
@@ -70,12 +75,34 @@ def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any,
         return [], plan
     rows: list[tuple[Any, ...]] = []
     if plan.tiers.read(*_bounds(plan, window)):
-        sql, params = window_sql(plan, window, wanted)
         try:
-            rows = running.query(sql, params, at_most=AT_ONCE).rows
+            rows = _first(plan, running, window, wanted, AT_ONCE)
         except (QueryTimeout, QueryLimit):
             return [], plan
     return rows, None if window.low == plan.low else replace(plan, high=window.low)
+
+
+def _first(
+    plan: Plan, running: Running, window: Window, wanted: int, at_most: Share | None = None
+) -> list[tuple[Any, ...]]:
+    """The first `wanted` rows of a window: asked by time alone and one more, which tells whether that was exact."""
+    sql, params = window_sql(plan, window, wanted + 1, BY_TIME)
+    rows = running.query(sql, params, at_most=at_most).rows
+    rows.sort(key=_place, reverse=plan.newest)
+    if len(rows) <= wanted:
+        return rows
+    last = rows[wanted][0]
+    if rows[wanted - 1][0] != last:
+        return rows[:wanted]
+    # More events than fit have the last one's time: their ids decide, but nothing behind that time is looked at again.
+    tight = Window(last, window.high) if plan.newest else Window(window.low, last + 1)
+    sql, params = window_sql(plan, tight, wanted)
+    return running.query(sql, params, at_most=at_most).rows
+
+
+def _place(row: tuple[Any, ...]) -> tuple[int, str, int]:
+    at = position_of(row)
+    return at.timestamp, at.block_id, at.row
 
 
 def _behind(plan: Plan, window: Window) -> Position | None:
@@ -127,12 +154,14 @@ def _window_rows(
                 raise
 
 
-def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
-    """The statement for one window, with its parameters."""
+def window_sql(
+    plan: Plan, window: Window, limit: int | None, orders: Mapping[bool, Mapping[str, str]] = ORDERS
+) -> tuple[str, dict[str, object]]:
+    """The statement for one window, with its parameters. `orders`: by whether the newest come first."""
     params = Params(plan.database)
     where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
-    order = ORDERS[plan.newest]
+    order = orders[plan.newest]
     sql = page_sql(plan, params, " AND ".join(where), *_bounds(plan, window), order, bound)
     return sql, params.values
 
