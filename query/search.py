@@ -26,7 +26,8 @@ ORDERS = {
 
 
 BY_TIME = {
-    newest: {"table": f"timestamp {way}", "answer": f"ts {way}"} for newest, way in ((True, "DESC"), (False, "ASC"))
+    newest: {"table": f"timestamp {way}", "answer": f"ts {way}"}
+    for newest, way in ((True, "DESC"), (False, "ASC"))
 }
 """The server stops reading when it has the first events by time, but not when it has those by time and id."""
 

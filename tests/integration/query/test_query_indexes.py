@@ -61,7 +61,9 @@ CASES = [
     ("zebracorn OR nowhere", "message_words"),
     ("zebra*", ""),
     ("*corn", ""),
-    ("登录", ""),
+    ("登录", "message_pairs"),
+    ("*登录*", "message_pairs"),
+    ("录", ""),
     ("/Zebra/", ""),
 ]
 
