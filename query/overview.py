@@ -13,6 +13,7 @@ from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
 from query.events import TEXTS, clean, event_columns, event_of, position_of
 from query.leading import event_stage
+from query.limits import EAGER
 from query.plan import Plan
 from query.running import Running
 from query.search import search
@@ -298,7 +299,7 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
 def aggregate(running: Running, sql: str, params: Params) -> list[tuple[Any, ...]]:
     """Rows of an aggregate; at a limit what was counted until then, which is noted."""
     try:
-        return running.query(sql, params.values, partial=True).rows
+        return running.query(sql, params.values, partial=True, more=EAGER).rows
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
         return []

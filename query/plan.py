@@ -20,6 +20,7 @@ from storage.errors import NeveError
 from storage.schema import namespace_database
 
 DEFAULT_LIMIT = 100
+SERVICE = c.Column("service")
 MAX_LIMIT = 10_000
 ORDERS = ("newest", "oldest")
 FIRST_ID = ("00" * 16, 0)
@@ -54,6 +55,13 @@ class Plan:
     @property
     def database(self) -> str:
         return namespace_database(self.namespace)
+
+    @property
+    def reads_in_order(self) -> bool:
+        """Is it about one service? Its events lie in the order of time, so reading stops where the page is full."""
+        condition = self.condition
+        parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
+        return any(isinstance(p, c.IsIn) and p.field == SERVICE and len(p.values) == 1 for p in parts)
 
     @property
     def seconds(self) -> float | None:

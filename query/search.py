@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from query.events import event_of, position_of
-from query.limits import AT_ONCE, STREAMED, Share
+from query.limits import AT_ONCE, EAGER, STREAMED, Share
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import ColdUnreadable, Running
 from query.sources import page_sql
@@ -88,7 +88,8 @@ def _first(
 ) -> list[tuple[Any, ...]]:
     """The first `wanted` rows of a window: asked by time alone and one more, which tells whether that was exact."""
     sql, params = window_sql(plan, window, wanted + 1, BY_TIME)
-    rows = running.query(sql, params, at_most=at_most).rows
+    more = {} if plan.reads_in_order else EAGER
+    rows = running.query(sql, params, more=more, at_most=at_most).rows
     rows.sort(key=_place, reverse=plan.newest)
     if len(rows) <= wanted:
         return rows

@@ -5,8 +5,9 @@ with its own `\\b` where the line is ASCII, which it runs several times faster t
 compiles a hundred times faster: the server compiles for every block of rows). Lines that are not UTF-8 are made so
 for RE2, which steps over no byte that it cannot decode.
 
-The indexes of words, and of pairs of characters in scripts without spaces, only rule granules out: their tests stand in
-`indexHint`, which the server asks the index about and takes for true of every row. The index of a map's values serves `tags_NN[key] = value` and `IN` as they are.
+The indexes of words, and of pairs of characters in scripts without spaces, only rule granules out: their tests stand
+in `indexHint`, which the server asks the index about and takes for true of every row. The index of a map's values
+serves `tags_NN[key] = value` and `IN` as they are.
 """
 
 from __future__ import annotations

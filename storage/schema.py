@@ -96,7 +96,8 @@ WORDS_INDEX = f"{WORDS_TEXT} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"
 # Scripts without spaces have no words to index; what is known of them is which two characters stand side by side in
 # messages that are not ASCII. A message that is costs a look at its bytes, and a granule of those an empty filter.
 # Characters of three bytes or more, as these are, come whole out of `toValidUTF8` wherever broken ones stand.
-PAIRS_TEXT = "arrayStringConcat(arrayMap(text -> toValidUTF8(text), arrayFilter(text -> NOT isValidASCII(text), array(message))))"
+NOT_ASCII = "arrayFilter(text -> NOT isValidASCII(text), array(message))"
+PAIRS_TEXT = f"arrayStringConcat(arrayMap(text -> toValidUTF8(text), {NOT_ASCII}))"
 PAIRS_INDEX = f"{PAIRS_TEXT} TYPE ngrambf_v1(2, 16384, 2, 0) GRANULARITY 1"
 TAG_INDEX = "mapValues({map}) TYPE bloom_filter(0.01) GRANULARITY 1"
 
