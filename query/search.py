@@ -12,7 +12,7 @@ from query.plan import FIRST_ID, LAST_ID, Plan, Position
 from query.running import ColdUnreadable, Running
 from query.sources import page_sql
 from query.sql import Params, compile_condition, nanos
-from query.windows import EVEN, Window, hot_alone, windows
+from query.windows import EVEN, Window, hot_alone, near_and_far, windows
 from storage.errors import QueryLimit, QueryTimeout
 
 STREAM_ROWS = 1000  # that are made into text at once
@@ -77,7 +77,9 @@ def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any,
     rows: list[tuple[Any, ...]] = []
     if plan.tiers.read(*_bounds(plan, window)):
         try:
-            rows = _first(plan, running, window, wanted, AT_ONCE)
+            for part in near_and_far(plan, running, window):
+                if len(rows) < wanted:
+                    rows += _first(plan, running, part, wanted - len(rows), AT_ONCE)
         except (QueryTimeout, QueryLimit):
             return [], plan
     return rows, None if window.low == plan.low else replace(plan, high=window.low)

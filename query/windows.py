@@ -4,9 +4,9 @@ They are for the cold tier, for streams, and for what the hot tier cannot answer
 the newest granules first, and those alone of which an index says that they may hold what is looked for.
 
 A search for the newest 100 then reads the newest minutes only, and a search that finds nothing has read the range
-once, in a few steps. The cuts come from the rollup, which knows how many events (of a service, level and fingerprint
-that the filter asks for) each minute has. The rollup is only a guide: windows cover the whole range without gaps, so
-that a rollup that is off costs time, never events.
+once, in a few steps. The cuts come from the counts by minute, which know how many events (of a service, level and
+fingerprint that the filter asks for) each minute has. They are only a guide: windows cover the whole range without
+gaps, so that counts that are off cost time, never events.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from query.times import SECOND
 FIRST_EVENTS = 100_000  # a window this small is read in some ten milliseconds, whatever the filter
 GROWING = tuple(FIRST_EVENTS * 8**step for step in range(6))  # up to some 3 billion events
 EVEN = tuple(FIRST_EVENTS * (step + 1) for step in range(32))  # for streams: each window is sorted in memory
+NEAR_EVENTS = 1 << 18  # messages that a core looks at in some thirty milliseconds
+MANY_EVENTS = 1 << 22  # fewer are looked at whole in the time that cutting takes
 HORIZONS = (86_400 * SECOND, 30 * 86_400 * SECOND)  # how far back the guide looks, step by step
 MINUTE = 60 * SECOND
 LAST_MINUTE = (1 << 32) * SECOND  # what the rollup's DateTime can say
@@ -66,6 +68,37 @@ def hot_alone(plan: Plan) -> Window | None:
     return Window(pinned.high, plan.high)
 
 
+def near_and_far(plan: Plan, running: Running, window: Window) -> list[Window]:
+    """A window whole, or cut in two where most pages are full before its events have all been looked at.
+
+    That is so where there are many of them and nothing in the filter says which few may be meant.
+    """
+    state = plan.tiers.state
+    if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or _is_indexed(plan.condition):
+        return [window]
+    low, high = _bounds(plan)
+    low, high = (window.low, high) if plan.newest else (low, window.high)
+    cuts, _ = _edges(plan, running, low, high, (NEAR_EVENTS,))
+    if not cuts:
+        return [window]
+    near, far = Window(cuts[0], window.high), Window(window.low, cuts[0])
+    return [near, far] if plan.newest else [far, near]
+
+
+def _is_indexed(condition: c.Condition) -> bool:
+    """Does it ask for one value of what has an index of values?"""
+    parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
+    return any(
+        isinstance(part, c.FingerprintIs) or (isinstance(part, c.IsIn) and _has_values(part))
+        for part in parts
+    )
+
+
+def _has_values(part: c.IsIn) -> bool:
+    known = isinstance(part.field, c.Tag) or part.field == c.Column("trace_id")
+    return known and bool(part.values) and "" not in part.values
+
+
 def _bounds(plan: Plan) -> tuple[int | None, int | None]:
     """The range that is left behind the cursor."""
     low, high = plan.low, plan.high
@@ -103,22 +136,29 @@ def _cut(plan: Plan, running: Running, whole: Window, sizes: tuple[int, ...]) ->
 def _edges(
     plan: Plan, running: Running, low: int | None, high: int | None, sizes: tuple[int, ...]
 ) -> tuple[list[int], int]:
-    """Cuts within a range, in the order of the search, and how many events the rollup counts in it.
+    """Cuts within a range, in the order of the search, and how many events are counted in it.
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
     params = Params(plan.database)
-    where = [
-        f"minute {op} toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')" for op, at in _ends(low, high)
-    ]
-    where += [compile_condition(test, params) for test in _guides(plan.condition)]
+    guides = _guides(plan.condition)
+    where = [compile_condition(test, params) for test in guides]
+    if any(isinstance(test, c.FingerprintIs) for test in guides):
+        table, seconds = "rollup", "toUnixTimestamp(minute)"
+        bounds = [
+            (op, f"toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')") for op, at in _ends(low, high)
+        ]
+    else:  # the same with far fewer rows
+        table, seconds = "counts", "toInt64(minute) * 60"
+        bounds = [(op, params.add(at // MINUTE, "Int64")) for op, at in _ends(low, high)]
+    where += [f"minute {op} {bound}" for op, bound in bounds]
     clause = f" WHERE {' AND '.join(where)}" if where else ""
     direction, pick = ("DESC", "minIf") if plan.newest else ("ASC", "maxIf")
     picks = ", ".join(
-        f"{pick}(toInt64(toUnixTimestamp(minute)), before < {params.add(size, 'UInt64')}) AS e{step}"
+        f"{pick}(toInt64({seconds}), before < {params.add(size, 'UInt64')}) AS e{step}"
         for step, size in enumerate(sizes)
     )
-    minutes = f"SELECT minute, sum(count) AS n FROM {plan.database}.rollup{clause} GROUP BY minute"
+    minutes = f"SELECT minute, sum({table}.count) AS n FROM {plan.database}.{table}{clause} GROUP BY minute"
     running_total = (
         f"SELECT minute, n, sum(n) OVER (ORDER BY minute {direction}) - n AS before FROM ({minutes})"
     )

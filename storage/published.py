@@ -42,6 +42,7 @@ class TierState:
     epochs: frozenset[int]
     pinned: Pinned | None
     thawed: int = 0  # the latest epoch that copies of what is cold come into
+    rows: int = 0  # that the parts of the hot tier have, about
 
     @property
     def hot_epochs(self) -> tuple[int, ...]:
@@ -99,15 +100,15 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
 
 def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
-        "SELECT dropped, thawed, epochs, last.* FROM "
+        "SELECT dropped, thawed, epochs, events, last.* FROM "
         f"(SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS gone "
-        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs FROM system.parts "
+        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs, sum(rows) AS events FROM system.parts "
         "WHERE active AND table = 'events' AND database = {d:String}) AS present "
         f"CROSS JOIN (SELECT {_LAST} FROM {SNAPSHOTS} WHERE namespace = {{n:String}}) AS last"
     )
     asked = {"n": namespace, "d": schema.namespace_database(namespace)}
-    dropped, thawed, epochs, *last = hot.query(sql, asked).rows[0]
-    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed)
+    dropped, thawed, epochs, rows, *last = hot.query(sql, asked).rows[0]
+    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed, rows)
 
 
 def _pinned(
