@@ -77,7 +77,7 @@ def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any,
     rows: list[tuple[Any, ...]] = []
     if plan.tiers.read(*_bounds(plan, window)):
         try:
-            for part in near_and_far(plan, running, window):
+            for part in near_and_far(plan, running, window, wanted):
                 if len(rows) < wanted:
                     rows += _first(plan, running, part, wanted - len(rows), AT_ONCE)
         except (QueryTimeout, QueryLimit):

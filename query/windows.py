@@ -11,11 +11,12 @@ gaps, so that counts that are off cost time, never events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from query import conditions as c
-from query.plan import Plan
+from query import rollup
+from query.plan import SERVICE, Plan
 from query.running import Running
 from query.sql import Params, compile_condition
 from query.times import SECOND
@@ -68,21 +69,29 @@ def hot_alone(plan: Plan) -> Window | None:
     return Window(pinned.high, plan.high)
 
 
-def near_and_far(plan: Plan, running: Running, window: Window) -> list[Window]:
+def near_and_far(plan: Plan, running: Running, window: Window, wanted: int) -> list[Window]:
     """A window whole, or cut in two where most pages are full before its events have all been looked at.
 
-    That is so where there are many of them and nothing in the filter says which few may be meant.
+    That is so where there are many of them and nothing in the filter says which few may be meant. Where the counts know
+    what the filter asks for, the nearer part has what is wanted; else it is what can be looked at in no time.
     """
     state = plan.tiers.state
     if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or _is_indexed(plan.condition):
         return [window]
     low, high = _bounds(plan)
     low, high = (window.low, high) if plan.newest else (low, window.high)
-    cuts, _ = _edges(plan, running, low, high, (NEAR_EVENTS,))
+    known = rollup.is_known(plan.condition, fingerprints=False)
+    guides = [plan.condition] if known else [part for part in _guides(plan.condition) if _is_service(part)]
+    cuts, _ = _edges(plan, running, low, high, (wanted if known else NEAR_EVENTS,), guides)
     if not cuts:
         return [window]
     near, far = Window(cuts[0], window.high), Window(window.low, cuts[0])
     return [near, far] if plan.newest else [far, near]
+
+
+def _is_service(part: c.Condition) -> bool:
+    """The table's order rules out events of other services, and of nothing else that the counts know."""
+    return _is_guided(part) and getattr(part, "field", None) == SERVICE
 
 
 def _is_indexed(condition: c.Condition) -> bool:
@@ -120,28 +129,32 @@ def _horizons(plan: Plan, low: int | None, high: int | None) -> list[int | None]
 
 def _cut(plan: Plan, running: Running, whole: Window, sizes: tuple[int, ...]) -> Iterator[Window]:
     """A range in windows; nothing where the guide knows of no events in it."""
-    low, high = whole.low, whole.high
-    edges, total = _edges(plan, running, low, high, sizes)
+    low, high, guides = whole.low, whole.high, _guides(plan.condition)
+    edges, total = _edges(plan, running, low, high, sizes, guides)
     while True:
         for edge in edges:
             yield Window(edge, high) if plan.newest else Window(low, edge)
             low, high = (low, edge) if plan.newest else (edge, high)
         if total <= sizes[-1] or not edges:
             break
-        edges, total = _edges(plan, running, low, high, sizes)
+        edges, total = _edges(plan, running, low, high, sizes, guides)
     if total:
         yield Window(low, high)
 
 
 def _edges(
-    plan: Plan, running: Running, low: int | None, high: int | None, sizes: tuple[int, ...]
+    plan: Plan,
+    running: Running,
+    low: int | None,
+    high: int | None,
+    sizes: tuple[int, ...],
+    guides: Sequence[c.Condition],
 ) -> tuple[list[int], int]:
-    """Cuts within a range, in the order of the search, and how many events are counted in it.
+    """Cuts within a range, in the order of the search, and how many events that meet `guides` are counted in it.
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
     params = Params(plan.database)
-    guides = _guides(plan.condition)
     where = [compile_condition(test, params) for test in guides]
     if any(isinstance(test, c.FingerprintIs) for test in guides):
         table, seconds = "rollup", "toUnixTimestamp(minute)"
