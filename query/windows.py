@@ -76,12 +76,12 @@ def near_and_far(plan: Plan, running: Running, window: Window, wanted: int) -> l
     what the filter asks for, the nearer part has what is wanted; else it is what can be looked at in no time.
     """
     state = plan.tiers.state
-    if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or _is_indexed(plan.condition):
+    if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or plan.asks_values:
         return [window]
     low, high = _bounds(plan)
     low, high = (window.low, high) if plan.newest else (low, window.high)
     known = rollup.is_known(plan.condition, fingerprints=False)
-    guides = [plan.condition] if known else [part for part in _guides(plan.condition) if _is_service(part)]
+    guides = [plan.condition] if known else [part for part in _guides(plan) if _is_service(part)]
     cuts, _ = _edges(plan, running, low, high, (wanted if known else NEAR_EVENTS,), guides)
     if not cuts:
         return [window]
@@ -92,20 +92,6 @@ def near_and_far(plan: Plan, running: Running, window: Window, wanted: int) -> l
 def _is_service(part: c.Condition) -> bool:
     """The table's order rules out events of other services, and of nothing else that the counts know."""
     return _is_guided(part) and getattr(part, "field", None) == SERVICE
-
-
-def _is_indexed(condition: c.Condition) -> bool:
-    """Does it ask for one value of what has an index of values?"""
-    parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
-    return any(
-        isinstance(part, c.FingerprintIs) or (isinstance(part, c.IsIn) and _has_values(part))
-        for part in parts
-    )
-
-
-def _has_values(part: c.IsIn) -> bool:
-    known = isinstance(part.field, c.Tag) or part.field == c.Column("trace_id")
-    return known and bool(part.values) and "" not in part.values
 
 
 def _bounds(plan: Plan) -> tuple[int | None, int | None]:
@@ -129,7 +115,7 @@ def _horizons(plan: Plan, low: int | None, high: int | None) -> list[int | None]
 
 def _cut(plan: Plan, running: Running, whole: Window, sizes: tuple[int, ...]) -> Iterator[Window]:
     """A range in windows; nothing where the guide knows of no events in it."""
-    low, high, guides = whole.low, whole.high, _guides(plan.condition)
+    low, high, guides = whole.low, whole.high, _guides(plan)
     edges, total = _edges(plan, running, low, high, sizes, guides)
     while True:
         for edge in edges:
@@ -192,10 +178,9 @@ def _minute(nanos: int) -> int:
     return max(0, min(nanos, LAST_MINUTE - MINUTE)) // MINUTE * 60
 
 
-def _guides(condition: c.Condition) -> list[c.Condition]:
+def _guides(plan: Plan) -> list[c.Condition]:
     """What every event found must meet and the rollup knows."""
-    parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
-    return [part for part in parts if isinstance(part, c.FingerprintIs) or _is_guided(part)]
+    return [part for part in plan.parts if isinstance(part, c.FingerprintIs) or _is_guided(part)]
 
 
 def _is_guided(part: c.Condition) -> bool:
