@@ -20,6 +20,7 @@ from storage.errors import NeveError
 from storage.schema import namespace_database
 
 DEFAULT_LIMIT = 100
+SERVICE, TRACE = c.Column("service"), c.Column("trace_id")
 MAX_LIMIT = 10_000
 ORDERS = ("newest", "oldest")
 FIRST_ID = ("00" * 16, 0)
@@ -54,6 +55,24 @@ class Plan:
     @property
     def database(self) -> str:
         return namespace_database(self.namespace)
+
+    @property
+    def parts(self) -> tuple[c.Condition, ...]:
+        """What every event found must meet, each."""
+        return self.condition.conditions if isinstance(self.condition, c.AllOf) else (self.condition,)
+
+    @property
+    def asks_values(self) -> bool:
+        """Does it ask for a value of what has an index of values? Then few granules are left to read."""
+        return any(
+            isinstance(p, c.FingerprintIs) or (isinstance(p, c.IsIn) and _has_values(p)) for p in self.parts
+        )
+
+    @property
+    def reads_in_order(self) -> bool:
+        """Is it about one service? Its events lie in the order of time, so reading stops where the page is full."""
+        one = any(isinstance(p, c.IsIn) and p.field == SERVICE and len(p.values) == 1 for p in self.parts)
+        return one and not self.asks_values
 
     @property
     def seconds(self) -> float | None:
@@ -93,6 +112,11 @@ class Plan:
             raise RequestInvalid("cannot use cursor: it is of another query", "start again without it")
         timestamp, block_id, row = place
         return replace(self, low=low, high=high, after=Position(timestamp, block_id, row))
+
+
+def _has_values(part: c.IsIn) -> bool:
+    known = isinstance(part.field, c.Tag) or part.field == TRACE
+    return known and bool(part.values) and "" not in part.values
 
 
 def _decode(cursor: str) -> list[Any]:

@@ -47,7 +47,7 @@ def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split 
     `fingerprints`: are they wanted, or is the filter about them? Then the larger table is asked.
     """
     fingerprints = fingerprints or _names_fingerprint(plan.condition)
-    if plan.query.pipes or not _is_known(plan.condition):
+    if plan.query.pipes or not is_known(plan.condition):
         return None
     low = None if plan.low is None else -(-plan.low // MINUTE_NANOS) * MINUTE_NANOS
     high = None if plan.high is None else plan.high // MINUTE_NANOS * MINUTE_NANOS
@@ -219,15 +219,17 @@ def _rows(events: Source, known: Split) -> str:
 # --- which filters -----------------------------------------------------------------------------------------
 
 
-def _is_known(condition: c.Condition) -> bool:
-    """Do the counts know which events it holds for?"""
+def is_known(condition: c.Condition, *, fingerprints: bool = True) -> bool:
+    """Do the counts know which events it holds for? `fingerprints`: those of the larger table."""
     match condition:
         case c.AllOf(children) | c.AnyOf(children):
-            return all(map(_is_known, children))
+            return all(is_known(child, fingerprints=fingerprints) for child in children)
         case c.Negation(child):
-            return _is_known(child)
-        case c.Everything() | c.FingerprintIs():
+            return is_known(child, fingerprints=fingerprints)
+        case c.Everything():
             return True
+        case c.FingerprintIs():
+            return fingerprints
         case c.IsIn(field) | c.LooksLike(field) | c.Matches(field) | c.Present(field) | c.NumberIs(field):
             return _is_counted(field)
         case c.TextIs(field):

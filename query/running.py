@@ -91,10 +91,16 @@ class Running:
     # --- statements ---------------------------------------------------------------------------------------
 
     def query(
-        self, sql: str, params: Mapping[str, object], *, partial: bool = False, at_most: Share | None = None
+        self,
+        sql: str,
+        params: Mapping[str, object],
+        *,
+        partial: bool = False,
+        more: Mapping[str, object] | None = None,
+        at_most: Share | None = None,
     ) -> Result:
         """Run a statement. `partial`: at a limit take what there is and note the limit, rather than raise."""
-        with self.stream(sql, params, partial=partial, at_most=at_most) as stream:
+        with self.stream(sql, params, partial=partial, more=more, at_most=at_most) as stream:
             rows = [row for rows in stream for row in rows]
         return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
 

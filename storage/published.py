@@ -47,6 +47,7 @@ class TierState:
     pinned: Pinned | None
     thawed: int = 0  # the latest epoch that copies of what is cold come into
     standing: tuple[Deletion, ...] = ()
+    rows: int = 0  # that the parts of the hot tier have, about
 
     @property
     def hot_epochs(self) -> tuple[int, ...]:
@@ -105,17 +106,17 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
 
 def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
-        "SELECT dropped, thawed, epochs, last.*, standing FROM "
+        "SELECT dropped, thawed, epochs, events, last.*, standing FROM "
         f"(SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS gone "
-        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs FROM system.parts "
+        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs, sum(rows) AS events FROM system.parts "
         "WHERE active AND table = 'events' AND database = {d:String}) AS present "
         f"CROSS JOIN (SELECT {_LAST} FROM {SNAPSHOTS} WHERE namespace = {{n:String}}) AS last "
         f"CROSS JOIN (SELECT groupArray((namespace, id, latest, words)) AS standing FROM ({_STANDING})) AS kept"
     )
     asked = {"n": namespace, "d": schema.namespace_database(namespace)}
-    dropped, thawed, epochs, *last, standing = hot.query(sql, asked).rows[0]
+    dropped, thawed, epochs, rows, *last, standing = hot.query(sql, asked).rows[0]
     said = tuple(deletions.read(*one) for one in standing)
-    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed, said)
+    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed, said, rows)
 
 
 def _pinned(

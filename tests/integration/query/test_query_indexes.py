@@ -68,7 +68,9 @@ CASES = [
     ("zebracorn OR nowhere", "message_words"),
     ("zebra*", ""),
     ("*corn", ""),
-    ("登录", ""),
+    ("登录", "message_pairs"),
+    ("*登录*", "message_pairs"),
+    ("录", ""),
     ("/Zebra/", ""),
 ]
 
@@ -116,3 +118,17 @@ def test_what_is_denied_rules_nothing_out(hot: Hot, filled: str) -> None:
 def test_no_tag_and_an_empty_tag_are_one(hot: Hot, filled: str) -> None:
     assert len(run(hot, filled, 'request_id:""')[0]) == ROWS - 1
     assert len(run(hot, filled, 'request_id:("" OR q-1)')[0]) == ROWS
+
+
+def test_pairs_are_found_beside_bytes_that_are_no_utf8(
+    hot: Hot, namespace: str, store: Callable[..., Any]
+) -> None:
+    wanted = "登录".encode()
+    broken = [b"\xe4", b"\xf0", b"\xe7\x99", b"\xff\xff", b"\x9f", b"x\xf0.", b"\xf0\x9f\x98"]
+    messages = [
+        part for bad in broken for part in (bad + wanted, wanted + bad, b"z" + wanted + bad + b"z" + bad)
+    ]
+    store([{"timestamp": row, "message": message} for row, message in enumerate(messages)])
+    found, told = run(hot, namespace, "登录")
+    assert found == set(range(len(messages)))
+    assert "Name: message_pairs" in told
