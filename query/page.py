@@ -52,7 +52,9 @@ class File:
         if self.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(self.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
+            return Response(
+                self.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=self.media_type
+            )
         return Response(self.data, headers=headers, media_type=self.media_type)
 
 
