@@ -24,6 +24,7 @@ SAMPLE = 50_000  # events of each side
 CANDIDATES = 2000  # values of the first side that the second is asked for
 LONGEST = 256  # bytes of a value: a longer one is a text, and tells nothing apart
 LEAST = 0.01  # of the first side's events have it, or it says little of them
+SURE = 16  # of G²: of two thousand values hardly one exceeds it by chance
 FEW = 3  # have it at least, where there are so many: else every id would tell its own event from the others
 COLUMNS = ("level", "service", "host")
 Pair = tuple[Any, Any]  # field and value, as they are stored: bytes where they are not UTF-8
@@ -60,7 +61,7 @@ def differences(plan: Plan, running: Running, other: Plan | None, limit: int) ->
     for pair, n, m in zip(pairs, first, second, strict=True):
         beyond = m - n if other is None else m
         found.append(_difference(pair, n, here.events, beyond, others))
-    found = [one for one in found if one["share"] > one["other_share"]]
+    found = [one for one in found if one["share"] > one["other_share"] and one["surprise"] >= SURE]
     found.sort(key=lambda one: (-one["surprise"], one["field"], one["value"]))
     return {"differences": found, "total_events": here.events, "other_events": others}
 

@@ -3,6 +3,7 @@
 import { ask, asApiError, Latest } from "./api.js";
 import { copy } from "./copy.js";
 import { button, h } from "./dom.js";
+import { icon } from "./icons.js";
 import { levelClass } from "./levels.js";
 import { term, withTerm } from "./language.js";
 import { address, go, read } from "./state.js";
@@ -112,11 +113,11 @@ export class Details {
         "dd",
         {},
         h("span", { class: "acts" },
-          asked && button(`Only events with this ${name}`, "+", () => to(false)),
-          asked && button(`No events with this ${name}`, "−", () => to(true)),
-          canFilter && button(`Show or hide the column ${name}`, "▥", () => toggleColumn(name)),
-          button(`Copy ${name}`, "⧉", () => copy(value, name)),
-          asked && button(`Copy ${name} as query`, ":", () => copy(found(), "query")),
+          asked && button(`Only events with this ${name}`, icon("plus"), () => to(false)),
+          asked && button(`No events with this ${name}`, icon("minus"), () => to(true)),
+          canFilter && button(`Show or hide the column ${name}`, icon("column"), () => toggleColumn(name)),
+          button(`Copy ${name}`, icon("copy"), () => copy(value, name)),
+          asked && button(`Copy ${name} as query`, icon("query"), () => copy(found(), "query")),
         ),
         h("span", { class: "value" }, shown(value, { lines: true, limit: VALUE_SHOWN })),
       ),

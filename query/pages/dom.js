@@ -24,7 +24,7 @@ export function h(name, attributes = {}, ...children) {
 /**
  * A button that says what it does.
  * @param {string} label what is read out and shown as its hint
- * @param {Child} shown
+ * @param {Child | Child[]} shown
  * @param {(event: MouseEvent) => void} act
  * @param {Attributes} [attributes]
  */

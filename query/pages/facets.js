@@ -3,6 +3,7 @@
 import { ask, asApiError, asked, Latest } from "./api.js";
 import { button, h } from "./dom.js";
 import { count, short } from "./format.js";
+import { icon } from "./icons.js";
 import { levelClass } from "./levels.js";
 import { term, withTerm } from "./language.js";
 import { go, read } from "./state.js";
@@ -104,6 +105,6 @@ export class Facets {
     bar.style.width = `${(one.count / most) * 100}%`;
     const name = h("button", { type: "button", class: "pick", title: `Only ${field.name}: ${one.value.slice(0, 300)}` }, h("span", { class: "text" }, shown(one.value, { limit: 120 })), h("small", {}, short(one.count)));
     name.addEventListener("click", () => to(false));
-    return h("li", {}, bar, name, button(`No events with ${field.name} ${one.value.slice(0, 60)}`, "−", () => to(true), { class: "not" }));
+    return h("li", {}, bar, name, button(`No events with ${field.name} ${one.value.slice(0, 60)}`, icon("minus"), () => to(true), { class: "not" }));
   }
 }

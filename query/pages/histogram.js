@@ -90,7 +90,7 @@ export class HistogramView {
       for (const name of order) {
         const n = bucket.groups?.[name] ?? 0;
         if (!n) continue;
-        const tall = Math.max((n / most) * (HEIGHT - 4), 1);
+        const tall = Math.max((n / most) * (HEIGHT - 14), 1);
         y -= tall;
         paths.set(name, `${paths.get(name)}M${x} ${y.toFixed(1)}h${w}v${tall.toFixed(1)}h-${w}z`);
       }

@@ -5,6 +5,7 @@ import { byId, button, h } from "./dom.js";
 import { Explore } from "./explore.js";
 import { Fields } from "./fields.js";
 import { Health } from "./health.js";
+import { icon } from "./icons.js";
 import { isTyped, keysOff, showHelp } from "./keys.js";
 import { Live } from "./live.js";
 import { PatternsView } from "./patterns.js";
@@ -91,7 +92,7 @@ function tools(state) {
   byId("tools", HTMLElement).replaceChildren(
     names,
     zone,
-    button("Light or dark", "◐", flipTheme, { class: "plain", id: "theme" }),
+    button("Light or dark", icon("theme"), flipTheme, { class: "plain", id: "theme" }),
     button("Keys (?)", "?", showHelp, { class: "plain", id: "keys" }),
   );
   if (focused === "zone") zone.focus();

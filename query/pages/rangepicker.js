@@ -1,6 +1,7 @@
 // The time range: those that are offered, any other typed, wider, and back.
 
 import { byId, h } from "./dom.js";
+import { icon } from "./icons.js";
 import { go, read } from "./state.js";
 import { moment, RANGES, rangeName, rfc3339, isRelative } from "./time.js";
 
@@ -30,7 +31,9 @@ export class RangePicker {
       this.#button.setAttribute("aria-expanded", String(opened));
       if (opened) this.#menu.querySelector("button")?.focus();
     });
-    byId("wider", HTMLButtonElement).addEventListener("click", () => zoomOut());
+    const wider = byId("wider", HTMLButtonElement);
+    wider.append(icon("wider"));
+    wider.addEventListener("click", zoomOut);
   }
 
   open() {

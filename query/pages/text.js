@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 // Controls, and what turns the direction of a text or hides in it. Tab and line break are kept.
 const STEERING = /\x1b\[[0-9;:?]*[ -/]*[@-~]|[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
-const NAMES = /** @type {Record<string, string>} */ ({ "\0": "␀", "\x1b": "␛", "\r": "␍", "\x07": "␇", "\b": "␈", "\x0c": "␌", "\x7f": "␡" });
+const NAMES = /** @type {Record<string, string>} */ ({ "\0": "NUL", "\x1b": "ESC", "\r": "CR", "\x07": "BEL", "\b": "BS", "\x0c": "FF", "\x7f": "DEL" });
 
 /**
  * @typedef {object} How
@@ -37,7 +37,7 @@ export function shown(text, { limit = Infinity, lines = false, marked = null } =
 function sign(steering) {
   const code = `U+${(steering.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
   const title = steering.length > 2 ? `escape sequence ${JSON.stringify(steering).slice(1, -1)}` : code;
-  return h("span", { class: "sign", title }, NAMES[steering[0] ?? ""] ?? `⟨${code}⟩`);
+  return h("span", { class: "sign", title }, NAMES[steering[0] ?? ""] ?? code);
 }
 
 /**

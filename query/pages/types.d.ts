@@ -84,6 +84,7 @@ export interface Change extends Pattern {
   change: "new" | "gone" | "grown" | "shrunk" | "same";
   previous_count: number;
   previous_share: number;
+  previous_sparkline?: number[];
 }
 
 export interface Changes {
