@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ HEADERS = {
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
+IMPORTED = re.compile(rb'^import .* from "\./([\w.]+)";', re.MULTILINE)
 MODULES = "<!-- modules -->"  # in index.html: all are asked for at once, and not as one is found in another
 
 
@@ -60,14 +62,21 @@ class File:
 
 def _read() -> dict[str, File]:
     """Every file of the page by its name."""
-    paths = sorted(path for path in FOLDER.iterdir() if path.suffix in TYPES)
-    preload = "\n".join(
-        f'<link rel="modulepreload" href="/pages/{path.name}">' for path in paths if path.suffix == ".js"
-    )
-    return {
-        path.name: File.of(path.read_bytes().replace(MODULES.encode(), preload.encode()), path.suffix)
-        for path in paths
-    }
+    texts = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
+    links = (f'<link rel="modulepreload" href="/pages/{name}">' for name in sorted(_needed("main.js", texts)))
+    texts["index.html"] = texts["index.html"].replace(MODULES.encode(), "\n".join(links).encode())
+    return {name: File.of(text, Path(name).suffix) for name, text in texts.items()}
+
+
+def _needed(name: str, texts: dict[str, bytes]) -> set[str]:
+    """A module and all that it cannot begin without."""
+    found, left = set[str](), [name]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += (imported.decode() for imported in IMPORTED.findall(texts[one]))
+    return found
 
 
 FILES = _read()

@@ -22,14 +22,15 @@ export function h(name, attributes = {}, ...children) {
 }
 
 /**
- * A button that says what it does.
- * @param {string} label what is read out and shown as its hint
+ * A button that says what it does. One with a text is called by it; one with a drawing by its hint.
+ * @param {string} label its hint
  * @param {Child | Child[]} shown
  * @param {(event: MouseEvent) => void} act
  * @param {Attributes} [attributes]
  */
 export function button(label, shown, act, attributes = {}) {
-  const made = h("button", { type: "button", "aria-label": label, title: label, ...attributes }, shown);
+  const name = shown instanceof SVGElement ? label : null;
+  const made = h("button", { type: "button", "aria-label": name, title: label, ...attributes }, shown);
   made.addEventListener("click", act);
   return made;
 }

@@ -105,8 +105,9 @@ export class Fields {
       h("span", { class: "cost" }, `every event counted · ${Math.round(found.stats.elapsed_ms)} ms`),
       ...(found.stats.complete ? [] : [h("strong", { class: "fault" }, `incomplete: limit on ${found.stats.limits_hit.join(", ")}`)]),
     );
-    if (!found.differences.length) this.#differences.replaceChildren(h("p", { class: "note" }, found.total_events && found.other_events ? "Nothing tells them apart." : "One side has no events."));
-    else this.#differences.replaceChildren(this.#table(found.differences.filter((one) => !asks(state.q, one)), state));
+    const news = found.differences.filter((one) => !asks(state.q, one));
+    if (!news.length) this.#differences.replaceChildren(h("p", { class: "note" }, found.total_events && found.other_events ? "Nothing tells them apart, but what the query says." : "One side has no events."));
+    else this.#differences.replaceChildren(this.#table(news, state));
   }
 
   /** @param {Difference[]} differences @param {State} state */

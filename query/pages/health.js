@@ -25,7 +25,7 @@ const POINTS = 60;
 export class Health {
   #verdict = h("p", { class: "verdict", role: "status", "aria-live": "polite" });
   #cards = h("div", { class: "cards" });
-  #namespaces = h("div", { class: "table" });
+  #namespaces = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Namespaces" });
   #troubles = h("ul", { class: "troubles", "aria-label": "What stands in the way" });
   element = h("div", { class: "scroll health" }, this.#verdict, this.#troubles, this.#cards, h("h2", {}, "Namespaces"), this.#namespaces);
   #asking = new Latest();

@@ -4,6 +4,7 @@ import { errorOf, urlOf } from "./api.js";
 import { toggleColumn } from "./details.js";
 import { button, h, onceAFrame } from "./dom.js";
 import { count, plural } from "./format.js";
+import { icon } from "./icons.js";
 import { sought, split } from "./language.js";
 import { EventList } from "./rows.js";
 import { go } from "./state.js";
@@ -133,7 +134,7 @@ export class Live {
   /** @param {{ skipped: number | null, reason: string }} gap */
   #gap({ skipped, reason }) {
     const n = skipped === null ? "an unknown number of events" : plural(skipped, "event");
-    const drop = button("Forget this gap", "×", () => drop.closest("li")?.remove(), { class: "plain" });
+    const drop = button("Forget this gap", icon("cross"), () => drop.closest("li")?.remove(), { class: "plain" });
     this.#gaps.prepend(h("li", {}, h("strong", {}, `${n} left out`), " — ", shown(reason), " ", h("time", {}, new Date().toLocaleTimeString()), drop));
     while (this.#gaps.childElementCount > 5) this.#gaps.lastElementChild?.remove();
   }

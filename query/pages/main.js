@@ -3,12 +3,8 @@
 import { ask } from "./api.js";
 import { byId, button, h } from "./dom.js";
 import { Explore } from "./explore.js";
-import { Fields } from "./fields.js";
-import { Health } from "./health.js";
 import { icon } from "./icons.js";
 import { isTyped, keysOff, showHelp } from "./keys.js";
-import { Live } from "./live.js";
-import { PatternsView } from "./patterns.js";
 import { QueryBox } from "./querybox.js";
 import { RangePicker, zoomOut } from "./rangepicker.js";
 import { rememberTheme, theme } from "./remembered.js";
@@ -27,26 +23,28 @@ const range = new RangePicker();
 const fail = (error) => {
   query.fault = error;
 };
-/** @type {Record<string, View>} */
-const views = {
-  explore: new Explore(fail),
-  patterns: new PatternsView(fail),
-  live: new Live(fail),
-  fields: new Fields(fail),
-  health: new Health(),
+/** How each view is made; those that not everybody looks at are fetched when they are. @type {Record<string, () => View | Promise<View>>} */
+const makers = {
+  explore: () => new Explore(fail),
+  patterns: async () => new (await import("./patterns.js")).PatternsView(fail),
+  live: async () => new (await import("./live.js")).Live(fail),
+  fields: async () => new (await import("./fields.js")).Fields(fail),
+  health: async () => new (await import("./health.js")).Health(),
 };
+/** @type {Record<string, View>} those that were made */
+const views = {};
 /** @type {View | null} */
 let shownView = null;
 let lastQuery = /** @type {string | null} */ (null);
 
 /** @param {State} state @param {boolean} fresh */
 function show(state, fresh) {
-  const name = state.view in views ? state.view : "explore";
-  const view = /** @type {View} */ (views[name]);
+  const name = state.view in makers ? state.view : "explore";
+  const view = views[name];
   if (view !== shownView) {
     shownView?.leave();
-    main.replaceChildren(view.element);
-    shownView = view;
+    main.replaceChildren(...(view ? [view.element] : []));
+    shownView = view ?? null;
   }
   if (state.q !== lastQuery || !fresh) query.value = state.q;
   lastQuery = state.q;
@@ -56,7 +54,18 @@ function show(state, fresh) {
   document.body.dataset["view"] = name;
   navigation(name);
   tools(state);
-  view.show(state, fresh);
+  if (view) view.show(state, fresh);
+  else make(name);
+}
+
+/** @param {string} name */
+async function make(name) {
+  try {
+    views[name] = await /** @type {NonNullable<typeof makers[string]>} */ (makers[name])();
+    tell();
+  } catch {
+    main.replaceChildren(h("p", { class: "nothing fault" }, "cannot reach the server; load the page again"));
+  }
 }
 
 /** @param {string} now */
@@ -93,7 +102,7 @@ function tools(state) {
     names,
     zone,
     button("Light or dark", icon("theme"), flipTheme, { class: "plain", id: "theme" }),
-    button("Keys (?)", "?", showHelp, { class: "plain", id: "keys" }),
+    button("Keys (?)", icon("help"), showHelp, { class: "plain", id: "keys" }),
   );
   if (focused === "zone") zone.focus();
 }
@@ -155,5 +164,5 @@ document.addEventListener("keydown", (event) => {
 useTheme();
 onChange(show);
 tell();
-if (read().view === "explore" && !read().open) query.focus();
+if (read().view === "explore" && !location.search) query.focus();
 learnNamespaces();

@@ -226,7 +226,7 @@ export class QueryBox {
 }
 
 /**
- * A place that the API names, as characters of the text: the token there, or what is behind the end.
+ * A place that the API names, as characters of the text: the term that begins there, or what is behind the end.
  * @param {string} text
  * @param {{ line: number, column: number }} position
  * @returns {[number, number]}
@@ -235,6 +235,8 @@ function placeOf(text, { line, column }) {
   const lines = text.split("\n");
   const before = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
   const at = before + [...(lines[line - 1] ?? "")].slice(0, column - 1).join("").length;
-  const token = tokenize(text).find((one) => one.end > at && one.type !== "space");
-  return [at, token && token.start <= at ? token.end : at + 1];
+  const behind = tokenize(text).filter((one) => one.end > at);
+  const space = behind.findIndex((one) => one.type === "space");
+  const last = space < 0 ? behind.at(-1) : behind[space - 1];
+  return [at, Math.max(at + 1, last?.end ?? 0)];
 }

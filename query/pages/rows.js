@@ -2,6 +2,7 @@
 
 import { Details } from "./details.js";
 import { h } from "./dom.js";
+import { icon } from "./icons.js";
 import { levelClass } from "./levels.js";
 import { sought } from "./language.js";
 import { finder, shown } from "./text.js";
@@ -89,14 +90,14 @@ export class EventList {
     const widths = { level: "5.5ch", service: "14ch", host: "14ch", fingerprint: "17ch" };
     const columns = state.columns.map((name) => widths[/** @type {keyof typeof widths} */ (name)] ?? "16ch");
     style.setProperty("--columns", [this.#withDay ? "19ch" : "13ch", "5.5ch", ...columns, "minmax(0, 1fr)"].join(" "));
-    style.setProperty("--columns-narrow", [this.#withDay ? "15ch" : "9ch", "minmax(0, 1fr)"].join(" "));
+    style.setProperty("--columns-narrow", [this.#withDay ? "14.5ch" : "8.5ch", "minmax(0, 1fr)"].join(" "));
     const cell = (/** @type {string} */ name, /** @type {string} */ kind) => h("span", { role: "columnheader", class: kind }, name);
     this.#head.replaceChildren(
       cell(state.utc ? "time (UTC)" : "time", "time"),
       cell("level", "level"),
       ...state.columns.map((name) => {
         const made = cell("", "column");
-        const drop = h("button", { type: "button", class: "plain", "aria-label": `Remove the column ${name}`, title: "Remove this column" }, "×");
+        const drop = h("button", { type: "button", class: "plain", "aria-label": `Remove the column ${name}`, title: "Remove this column" }, icon("cross"));
         drop.addEventListener("click", () => this.#wishes.dropColumn(name));
         made.append(h("span", {}, shown(name)), drop);
         return made;
@@ -127,6 +128,7 @@ export class EventList {
     const gone = Math.max(0, all.length - most);
     this.events = gone ? all.slice(gone) : all;
     this.current = Math.max(-1, this.current - gone);
+    this.element.setAttribute("aria-rowcount", String(this.events.length + 1));
     if (gone) this.#list.shift(gone, this.events.length);
     else this.#list.grow(this.events.length);
   }
@@ -138,13 +140,13 @@ export class EventList {
     const event = /** @type {LogEvent} */ (this.events[index]);
     const state = /** @type {State} */ (this.#state);
     const details = this.#open.get(event.id);
-    const cell = (/** @type {string} */ kind, /** @type {Node | string} */ text, title = "") => h("span", { role: "gridcell", class: kind, title: title || null }, text);
+    const cell = (/** @type {string} */ kind, /** @type {Node | string | (Node | string)[]} */ text, title = "") => h("span", { role: "gridcell", class: kind, title: title || null }, text);
     const limit = state.wrap || state.raw ? SHOWN_WRAPPED : SHOWN;
-    const time = `${this.#withDay ? `${full(event.timestamp, state.utc, 0).slice(5, 11)}` : ""}${clock(event.timestamp, state.utc)}`;
+    const time = `${this.#withDay ? full(event.timestamp, state.utc, 0).slice(5, 11) : ""}${clock(event.timestamp, state.utc)}`;
     const row = h(
       "div",
       { role: "row", class: `row ${levelClass(event.level)}`, id: `row-${event.id}`, "aria-rowindex": index + 2, "aria-expanded": String(Boolean(details)), "data-index": index },
-      cell("time", time, full(event.timestamp, state.utc)),
+      cell("time", [time.slice(0, -4), h("span", { class: "ms" }, time.slice(-4))], full(event.timestamp, state.utc)),
       cell("level", shown(event.level, { limit: 12 })),
       ...state.columns.map((name) => cell("column", shown(valueOf(event, name), { limit: 200 }), `${name}: ${valueOf(event, name).slice(0, 200)}`)),
       cell("message", shown(event.message, { limit, lines: state.wrap || state.raw, marked: this.#marked })),
