@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: build demo test guards lint types bench fuzz instructions system-packages constraints clean
+.PHONY: build demo test guards lint types page-tools screenshots bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -29,7 +29,7 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind
+SYSTEM_PACKAGES := valgrind chromium fonts-dejavu-core
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
@@ -43,7 +43,16 @@ system-packages:
 WHOLE := tests/e2e tests/faults
 PARTS := tests/integration tests/unit
 
-test: build system-packages
+# What checks the page: TypeScript and axe-core, pinned in package-lock.json, where npm is there. The page itself needs neither.
+NPM := $(shell command -v npm)
+
+page-tools: $(if $(NPM),node_modules/.package-lock.json)
+
+node_modules/.package-lock.json: package.json package-lock.json
+	$(NPM) ci --silent
+	@touch $@
+
+test: build system-packages page-tools
 	@mkdir -p build
 	@$(BIN)/python -m pytest $(PARTS) $(PYTEST_ARGS) >build/parts.log 2>&1 & parts=$$!; \
 	$(BIN)/python -m pytest $(WHOLE) $(PYTEST_ARGS); whole=$$?; \
@@ -54,9 +63,10 @@ test: build system-packages
 guards: build
 	$(BIN)/python -m tests.guards $(GUARDS)
 
-lint: build
+lint: build page-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(if $(NPM),node_modules/.bin/tsc --project tsconfig.json,@echo "no npm here: the page's types are not checked")
 
 types: build
 	$(BIN)/mypy
@@ -76,6 +86,10 @@ bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
 	$(BIN)/python -m bench.tail --quick
+
+# The pictures in README.md, of the page over a made-up load.
+screenshots: build system-packages
+	$(BIN)/python -m bench.screenshots docs/screens
 
 # Pin what pyproject.toml asks for, and with UPGRADE=--upgrade take newer versions: needs uv (`pip install uv`).
 constraints:

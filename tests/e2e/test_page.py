@@ -20,7 +20,9 @@ pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from .browsing import CHROMIUM, Watched, browsing, said
+from bench.browser import CHROMIUM, browsing
+
+from .watched import WAIT_MS, Watched, said
 
 pytestmark = [
     pytest.mark.loghub,
@@ -110,6 +112,7 @@ def count(server: Server, query: str = "*", **parameters: Any) -> int:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MS)
     with browsing() as running:
         yield running
 
@@ -200,7 +203,8 @@ def test_other_files_are_not_served(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["service:OpenStack 404", "service:BGL level:>=error", 'service:Spark "Registered signal"', "paid"]
+    "query",
+    ["service:OpenStack 404", "service:BGL level:>=error", 'service:Spark "Registered signal"', "paid"],
 )
 def test_every_event_of_a_query_is_counted(open_page: Open, filled: Server, query: str) -> None:
     page = open_page({"from": "all"})

@@ -1,37 +1,12 @@
-"""A real browser for tests: Debian's Chromium, driven by Playwright, and what must never happen on a page of ours."""
+"""What must never happen on a page of ours."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or ""
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WAIT_MS = 20_000  # at most: what is waited for comes as soon as it is there
-
-
-@contextmanager
-def browsing() -> Iterator[Browser]:
-    """A browser without windows. For a with statement."""
-    expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Watched:
