@@ -38,7 +38,7 @@ BROKEN = (
 )
 SHOTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("explore", {"q": "level:>=warn", "from": "now-1h"}, "dark"),
-    ("patterns", {"view": "patterns", "from": "now-20m"}, "light"),
+    ("patterns", {"view": "patterns", "from": "now-25m"}, "light"),
     ("fields", {"view": "fields", "q": "level:>=error", "from": "now-1h"}, "light"),
 )
 

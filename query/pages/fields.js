@@ -5,7 +5,7 @@ import { toggleColumn } from "./details.js";
 import { button, h } from "./dom.js";
 import { count, percent, plural, short } from "./format.js";
 import { icon } from "./icons.js";
-import { split, term, terms, withTerm } from "./language.js";
+import { split, term, tokenize, withTerm } from "./language.js";
 import { compareControls, compared } from "./ranges.js";
 import { address, go, read } from "./state.js";
 import { shown } from "./text.js";
@@ -105,7 +105,8 @@ export class Fields {
       h("span", { class: "cost" }, `every event counted · ${Math.round(found.stats.elapsed_ms)} ms`),
       ...(found.stats.complete ? [] : [h("strong", { class: "fault" }, `incomplete: limit on ${found.stats.limits_hit.join(", ")}`)]),
     );
-    const news = found.differences.filter((one) => !asks(state.q, one));
+    const known = askedAbout(state.q);
+    const news = found.differences.filter((one) => !known.has(one.field));
     if (!news.length) this.#differences.replaceChildren(h("p", { class: "note" }, found.total_events && found.other_events ? "Nothing tells them apart, but what the query says." : "One side has no events."));
     else this.#differences.replaceChildren(this.#table(news, state));
   }
@@ -147,8 +148,8 @@ export class Fields {
   }
 }
 
-/** Is a value what the query asked for? Then it is no news that all have it. @param {string} query @param {Difference} one */
-const asks = (query, one) => terms(split(query).filter).includes(term(one.field, one.value));
+/** The fields that a query asks about: it is no news that its events differ in them. @param {string} query */
+const askedAbout = (query) => new Set(tokenize(split(query).filter).filter((token) => token.type === "field").map((token) => token.text.slice(0, -1)));
 
 /** @param {number} share @param {number} n @param {string} kind */
 function bar(share, n, kind) {

@@ -149,7 +149,7 @@ export class PatternsView {
       h("div", { class: "figures" },
         change ? h("span", { class: `badge ${change.change}` }, changeName(change)) : null,
         h("span", { class: "count", title: label }, change ? [h("span", { class: "note" }, `${short(change.previous_count)} → `), short(pattern.count)] : short(pattern.count)),
-        h("span", { class: "share", title: "share of all events" }, share, h("span", {}, percent(pattern.share))),
+        h("span", { class: "share", title: "share of all events" }, share, h("span", {}, pattern.count ? percent(pattern.share) : "–")),
       ),
       sparkline(change?.previous_sparkline ?? [], pattern.sparkline ?? [], label),
       h("div", { class: "what" },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from bench.server import Server
+from query import ast
+from query.parse import parse
 from query.times import to_rfc3339
 
 pytest.importorskip("playwright", reason="needs playwright")
@@ -443,6 +446,59 @@ def test_nothing_found_says_what_to_do(open_page: Open) -> None:
     page = open_page({"q": "service:OpenStack"})
     page.get_by_role("link", name="look at all time").click()
     expect(summary(page)).to_have_text("2,000 events")
+
+
+def test_a_filter_that_the_page_writes_means_just_that(open_page: Open) -> None:
+    """Every value that a click asks for is read by the server as that value, whatever is in it."""
+    draw = random.Random(3)
+    alphabet = [*"ab0 \t\n\"'\\:|()[]{}*/-<>=!~@#,.ü登\u202e\x1b😀", "OR", "AND", "NOT", "TO"]
+    texts = ["".join(draw.choices(alphabet, k=draw.randrange(1, 9))) for _ in range(300)]
+    names = ["service", "user_id", "a b", 'q"', "städte", "x.y/z", "0", "<b>", "by"]
+    cases = [(draw.choice(names), text) for text in texts]
+    page = open_page({"view": "health"})
+    written = page.evaluate(
+        """async (cases) => {
+          const { term, tokenize } = await import("/pages/language.js");
+          return cases.map(([name, value]) => [term(name, value), tokenize(value).map((one) => one.text).join("")]);
+        }""",
+        cases,
+    )
+    for (name, value), (text, joined) in zip(cases, written, strict=True):
+        assert parse(text).filter == ast.Match(name, ast.Text(value)), text
+        assert joined == value, "tokens are all of a text"
+
+
+QUERIES = [
+    "",
+    "*",
+    "a",
+    "a OR b",
+    "a b",
+    'x:(1 OR 2) "a | b"',
+    "NOT a (b OR c)",
+    "/a|b/ c",
+    "x:[1 TO 2] -y:z",
+]
+
+
+@pytest.mark.parametrize("pipes", ["", " | stats count() by host", ' | extract "a | <b>"'])
+def test_a_filter_is_added_to_any_query(open_page: Open, pipes: str) -> None:
+    page = open_page({"view": "health"})
+    written = page.evaluate(
+        """async (queries) => {
+          const { withTerm } = await import("/pages/language.js");
+          return queries.map((query) => {
+            const once = withTerm(query, "k:v");
+            return [once, withTerm(once, "k:v"), withTerm(once, "k:v", true)];
+          });
+        }""",
+        [query + pipes for query in QUERIES],
+    )
+    for query, (once, twice, against) in zip(QUERIES, written, strict=True):
+        first = "" if query in ("", "*") else f"({query}) " if " OR b" in query else f"{query} "
+        assert parse(once) == parse(f"{first}k:v{pipes}")
+        assert twice == once
+        assert parse(against) == parse(f"{first}-k:v{pipes}")
 
 
 # --- hostile lines -----------------------------------------------------------------------------------------
