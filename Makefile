@@ -86,6 +86,7 @@ bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
 	$(BIN)/python -m bench.tail --quick
+	$(BIN)/python -m bench.page --quick
 
 # The pictures in README.md, of the page over a made-up load.
 screenshots: build system-packages

@@ -67,9 +67,8 @@ export class Fields {
     const signal = this.#asking.next();
     this.element.classList.add("asking");
     try {
-      const fields = ask("/api/v1/fields", asked(state), signal);
-      await this.#compare(state, signal);
-      this.#showFields(/** @type {{ fields: Field[] }} */ (await fields).fields, state);
+      const [all] = await Promise.all([ask("/api/v1/fields", asked(state), signal), this.#compare(state, signal)]);
+      this.#showFields(/** @type {{ fields: Field[] }} */ (all).fields, state);
       this.#fail(null);
     } catch (error) {
       if (signal.aborted) return;

@@ -34,6 +34,8 @@ export class Health {
   #before = null;
   /** @type {number[]} events a second */
   #rates = [];
+  /** @type {Map<string, { at: number, events: number }>} by namespace */
+  #stored = new Map();
   #utc = false;
 
   /** @param {State} state */
@@ -48,6 +50,7 @@ export class Health {
     clearInterval(this.#timer);
     this.#asking.stop();
     this.#before = null;
+    this.#stored.clear();
   }
 
   async #ask() {
@@ -107,8 +110,17 @@ export class Health {
   /** @param {Storage} storage @param {Cold | null} cold */
   #table(storage, cold) {
     const names = [...new Set([...storage.namespaces.map((one) => one.namespace), ...Object.keys(cold?.policies ?? {}), ...(cold?.namespaces ?? []).map((one) => one.namespace)])].sort();
-    const heads = ["namespace", "hot events", "hot size", "cold events", "cold size", "ages", "kept", "epochs", "since"];
+    const heads = ["namespace", "events/s", "hot events", "hot size", "cold events", "cold size", "ages", "kept", "epochs", "since"];
     return h("table", {}, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, names.map((name) => this.#row(name, storage, cold))));
+  }
+
+  /** Events a second that a namespace came to hold since the last look; null at the first. @param {string} name @param {number} events */
+  #rateOf(name, events) {
+    const now = performance.now();
+    const before = this.#stored.get(name);
+    const rate = before ? Math.max(0, ((events - before.events) / (now - before.at)) * 1000) : null;
+    this.#stored.set(name, { at: now, events });
+    return rate;
   }
 
   /** @param {string} name @param {Storage} storage @param {Cold | null} cold */
@@ -121,8 +133,10 @@ export class Health {
     const days = (/** @type {number} */ n) => (n ? `${n} d` : "for ever");
     const services = Object.entries(policy?.services ?? {}).map(([service, n]) => `${service} ${days(n)}`);
     const cell = (/** @type {string | number | null | undefined} */ value, number = true) => h("td", { class: number ? "number" : null }, value ?? "–");
+    const rate = this.#rateOf(name, (hot?.events ?? 0) + (aged?.events ?? 0));
     return h("tr", {},
       h("th", { scope: "row" }, name),
+      cell(rate === null ? null : rate.toFixed(1)),
       cell(hot && count(hot.events)), cell(hot && bytes(hot.bytes)),
       cell(aged && count(aged.events)), cell(aged && bytes(aged.bytes)),
       cell(policy && (policy.tier === "hot" ? "never" : `after ${policy.age_after_hours} h`), false),

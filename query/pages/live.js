@@ -23,12 +23,13 @@ export class Live {
   #rate = h("span", { class: "rate" });
   #pause = button("Pause or go on (p)", "Pause", () => this.#setPaused(!this.#paused), { class: "tab", "aria-pressed": "false" });
   #mark = h("input", { type: "search", "aria-label": "Highlight", placeholder: "Highlight", autocomplete: "off", spellcheck: "false" });
+  #newest = button("To the newest, and on with it", "↓ newest", () => this.#list.list.scrollToEnd(), { class: "tab", hidden: true });
   #gaps = h("ul", { class: "gaps", "aria-label": "Gaps", role: "log" });
   #list = new EventList({ dropColumn: toggleColumn });
   element = h(
     "div",
     { class: "explore live" },
-    h("div", { class: "found" }, h("div", { class: "viewbar" }, this.#pause, button("Forget what is shown", "Clear", () => this.#clear(), { class: "tab" }), this.#mark, h("span", { class: "gap" }), this.#rate, this.#status), this.#gaps, this.#list.element),
+    h("div", { class: "found" }, h("div", { class: "viewbar" }, this.#pause, button("Forget what is shown", "Clear", () => this.#clear(), { class: "tab" }), this.#mark, h("span", { class: "gap" }), this.#newest, this.#rate, this.#status), this.#gaps, this.#list.element),
   );
   #fail;
   /** @type {EventSource | null} */
@@ -49,8 +50,7 @@ export class Live {
     this.#fail = fail;
     this.#mark.addEventListener("input", () => go({ mark: this.#mark.value }, { replace: true }));
     this.#list.element.addEventListener("scroll", () => {
-      const following = this.#list.list.isAtEnd;
-      this.element.classList.toggle("behind", !following);
+      this.#newest.hidden = this.#list.list.isAtEnd;
     }, { passive: true });
   }
 

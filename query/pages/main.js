@@ -46,7 +46,7 @@ function show(state, fresh) {
     main.replaceChildren(...(view ? [view.element] : []));
     shownView = view ?? null;
   }
-  if (state.q !== lastQuery || !fresh) query.value = state.q;
+  if (state.q !== lastQuery) query.value = state.q; // else what is being typed stays
   lastQuery = state.q;
   range.show(state);
   document.title = `${state.q ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;

@@ -17,6 +17,7 @@ import { full } from "./time.js";
 const POINTS = 40;
 const LIMIT = 200;
 const KINDS = /** @type {const} */ (["new", "gone", "grown", "shrunk", "same"]);
+const NEVER = "never";
 const SERVICES = 4;
 
 /** @implements {View} */
@@ -71,7 +72,9 @@ export class PatternsView {
     const { from, to, compare } = compared(state);
     const range = { ...asked(state), from, to };
     try {
-      if (compare) {
+      if (state.show === NEVER && from) {
+        this.#showPatterns(/** @type {Patterns} */ (await ask("/api/v1/patterns", { ...range, new_since: from, sparkline: POINTS, limit: LIMIT }, signal)), state);
+      } else if (compare) {
         const change = KINDS.find((kind) => kind === state.show) ?? "";
         const found = /** @type {Changes} */ (await ask("/api/v1/patterns/compare", { ...range, ...compare, change, sparkline: POINTS, limit: LIMIT }, signal));
         this.#showChanges(found, state);
@@ -99,6 +102,7 @@ export class PatternsView {
       () => go({ show: state.show === kind ? "" : kind }),
       { class: `chip ${kind}`, "aria-pressed": String(state.show === kind) },
     ));
+    chips.push(button("Only patterns that the namespace never had before this range", "never before", () => go({ show: state.show === NEVER ? "" : NEVER }), { class: "chip new", "aria-pressed": String(state.show === NEVER) }));
     this.#bar.replaceChildren(...compareControls(state), ...(compared(state).compare ? [h("span", { class: "chips", role: "group", "aria-label": "Kinds of change" }, chips)] : []));
   }
 
@@ -111,6 +115,11 @@ export class PatternsView {
 
   /** @param {Patterns} found @param {State} state */
   #showPatterns(found, state) {
+    if (state.show === NEVER) {
+      this.#say(plural(found.patterns.length, "pattern") + " never seen before", found.patterns.length, found.total_patterns, found.stats);
+      this.#rows(found.patterns, state, null);
+      return;
+    }
     const note = state.from === "all" && state.compare !== "none" ? "; of all time there is nothing to compare with" : "";
     this.#say(plural(found.total_events, "event") + note, found.patterns.length, found.total_patterns, found.stats);
     this.#rows(found.patterns, state, null);
@@ -129,7 +138,7 @@ export class PatternsView {
   #rows(patterns, state, changes) {
     this.#current = -1;
     const most = Math.max(1e-9, ...patterns.map((one) => one.share));
-    if (!patterns.length) this.#list.replaceChildren(h("li", { class: "nothing" }, state.show ? `No pattern is ${state.show}.` : "No events."));
+    if (!patterns.length) this.#list.replaceChildren(h("li", { class: "nothing" }, state.show === NEVER ? "Nothing here that was not seen before." : state.show ? `No pattern is ${state.show}.` : "No events."));
     else this.#list.replaceChildren(...patterns.map((one, i) => this.#row(one, state, most, changes?.[i] ?? null)));
   }
 
