@@ -72,8 +72,9 @@ export class Explore {
 
   /** @param {State} state @param {boolean} fresh */
   show(state, fresh) {
-    this.element.classList.toggle("with-side", state.side);
-    this.#facets.element.hidden = !state.side;
+    const side = state.side && leavesEvents(state.q);
+    this.element.classList.toggle("with-side", side);
+    this.#facets.element.hidden = !side;
     this.#tools(state);
     const [low, high] = [moment(state.from, state.utc), moment(state.to, state.utc) ?? Date.now()];
     this.#list.look(state, { withDay: low === null || high - low > DAY_MS });
@@ -81,7 +82,7 @@ export class Explore {
     if (question !== this.#asked || fresh) {
       this.#asked = question;
       this.#ask(state);
-    } else if (state.side && this.#sideOf !== question) this.#showSide(state);
+    } else if (side && this.#sideOf !== question) this.#showSide(state);
     if (this.#byOf !== state.by && this.#stats) this.#count(state, this.#signal);
   }
 
@@ -128,9 +129,11 @@ export class Explore {
     this.#fail(error);
     this.#events = [];
     this.#stats = null;
-    this.#histogram.clear();
+    this.#histogram.element.hidden = true;
     this.#summary.replaceChildren();
-    this.#place.replaceChildren(h("div", { class: "nothing" }, h("p", { class: "fault" }, shown(error.message)), error.hint ? h("pre", {}, shown(error.hint, { lines: true })) : null));
+    const what = error.position ? "The query cannot be read; what is wrong is underlined." : error.message;
+    const hint = error.position ? null : h("p", {}, shown(error.hint, { lines: true }));
+    this.#place.replaceChildren(h("div", { class: "nothing" }, h("p", {}, shown(what)), hint));
   }
 
   // --- events ------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ export class Fields {
       this.#fail(said);
       this.#summary.replaceChildren();
       this.#all.replaceChildren();
-      this.#differences.replaceChildren(h("div", { class: "nothing" }, h("p", { class: "fault" }, shown(said.message)), h("p", {}, shown(said.hint))));
+      this.#differences.replaceChildren(h("p", { class: "nothing" }, said.position ? "There are no fields of this; what is in the way is underlined." : shown(said.message)));
     } finally {
       if (!signal.aborted) this.element.classList.remove("asking");
     }

@@ -2,7 +2,7 @@
 
 import { ask, asApiError, Latest } from "./api.js";
 import { h } from "./dom.js";
-import { bytes, count, duration, short } from "./format.js";
+import { bytes, count, duration, plural, short } from "./format.js";
 import { sparkline } from "./sparkline.js";
 import { shown } from "./text.js";
 import { ago, full } from "./time.js";
@@ -78,12 +78,12 @@ export class Health {
   #show(gateway, storage, cold, faults) {
     const troubles = [...faults, ...said(gateway?.troubles), ...said(cold?.troubles)];
     if (gateway?.spool.full) troubles.push(`the spool takes nothing more: ${gateway.spool.full}`);
-    if (gateway?.dead_letters) troubles.push(`${count(gateway.dead_letters)} blocks were refused: neve deadletter list`);
+    if (gateway?.dead_letters) troubles.push(`${plural(gateway.dead_letters, "block")} refused: neve deadletter list`);
     const well = gateway?.inserting && !troubles.length;
     this.#verdict.textContent = well ? "All is well" : gateway && !gateway.inserting ? "Nothing is stored now; what comes in waits in the spool" : "Something needs looking at";
     this.#verdict.className = `verdict ${well ? "well" : "ill"}`;
     this.#troubles.replaceChildren(...troubles.map((text) => h("li", { class: "fault" }, shown(text))));
-    if (gateway) this.#cards.replaceChildren(...this.#gateway(gateway), ...(storage ? [card("ClickHouse", storage.clickhouse.version, `${count(storage.epochs.length)} epochs here`)] : []), ...(cold ? [card("Aged so far", `${short(cold.counters["events_aged"] ?? 0)} events`, `${count(cold.counters["epochs_aged"] ?? 0)} epochs since the start`)] : []));
+    if (gateway) this.#cards.replaceChildren(...this.#gateway(gateway), ...(storage ? [card("ClickHouse", storage.clickhouse.version, `${plural(storage.epochs.length, "epoch")} here`)] : []), ...(cold ? [card("Aged so far", `${short(cold.counters["events_aged"] ?? 0)} events`, `${plural(cold.counters["epochs_aged"] ?? 0, "epoch")} since the start`)] : []));
     if (storage) this.#namespaces.replaceChildren(this.#table(storage, cold));
   }
 
@@ -101,7 +101,7 @@ export class Health {
     return [
       card("Coming in", rate === undefined ? "…" : `${rate >= 10 ? short(Math.round(rate)) : rate.toFixed(1)} events/s`, `${short(now.lines)} since the start`, line),
       card("Lag", duration(gateway.lag_seconds), "age of the oldest that waits"),
-      card("Spool", `${count(spool.depth)} blocks`, `${bytes(spool.bytes)} of ${bytes(spool.quota_bytes)}`, meter(spool.bytes / Math.max(1, spool.quota_bytes), "spool used")),
+      card("Spool", plural(spool.depth, "block"), `${bytes(spool.bytes)} of ${bytes(spool.quota_bytes)}`, meter(spool.bytes / Math.max(1, spool.quota_bytes), "spool used")),
       card("Disk", `${bytes(gateway.disk.free_bytes)} free`, `of ${bytes(gateway.disk.total_bytes)}`, meter(1 - gateway.disk.free_bytes / gateway.disk.total_bytes, "disk used")),
       card("Up", duration(gateway.uptime_seconds), `neve ${gateway.version}`),
     ];

@@ -4,6 +4,7 @@ import { ask, asApiError, asked, Latest } from "./api.js";
 import { copy } from "./copy.js";
 import { button, h } from "./dom.js";
 import { count, percent, plural, short } from "./format.js";
+import { icon } from "./icons.js";
 import { term, withTerm } from "./language.js";
 import { compareControls, compared } from "./ranges.js";
 import { sparkline } from "./sparkline.js";
@@ -88,7 +89,7 @@ export class PatternsView {
       const said = asApiError(error);
       this.#fail(said);
       this.#summary.replaceChildren();
-      this.#list.replaceChildren(h("li", { class: "nothing" }, h("p", { class: "fault" }, shown(said.message)), h("p", {}, shown(said.hint))));
+      this.#list.replaceChildren(h("li", { class: "nothing" }, said.position ? "There are no patterns of this; what is in the way is underlined." : shown(said.message)));
     } finally {
       if (!signal.aborted) this.element.classList.remove("asking");
     }
@@ -169,9 +170,10 @@ export class PatternsView {
           pattern.services.length > SERVICES ? h("span", { class: "note" }, `+${pattern.services.length - SERVICES}`) : null,
           h("span", { class: "note" }, seen(pattern, state.utc)),
           h("span", { class: "gap" }),
-          button("Only this pattern", "only", () => to(false), { class: "tab" }),
-          button("All but this pattern", "not this", () => to(true), { class: "tab" }),
-          button("Copy as query", "copy as query", () => copy(found, "query"), { class: "tab" }),
+          h("span", { class: "acts" },
+            button("Only this pattern", icon("plus"), () => to(false)),
+            button("All but this pattern", icon("minus"), () => to(true)),
+            button("Copy as query", icon("query"), () => copy(found, "query"))),
         ),
       ),
     );

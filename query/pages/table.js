@@ -41,7 +41,7 @@ export function tableOf({ columns = [], rows = [] }, utc) {
 
 /** @param {unknown} value @param {string} type @param {boolean} isNumber @param {boolean} utc */
 function cell(value, type, isNumber, utc) {
-  if (value === null) return h("td", { class: "none" }, "–");
+  if (value === null) return h("td", { class: isNumber ? "number" : null }, "–");
   if (isNumber && typeof value === "number") return h("td", { class: "number" }, value.toLocaleString("en-US", { maximumFractionDigits: 6 }));
   if (type === "time") return h("td", { class: "time" }, full(String(value), utc, 0));
   return h("td", {}, shown(typeof value === "object" ? JSON.stringify(value) : String(value), { limit: 2000 }));

@@ -562,7 +562,7 @@ def test_patterns_of_all_logs_count_every_event(open_page: Open, filled: Server)
     asked = {"namespace": NAMESPACE, "q": "-service:hostile", "limit": 1}
     (largest,) = filled.client.get("/api/v1/patterns", params=asked).json()["patterns"]
     expect(page.locator("a.template").first).to_have_text(largest["template"])
-    page.locator(".pattern").first.get_by_role("button", name="not this").click()
+    page.locator(".pattern").first.get_by_role("button", name="All but this pattern").click()
     expect(summary(page)).to_contain_text(f"{16_000 + 11_350 - largest['count']:,} events")
 
 
