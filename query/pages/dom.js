@@ -1,5 +1,9 @@
 // Elements. Text only ever becomes text nodes: there is no way from here to markup.
 
+import { harmless } from "./steering.js";
+
+const SAID = ["title", "aria-label"];
+
 /** @typedef {Node | string | number | null | undefined | false} Child */
 /**
  * @typedef {Record<string, string | number | boolean | null | undefined>} Attributes
@@ -59,7 +63,8 @@ export function s(name, attributes = {}, ...children) {
 function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    element.setAttribute(name, value === true ? "" : String(value));
+    const text = value === true ? "" : String(value);
+    element.setAttribute(name, SAID.includes(name) ? harmless(text) : text);
   }
 }
 

@@ -9,6 +9,7 @@ import { moment, RANGES, rangeName, rfc3339, isRelative } from "./time.js";
 
 export class RangePicker {
   #button = byId("range", HTMLButtonElement);
+  #wider = byId("wider", HTMLButtonElement);
   #menu = byId("ranges", HTMLDivElement);
   #from = h("input", { id: "from", name: "from", autocomplete: "off", spellcheck: "false", placeholder: "2026-11-29 10:00, now-2h" });
   #to = h("input", { id: "to", name: "to", autocomplete: "off", spellcheck: "false", placeholder: "now" });
@@ -31,9 +32,8 @@ export class RangePicker {
       this.#button.setAttribute("aria-expanded", String(opened));
       if (opened) this.#menu.querySelector("button")?.focus();
     });
-    const wider = byId("wider", HTMLButtonElement);
-    wider.append(icon("wider"));
-    wider.addEventListener("click", zoomOut);
+    this.#wider.append(icon("wider"));
+    this.#wider.addEventListener("click", zoomOut);
   }
 
   open() {
@@ -47,6 +47,7 @@ export class RangePicker {
     this.#from.value = from === "all" ? "" : from;
     this.#to.value = to;
     this.#wrong.hidden = true;
+    this.#wider.disabled = from === "all";
     for (const one of this.#menu.querySelectorAll("button[data-range]")) {
       one.setAttribute("aria-pressed", String(one.getAttribute("data-range") === from && !to));
     }

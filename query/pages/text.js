@@ -1,10 +1,7 @@
 // Log text is hostile: what would steer the screen is shown, and not done. It only ever becomes text nodes.
 
 import { h } from "./dom.js";
-
-// Controls, and what turns the direction of a text or hides in it. Tab and line break are kept.
-const STEERING = /\x1b\[[0-9;:?]*[ -/]*[@-~]|[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
-const NAMES = /** @type {Record<string, string>} */ ({ "\0": "NUL", "\x1b": "ESC", "\r": "CR", "\x07": "BEL", "\b": "BS", "\x0c": "FF", "\x7f": "DEL" });
+import { codeOf, nameOf, STEERING } from "./steering.js";
 
 /**
  * @typedef {object} How
@@ -35,9 +32,8 @@ export function shown(text, { limit = Infinity, lines = false, marked = null } =
 
 /** @param {string} steering */
 function sign(steering) {
-  const code = `U+${(steering.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
-  const title = steering.length > 2 ? `escape sequence ${JSON.stringify(steering).slice(1, -1)}` : code;
-  return h("span", { class: "sign", title }, NAMES[steering[0] ?? ""] ?? code);
+  const title = steering.length > 2 ? `escape sequence ${JSON.stringify(steering).slice(1, -1)}` : codeOf(steering);
+  return h("span", { class: "sign", title }, nameOf(steering));
 }
 
 /**

@@ -513,6 +513,10 @@ def test_log_lines_never_become_markup(open_page: Open, filled: Server, view: st
     expect(page.locator("#view")).to_contain_text("onerror=alert(1)>")
     assert page.locator("main :is(script, img, b:not(.template b))").count() == 0
     assert page.title() != "owned"
+    hints = page.evaluate(
+        "[...document.querySelectorAll('[title], [aria-label]')].map((one) => one.title + one.ariaLabel)"
+    )
+    assert not any(sign in hint for hint in hints for sign in ("\u202e", "\x1b", "\x07"))
 
 
 def test_what_would_steer_the_screen_is_shown(open_page: Open) -> None:
