@@ -2,6 +2,7 @@
 
 import { ask, asked } from "./api.js";
 import { tokenize, term, unquote } from "./language.js";
+import { moment, rfc3339 } from "./time.js";
 
 /** @import { Field, State, Values } from "./types" */
 /** @import { Token } from "./language.js" */
@@ -29,6 +30,7 @@ const FUNCTIONS = ["count()", "count(", "sum(", "avg(", "min(", "max(", "p50(", 
 const LEVELS = [">=warn", ">=error", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal"];
 const MOST = 12;
 const KEEP_MS = 60_000;
+const NEAR_MS = 300_000;
 
 /** @type {Map<string, { at: number, answer: Promise<any> }>} */
 const kept = new Map();
@@ -117,8 +119,7 @@ async function inPipe(tokens, under, caret, state) {
 async function names(under, caret, state, behind) {
   const typed = under?.text ?? "";
   if (under && !["word", "name"].includes(under.type)) return { start: caret, end: caret, items: [] };
-  const { fields } = await cached("/api/v1/fields", state, 1000);
-  const items = best(/** @type {Field[]} */ (fields), (field) => field.name, typed).map((field) => {
+  const items = best(await fields(state), (field) => field.name, typed).map((field) => {
     const name = term(field.name, "").slice(0, -3);
     return { text: name + behind, shown: field.name, note: field.count.toLocaleString("en-US") };
   });
@@ -126,6 +127,23 @@ async function names(under, caret, state, behind) {
     for (const word of ["AND", "OR", "NOT"]) if (word.startsWith(typed)) items.unshift({ text: `${word} `, shown: word, note: "logic" });
   }
   return { start: caret - typed.length, end: caret, items };
+}
+
+/**
+ * The fields of the newest events of a range; of all only where that says nothing. All of a long range take their time,
+ * which the search that is being typed would wait for.
+ * @param {State} state
+ * @returns {Promise<Field[]>}
+ */
+async function fields(state) {
+  const now = Date.now();
+  const high = moment(state.to, state.utc, now) ?? now;
+  if (high - (moment(state.from, state.utc, now) ?? high) > NEAR_MS) {
+    const near = { ...state, from: rfc3339(Math.floor((high - NEAR_MS) / 60_000) * 60_000) };
+    const found = /** @type {{ fields: Field[] }} */ (await cached("/api/v1/fields", near, 1000)).fields;
+    if (found.length) return found;
+  }
+  return /** @type {{ fields: Field[] }} */ (await cached("/api/v1/fields", state, 1000)).fields;
 }
 
 /**
