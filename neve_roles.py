@@ -78,6 +78,7 @@ def open_app(
             spool_quota_bytes=config.spool_bytes,
             embedded=None if config.clickhouse else config.data / "clickhouse",
             cold=config.cold_config(),
+            receivers=config.receivers,
         )
         yield ingest.app.create_app(settings)
         return

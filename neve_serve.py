@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ingest.receivers.listening import ReceiversConfig
 from storage.cold_config import ColdConfig, cold_config
 from storage.errors import ConfigError
+from storage.sections import host_and_port, read_section
 
 ROLES = ("gateway", "api", "ager", "front")
 CLICKHOUSE_URL = (
@@ -32,6 +34,7 @@ class ServeConfig:
     listen: str = "127.0.0.1:8780"
     clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
+    receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 
     def cold_config(self, data: Path | None = None) -> ColdConfig:
@@ -40,10 +43,7 @@ class ServeConfig:
 
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ConfigError(f"cannot listen on {self.listen!r}", "give HOST:PORT, as 127.0.0.1:8780")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.listen)
 
 
 def read_config(path: Path) -> ServeConfig:
@@ -52,21 +52,7 @@ def read_config(path: Path) -> ServeConfig:
         found = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
-    known = {one.name: type(one.default) for one in fields(ServeConfig)}
-    if not isinstance(found.get("cold", {}), dict):
-        raise ConfigError("cannot use configuration key 'cold'", "give a table")
-    for key, value in found.items():
-        if key == "cold":
-            continue
-        if key not in known:
-            raise ConfigError(f"cannot use configuration key {key!r}", f"known keys: {', '.join(known)}")
-        if known[key] is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ConfigError(f"cannot use configuration key {key!r}: {value!r}", "give a whole number")
-        if known[key] is not int and not isinstance(value, str):
-            raise ConfigError(f"cannot use configuration key {key!r}: {value!r}", "give a text in quotes")
-    if "data" in found:
-        found["data"] = Path(found["data"])
-    return ServeConfig(**found)
+    return read_section(ServeConfig, found)
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -79,7 +79,17 @@ class Server:
         environment = {**os.environ, CLICKHOUSE_URL: url, SOCKETS: sockets, PARENT: str(os.getpid())}
         config = self.config
         for role in ROLES:
-            command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "neve",
+                "serve",
+                "--role",
+                role,
+                "--data",
+                str(config.data),
+            ]
             command += ["--listen", config.listen]
             if self.file is not None:
                 command += ["--config", str(self.file.absolute())]

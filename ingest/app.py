@@ -13,6 +13,7 @@ from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, http
 from ingest.receivers.body import Budget
+from ingest.receivers.intake import Lexers
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -30,7 +31,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.state.gateway = state
         app.state.leave = state.arrivals.end
         app.state.budget = Budget()
-        app.state.lexers = http.Lexers()
+        app.state.lexers = Lexers()
         app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
         try:
             yield

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.namespaces import Namespaces
+from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
@@ -26,6 +27,11 @@ from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
 
+COUNTED = (
+    "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
+    "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
+)  # fmt: skip
+"""Counters that are there from the start: what is first seen at one has never grown, for who watches it."""
 WATCH_SECONDS = 10.0
 """How long ClickHouse may say nothing about its own state."""
 
@@ -35,7 +41,7 @@ class GatewaySettings:
     """`data_dir` holds spool, ledger and dead letters. The `namespaces` are made at the start; with
     `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
     ClickHouse that runs beside it, if one does: what is made there is synced.
-    `cold`: where blocks that have aged are looked for."""
+    `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -44,6 +50,7 @@ class GatewaySettings:
     spool_quota_bytes: int = DEFAULT_QUOTA_BYTES
     embedded: Path | None = None
     cold: ColdConfig | None = None
+    receivers: ReceiversConfig = field(default_factory=lambda: ReceiversConfig(otlp_grpc=""))
 
 
 class GatewayState:
@@ -54,6 +61,7 @@ class GatewayState:
         self.settings = settings
         self._started = time.monotonic()
         self.counters = Counters()
+        self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse, settings.cold)
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 RULES_VERSION: int
@@ -7,6 +7,8 @@ MAX_RECORD_LINES: int
 LOOK_BYTES: int
 PADDING_BYTES: int
 JSON_DEPTH: int
+MAX_TAGS: int
+MAX_KEY_BYTES: int
 
 Format = Literal["auto", "text", "json", "logfmt"]
 Buffer = bytes | bytearray | memoryview
@@ -50,6 +52,9 @@ def find_key(ends: memoryview, keys: memoryview, wanted: int) -> tuple[bytes, by
 
     Raises ValueError for ends that shrink or lie beyond the keys.
     """
+
+def level_of(text: bytes) -> str:
+    """The level that a whole word names, in any case ("WARNING", "err", "I"), by the name it is stored under; or ""."""
 
 class Lexer:
     """One line at a time, for tools and tests; blocks of lines go through Columns."""
@@ -115,6 +120,29 @@ class Columns:
         last line too. Blank lines are taken and counted, not stored, unless a record goes on after them. A line
         of more than MAX_LINE_BYTES is stored in pieces, and so are records of more bytes than that or of more
         than MAX_RECORD_LINES. Raises ValueError for an unknown format.
+        """
+    def add_one(
+        self,
+        data: bytes | str,
+        *,
+        format: str = "message",
+        service: bytes | str = b"",
+        host: bytes | str = b"",
+        tags: Mapping[str, bytes | str] | Sequence[tuple[bytes | str, bytes | str]] = (),
+        received_ns: int,
+        timestamp_ns: int | None = None,
+        level: str = "",
+        trace_id: bytes | str = b"",
+        span_id: bytes | str = b"",
+    ) -> None:
+        """Take `data` as one record, whatever newlines are in it, also where it is empty or the block is full.
+
+        `message`: the text is the message and nothing is looked for in it but its level, where none is given; the
+        other formats read it as `add` reads a line. `timestamp_ns`, `level` (a name that is stored, as `level_of`
+        gives it), `trace_id` and `span_id` hold before what the text says; `service`, `host` and `tags` are for what
+        it does not say. Of a key that comes twice among `tags` the first holds. More than MAX_LINE_BYTES are stored
+        in pieces. Raises ValueError for an unknown format or level, more than MAX_TAGS tags, or a key of more than
+        MAX_KEY_BYTES.
         """
     @property
     def rows(self) -> int: ...

@@ -7,6 +7,7 @@ from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memset
 
 cdef extern from "hash.h" nogil:
@@ -23,6 +24,9 @@ cdef extern from "classes.h" nogil:
 cdef extern from "token.h" nogil:
     const char *NV_KIND_NAMES[]
     const char *NV_LEVEL_NAMES[]
+    enum:
+        NV_LEVELS
+    int nv_level_word(const uint8_t *p, const uint8_t *end)
 
 cdef extern from "timestamp.h" nogil:
     int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
@@ -57,6 +61,7 @@ cdef extern from "buffer.h" nogil:
 cdef extern from "columns.h" nogil:
     enum:
         NV_COUNTS
+        NV_MAX_FIELDS
         NV_MAX_KEY
     ctypedef struct nv_string:
         const uint8_t *p
@@ -139,6 +144,7 @@ cdef extern from "records.h" nogil:
         NV_TEXT
         NV_JSON
         NV_LOGFMT
+        NV_MESSAGE
     ctypedef struct nv_source:
         nv_string service, host
         const nv_field *tags
@@ -147,6 +153,10 @@ cdef extern from "records.h" nogil:
         int format
         int ending
         nv_join *join
+        int64_t time
+        int level
+        nv_string trace, span
+    void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     int nv_full(const nv_columns *c)
 
@@ -156,8 +166,12 @@ MAX_RECORD_LINES = NV_MAX_RECORD_LINES
 LOOK_BYTES = NV_LOOK
 PADDING_BYTES = NV_PADDING
 JSON_DEPTH = NV_JSON_DEPTH
+MAX_TAGS = NV_MAX_FIELDS
+MAX_KEY_BYTES = NV_MAX_KEY
 
 _FORMATS = {"auto": NV_AUTO, "text": NV_TEXT, "json": NV_JSON, "logfmt": NV_LOGFMT}
+_ONE_FORMATS = {**_FORMATS, "message": NV_MESSAGE}
+_LEVELS = {NV_LEVEL_NAMES[i].decode(): i for i in range(NV_LEVELS)}
 _COUNTS = ("empty_lines", "malformed_json", "split_lines", "implausible_times", "lines_without_time", "duplicate_keys",
            "malformed_logfmt", "multiline_records", "joined_lines")
 _MAX_TAGS = 256
@@ -180,6 +194,21 @@ def simd_ways():
 
 def choose_simd(str way):
     nv_classify_choose(_WAYS.index(way))
+
+
+def level_of(bytes text not None):
+    cdef bytes padded = text + b"\0"
+    cdef const uint8_t *p = <const uint8_t *><char *>padded
+    return NV_LEVEL_NAMES[nv_level_word(p, p + len(text))].decode()
+
+
+cdef bytes _utf8(object text):
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as in JSON: U+FFFD, as the lexer has it
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 cdef class Lexer:
@@ -439,6 +468,9 @@ cdef class Columns:
         source.format = _FORMATS[format]
         source.ending = NV_TAKE_ALL if final else NV_TAKE_LINES if flush else NV_WAIT
         source.join = NULL
+        source.time, source.level = NV_NO_TIME, 0
+        memset(&source.trace, 0, sizeof(source.trace))
+        memset(&source.span, 0, sizeof(source.span))
         if n == 0:
             return 0
         cdef nv_join join
@@ -458,6 +490,54 @@ cdef class Columns:
         if self.c.failed:
             raise MemoryError
         return taken
+
+    def add_one(self, data not None, *, str format="message", service=b"", host=b"", tags=(), int64_t received_ns,
+                timestamp_ns=None, str level="", trace_id=b"", span_id=b""):
+        if format not in _ONE_FORMATS:
+            raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_ONE_FORMATS)}")
+        if level not in _LEVELS:
+            raise ValueError(f"cannot take level {level!r}; choose one of {', '.join(_LEVELS)}")
+        cdef nv_source source
+        memset(&source, 0, sizeof(source))
+        cdef bytes spare = bytes(NV_PADDING), text = _utf8(data) + spare
+        cdef bytes service_bytes = _utf8(service) + spare, host_bytes = _utf8(host) + spare
+        cdef bytes trace_bytes = _utf8(trace_id), span_bytes = _utf8(span_id), key, value
+        items = tags.items() if isinstance(tags, dict) else tags
+        cdef size_t count = len(items), i = 0
+        if count > NV_MAX_FIELDS:
+            raise ValueError(f"cannot add {count} tags to a record; at most {NV_MAX_FIELDS} are possible")
+        cdef nv_field *fields = <nv_field *>malloc(max(count, <size_t>1) * sizeof(nv_field))
+        if fields is NULL:
+            raise MemoryError
+        held = []
+        try:
+            for name, content in items:
+                key, value = _utf8(name), _utf8(content) + spare
+                held.append(value)
+                if len(key) > NV_MAX_KEY:
+                    raise ValueError(f"cannot add a tag with a name of {len(key)} bytes; at most {NV_MAX_KEY} are possible")
+                fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
+                if fields[i].key is NULL:
+                    raise MemoryError
+                fields[i].value.p = <const uint8_t *><char *>value
+                fields[i].value.n = len(value) - NV_PADDING
+                i += 1
+            source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes) - NV_PADDING
+            source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes) - NV_PADDING
+            if trace_bytes:
+                source.trace.p, source.trace.n = <const uint8_t *><char *>trace_bytes, len(trace_bytes)
+            if span_bytes:
+                source.span.p, source.span.n = <const uint8_t *><char *>span_bytes, len(span_bytes)
+            source.tags, source.tag_count = fields, <uint32_t>count
+            source.received = received_ns
+            source.time = NV_NO_TIME if timestamp_ns is None else timestamp_ns
+            source.level = _LEVELS[level]
+            source.format = _ONE_FORMATS[format]
+            nv_take_one(self.c, <const uint8_t *><char *>text, len(text) - NV_PADDING, &source)
+        finally:
+            free(fields)
+        if self.c.failed:
+            raise MemoryError
 
     @property
     def rows(self):

@@ -145,16 +145,17 @@ static void add_text(nv_columns *c, const uint8_t *p, const nv_record *r, const 
 {
     char claim[CLAIM_ROOM];
     nv_event e = {.service = source->service, .host = source->host, .message = {p, r->length}};
-    e.trace = e.span = NOTHING;
+    e.trace = source->trace.p ? source->trace : NOTHING;
+    e.span = source->span.p ? source->span : NOTHING;
     if (r->named_end)
         lex_two(c, p, r, source->received);
     else
         nv_lex(p, r->first, source->received, NV_WANT_ROW, &c->lexed);
     note(c);
-    e.level = level_text(c->lexed.level);
+    e.level = level_text(source->level ? source->level : c->lexed.level);
     e.fingerprint = c->lexed.fingerprint;
     take_pairs(c, p, &e);
-    e.time = settle_time(c, source, c->lexed.timestamp, claim);
+    e.time = settle_time(c, source, source->time != NV_NO_TIME ? source->time : c->lexed.timestamp, claim);
     add_source_tags(c, source);
     nv_add_row(c, &e);
 }
@@ -193,8 +194,8 @@ static void take_roles(nv_columns *c, const nv_source *source, nv_event *e, int6
 static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
-    nv_event e = {.level = NOTHING};
-    int64_t time = NV_NO_TIME;
+    nv_event e = {.level = level_text(source->level), .trace = source->trace, .span = source->span};
+    int64_t time = source->time;
     take_roles(c, source, &e, &time);
     if (!e.message.p)
         e.message = (nv_string){p, n};
@@ -212,11 +213,30 @@ static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_s
     nv_add_row(c, &e);
 }
 
+static void add_message(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+{
+    char claim[CLAIM_ROOM];
+    nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
+    e.trace = source->trace.p ? source->trace : NOTHING;
+    e.span = source->span.p ? source->span : NOTHING;
+    lex_anywhere(c, e.message, source->received, source->level ? 0 : NV_WANT_LEVEL);
+    note(c);
+    e.level = level_text(source->level ? source->level : c->lexed.level);
+    e.fingerprint = c->lexed.fingerprint;
+    e.time = settle_time(c, source, source->time, claim);
+    add_source_tags(c, source);
+    nv_add_row(c, &e);
+}
+
 static void add_record(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
     size_t n = r->length;
     c->line++;
     c->field_count = 0;
+    if (source->format == NV_MESSAGE) {
+        add_message(c, p, n, source);
+        return;
+    }
     const uint8_t *first = p;
     while (first < p + n && (*first == ' ' || *first == '\t'))
         first++;
@@ -309,4 +329,23 @@ size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *so
     }
     nv_buffer_free(&copy);
     return (size_t)(p - data);
+}
+
+void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
+{
+    nv_buffer copy = {0};
+    for (size_t at = 0, step; !c->failed && (at < n || !at); at += step) {
+        step = n - at < NV_MAX_LINE ? n - at : NV_MAX_LINE;
+        const uint8_t *newline = memchr(data + at, '\n', step);
+        nv_record r = {.lines = 1, .length = step, .step = step, .split = n - at > NV_MAX_LINE};
+        r.first = newline ? (size_t)(newline - data) - at : step;
+        count(c, &r);
+        const uint8_t *piece = r.split ? padded_copy(c, &copy, data + at, step) : data + at;
+        if (!piece)
+            break;
+        add_record(c, piece, &r, source);
+        if (!step)
+            break;
+    }
+    nv_buffer_free(&copy);
 }

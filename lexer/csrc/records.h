@@ -4,7 +4,8 @@
 #include "columns.h"
 #include "multiline.h"
 
-typedef enum { NV_AUTO, NV_TEXT, NV_JSON, NV_LOGFMT } nv_format;
+/* NV_MESSAGE: nothing is looked for in it but its level, where none is said. */
+typedef enum { NV_AUTO, NV_TEXT, NV_JSON, NV_LOGFMT, NV_MESSAGE } nv_format;
 
 typedef struct {
     nv_string service, host;     /* for lines that name none */
@@ -14,6 +15,10 @@ typedef struct {
     nv_format format;
     nv_ending ending;            /* whether to take an unterminated last line, or record */
     nv_join *join;               /* NULL: every line is a record */
+    /* What a sender says of one record beside its text. It holds before what the text says. */
+    int64_t time;                /* NV_NO_TIME where it is not said */
+    nv_level level;
+    nv_string trace, span;       /* p is NULL where they are not said */
 } nv_source;
 
 /*
@@ -23,6 +28,12 @@ typedef struct {
  * every release, and are not looked at.
  */
 size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
+
+/*
+ * Take n bytes as one record, whatever newlines are in it; one of more than NV_MAX_LINE bytes is stored in pieces, an empty
+ * one too. They must be followed by NV_PADDING readable bytes, the first a NUL.
+ */
+void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
 
 /* Whether the block should be sealed. */
 int nv_full(const nv_columns *c);

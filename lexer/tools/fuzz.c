@@ -214,7 +214,8 @@ static void take_all(generator *g, const nv_buffer *data)
     static const uint8_t service[3 + NV_SPARE] = "api", host[2 + NV_SPARE] = "h1", value[5 + NV_SPARE] = "value";
     nv_field tags[4];
     nv_source source = {.service = {service, below(g, 4)}, .host = {host, 2}, .tags = tags,
-                        .tag_count = (uint32_t)below(g, 5), .received = RECEIVED, .format = (nv_format)below(g, 4),
+                        .tag_count = (uint32_t)below(g, 5), .received = RECEIVED, .format = (nv_format)below(g, 5),
+                        .time = below(g, 2) ? NV_NO_TIME : RECEIVED, .level = (nv_level)below(g, NV_LEVELS),
                         .ending = below(g, 2) ? NV_TAKE_ALL : NV_WAIT};
     uint64_t digests[2];
     for (int i = 0; i < 2; i++) {
@@ -223,6 +224,14 @@ static void take_all(generator *g, const nv_buffer *data)
         digests[i] = feed(g, c, data, &source, i ? 1 + below(g, 5) : 1);
         nv_columns_reset(c);
     }
+    uint8_t *one = exact(data->data, data->length, NV_PADDING);
+    memset(one + data->length, 0, NV_PADDING);
+    if (below(g, 2))
+        source.trace = source.span = (nv_string){value, 5};
+    nv_take_one(c, one, data->length, &source);
+    HOLDS(!c->failed && c->rows == 1 + (data->length ? (data->length - 1) / NV_MAX_LINE : 0));
+    check_columns(c);
+    free(one);
     if (c->max_rows == MANY_ROWS) /* else it may have been full, and then the pieces matter */
         HOLDS(digests[0] == digests[1]);
     nv_columns_free(c);

@@ -55,7 +55,7 @@ static nv_buffer read_file(const char *path)
 static void take(nv_columns *c, const nv_buffer *data, nv_format format, totals *t)
 {
     static const uint8_t service[1 + NV_SPARE] = "s", host[1 + NV_SPARE] = "h";
-    nv_source source = {.service = {service, 1}, .host = {host, 1}, .received = RECEIVED,
+    nv_source source = {.service = {service, 1}, .host = {host, 1}, .received = RECEIVED, .time = NV_NO_TIME,
                         .format = format, .ending = NV_TAKE_ALL};
     for (size_t at = 0; at < data->length;) {
         at += nv_take(c, data->data + at, data->length - at, &source);
