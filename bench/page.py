@@ -123,9 +123,9 @@ def run(args: Any, folder: Path) -> Report:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(60_000)
         on_the_way: set[Request] = set()
-        page.on("request", on_the_way.add)
-        for ended in ("requestfinished", "requestfailed"):
-            page.on(ended, on_the_way.discard)
+        page.on("request", lambda asked: on_the_way.add(asked))
+        page.on("requestfinished", lambda asked: on_the_way.discard(asked))
+        page.on("requestfailed", lambda asked: on_the_way.discard(asked))
         begun = time.perf_counter()
         page.goto(f"{server.url}/?{urlencode(hour)}")
         page.locator(".row").first.wait_for()

@@ -13,6 +13,7 @@ import { address, go, read } from "./state.js";
 import { tableOf } from "./table.js";
 import { shown } from "./text.js";
 import { moment } from "./time.js";
+import { pictureOf } from "./timetable.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Found, Histogram, LogEvent, State, Stats, View } from "./types" */
@@ -209,6 +210,9 @@ export class Explore {
     this.#events = [];
     this.#rows = found.rows?.length ?? 0;
     this.#place.replaceChildren(tableOf(found, state.utc));
+    const picture = pictureOf(found);
+    this.#histogram.element.hidden = !picture;
+    if (picture) this.#histogram.show(picture.histogram, { ...state, by: picture.by }, picture.noun);
     this.#say();
   }
 

@@ -29,6 +29,7 @@ export class HistogramView {
   /** @type {[number, number] | null} the bars that are chosen */
   #chosen = null;
   #drag = -1;
+  #noun = "";
   #selection = s("rect", { class: "selection", y: "0", height: HEIGHT, hidden: true });
 
   constructor() {
@@ -39,7 +40,7 @@ export class HistogramView {
     chart.addEventListener("pointercancel", () => this.#cancel());
     chart.addEventListener("pointerleave", () => this.#drag < 0 && this.#cancel());
     chart.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => this.#now && this.#state && this.show(this.#now, this.#state)).observe(chart);
+    new ResizeObserver(() => this.#now && this.#state && this.show(this.#now, this.#state, this.#noun)).observe(chart);
   }
 
   clear() {
@@ -49,9 +50,10 @@ export class HistogramView {
     this.#readout.textContent = "";
   }
 
-  /** @param {Histogram} found @param {State} state */
-  show(found, state) {
+  /** `noun`: what is counted, where that is not events. @param {Histogram} found @param {State} state @param {string} [noun] */
+  show(found, state, noun = "") {
     this.#now = found;
+    this.#noun = noun;
     this.#state = state;
     this.#chosen = null;
     const first = found.buckets[0];
@@ -70,7 +72,7 @@ export class HistogramView {
       s("svg", { width: "100%", height: HEIGHT + AXIS, viewBox: `0 0 ${width} ${HEIGHT + AXIS}`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.#bars(found, order, state.by), this.#axis(state), this.#selection),
     );
     this.#legend.replaceChildren(
-      ...order.slice(0, MOST_GROUPS).map((name, i) => h("li", {}, h("span", { class: `swatch ${groupClass(name, state.by, i)}` }), shown(name || `no ${state.by}`, { limit: 30 }), h("span", { class: "n" }, short(totals[name] ?? 0)))),
+      ...order.slice(0, MOST_GROUPS).map((name, i) => h("li", {}, h("span", { class: `swatch ${groupClass(name, state.by, i)}` }), shown(name || (this.#noun && order.length === 1 ? this.#noun : `no ${state.by}`), { limit: 30 }), h("span", { class: "n" }, short(totals[name] ?? 0)))),
     );
     this.#say();
   }
@@ -198,7 +200,7 @@ export class HistogramView {
     const low = rfc3339(scale.low + from * scale.step);
     const high = rfc3339(scale.low + (to + 1) * scale.step);
     const digits = scale.step < 1000 ? 3 : 0;
-    this.#readout.textContent = `${day(low, this.#state.utc)} ${clock(low, this.#state.utc, digits)} – ${clock(high, this.#state.utc, digits)} · ${plural(n, "event")}`;
+    this.#readout.textContent = `${day(low, this.#state.utc)} ${clock(low, this.#state.utc, digits)} – ${clock(high, this.#state.utc, digits)} · ${this.#noun ? `${this.#noun} ${n.toLocaleString("en-US")}` : plural(n, "event")}`;
   }
 }
 

@@ -440,6 +440,13 @@ def test_a_table_of_a_query_with_pipes(open_page: Open, filled: Server) -> None:
     expect(summary(page)).to_have_text(f"{len(found)} rows")
     page.get_by_role("button", name="version").click()
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("version")
+    expect(page.locator(".chart svg")).to_be_hidden()
+    ask(page, "service:shop | histogram(5m) by level")
+    expect(page.locator(".legend")).to_contain_text("error150")
+    page.locator(".chart").press("ArrowRight")
+    found = search(filled, "service:shop | histogram(5m) by level")["rows"]
+    first = sum(n for start, _, n in found if start == found[0][0])
+    expect(page.locator(".readout")).to_contain_text(f"· count {first:,}")
 
 
 def test_nothing_found_says_what_to_do(open_page: Open) -> None:
