@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { byId, button, h } from "./dom.js";
 import { Explore } from "./explore.js";
 import { icon } from "./icons.js";
-import { isTyped, keysOff, showHelp } from "./keys.js";
+import { isTyped, keysOff } from "./keys.js";
 import { QueryBox } from "./querybox.js";
 import { RangePicker, zoomOut } from "./rangepicker.js";
 import { rememberTheme, theme } from "./remembered.js";
@@ -105,6 +105,10 @@ function tools(state) {
     button("Keys (?)", icon("help"), showHelp, { class: "plain", id: "keys" }),
   );
   if (focused === "zone") zone.focus();
+}
+
+async function showHelp() {
+  (await import("./help.js")).showHelp();
 }
 
 function flipTheme() {

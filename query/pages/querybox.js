@@ -1,7 +1,6 @@
 // The query box: a text field over its own coloured copy, with completion, history, and errors underlined.
 
 import { isAbort, Latest, post } from "./api.js";
-import { offer } from "./complete.js";
 import { byId, h } from "./dom.js";
 import { tokenize } from "./language.js";
 import { queries, rememberQuery } from "./remembered.js";
@@ -166,6 +165,7 @@ export class QueryBox {
       return;
     }
     try {
+      const { offer } = await import("./complete.js"); // not before somebody types
       const found = await offer(value, selectionStart, read());
       if (number === this.#asked && document.activeElement === this.#input) this.#show(found);
     } catch {
