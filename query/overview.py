@@ -40,7 +40,7 @@ Stats = dict[str, Any]
 def histogram(plan: Plan, running: Running, buckets: int, by: str | None) -> Stats:
     """Counts by time, every bucket of the range, also the empty ones; `by` splits them by a field's values."""
     known = rollup.split(plan, running) if by is None or by in rollup.COUNTED else None
-    bounds = _extent(plan, running, known)
+    bounds = extent(plan, running, known)
     if bounds is None:
         return {"buckets": [], "interval_ms": None}
     low, high = bounds
@@ -63,7 +63,7 @@ def bucket_width(span: int, buckets: int) -> int:
     return fitting if fitting is not None else -(-least // day) * day
 
 
-def _extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[int, int] | None:
+def extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[int, int] | None:
     """The range to show: as asked, and where that is open, from the first event found to the last."""
     if plan.low is not None and plan.high is not None:
         return (plan.low, plan.high) if plan.high > plan.low else None
