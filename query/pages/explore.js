@@ -150,7 +150,7 @@ export class Explore {
     if (this.#events.length) {
       if (this.#place.firstChild !== this.#list.element) this.#place.replaceChildren(this.#list.element);
       this.#list.set(this.#events);
-      this.#openOf(state);
+      this.#openOf(read()); // also one that was opened while this was asked
     } else this.#place.replaceChildren(nothing(state));
     this.#say();
   }

@@ -344,6 +344,7 @@ def test_a_value_is_asked_for_and_against(open_page: Open) -> None:
     rows(page).first.click()
     page.get_by_role("button", name="Only events with this version").click()
     expect(page.get_by_role("combobox", name="Query")).to_have_value("refused version:2.0")
+    expect(page.locator(".details")).to_have_count(0)
     expect(summary(page)).to_have_text("150 events")
     rows(page).first.click()
     host = page.locator(".details dd", has=page.get_by_role("button", name="No events with this host"))
