@@ -1,8 +1,10 @@
+#define _GNU_SOURCE /* memmem */
 #include "template.h"
 
 #include <string.h>
 
 #include "hash.h"
+#include "redact.h"
 #include "timestamp.h"
 
 #define TIME_WITHIN 160   /* a timestamp starts this near to a line's start, or is somebody else's */
@@ -18,6 +20,7 @@ typedef struct {
     uint32_t header;           /* where the timestamp ended */
     int seek_time;             /* chunks that are still tried as a timestamp */
     int want;
+    int masks;                 /* the line has masks */
     nv_line *out;
     uint8_t *text;
 } walk;
@@ -239,6 +242,16 @@ static const uint8_t *past_brackets(const walk *w, const uint8_t *p)
     return NULL;
 }
 
+/* Whether the `>` at p ends a mask. */
+static int ends_mask(const walk *w, const uint8_t *p)
+{
+    const uint8_t *first = p - w->line > NV_MASK_ROOM ? p - NV_MASK_ROOM : w->line;
+    for (const uint8_t *q = p; q >= first; q--)
+        if (*q == '<')
+            return nv_mask_length(q, w->end) == (size_t)(p + 1 - q);
+    return 0;
+}
+
 static uint32_t value_end(const walk *w, uint32_t at)
 {
     const uint8_t *p = w->line + at;
@@ -247,6 +260,8 @@ static uint32_t value_end(const walk *w, uint32_t at)
         whole &= closed != NULL; /* where one is left open, no other is looked for */
         p = closed ? closed : p + 1;
     }
+    if (w->masks && p < w->end && *p == '>' && ends_mask(w, p))
+        return value_end(w, (uint32_t)(p + 1 - w->line));
     while (p > w->line + at && (p[-1] == '.' || p[-1] == ':'))
         p--;
     return (uint32_t)(p - w->line);
@@ -421,6 +436,43 @@ static uint32_t take_chunk(walk *w, uint32_t trigger)
     return end;
 }
 
+/* Make the walk stop at masks. */
+static void find_masks(walk *w)
+{
+    for (const uint8_t *p = w->line; (p = memmem(p, (size_t)(w->end - p), "<redacted:", 10)); p++)
+        if (nv_mask_length(p, w->end)) {
+            uint32_t at = (uint32_t)(p - w->line);
+            w->out->maps.trigger[at >> 6] |= UINT64_C(1) << (at & 63);
+            w->masks = 1;
+        }
+}
+
+/* A mask is a variable, and so is what it was part of. */
+static uint32_t take_mask(walk *w, uint32_t at)
+{
+    nv_bitmaps *maps = &w->out->maps;
+    uint32_t end = at + (uint32_t)nv_mask_length(w->line + at, w->end), start = at;
+    if (at > w->cursor && maps->chunk[(at - 1) >> 6] >> ((at - 1) & 63) & 1)
+        start = chunk_start(maps, at - 1, w->cursor);
+    if (w->line[end] == ':' && is_digit(w->line[end + 1])) /* an address's port */
+        for (end++; w->line + end < w->end && is_digit(w->line[end]);)
+            end++;
+    if (w->line + end < w->end && maps->chunk[end >> 6] >> (end & 63) & 1)
+        end = chunk_end(maps, end);
+    if (w->line[start] == '/' && w->line[start + 1] == '/')
+        start = extend_back(w, start, NV_URL);
+    while ((w->line[end - 1] == '.' || w->line[end - 1] == '-') && end > at + 1)
+        end--;
+    variable(w, start, end, NV_VALUE);
+    return end;
+}
+
+/* The same for a line with masks. */
+static __attribute__((noinline)) uint32_t take_masked(walk *w, uint32_t at)
+{
+    return w->line[at] == '<' ? take_mask(w, at) : w->line[at] == '=' ? take_value(w, at) : take_chunk(w, at);
+}
+
 void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
 {
     size_t looked = n < NV_LOOK ? n : NV_LOOK;
@@ -441,6 +493,8 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
         w.seek_time = TIME_TRIES;
         time_at_start(&w);
     }
+    if (want & NV_WANT_MASKS)
+        find_masks(&w);
     uint32_t next = w.cursor;
     for (uint32_t b = next >> 6; b < blocks;) {
         uint64_t triggers = maps->trigger[b] & (~UINT64_C(0) << (next & 63));
@@ -449,7 +503,7 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
             continue;
         }
         uint32_t at = b * 64 + (uint32_t)__builtin_ctzll(triggers);
-        next = p[at] == '=' ? take_value(&w, at) : take_chunk(&w, at);
+        next = __builtin_expect(w.masks, 0) ? take_masked(&w, at) : p[at] == '=' ? take_value(&w, at) : take_chunk(&w, at);
         if (next <= at)
             next = at + 1;
         b = next >> 6;
