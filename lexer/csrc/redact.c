@@ -707,7 +707,8 @@ static size_t begin_piece(nv_redactor *r, const uint8_t *p, size_t n, const nv_c
     size_t near = n < NV_CUT_BYTES ? n : NV_CUT_BYTES, end = carry->open ? carried_end(carry, p, n) : near;
     nv_found one = {.end = end > near ? end : near, .secret = carry->open ? (nv_secret)(carry->open - 1) : NV_SECRET_CUT};
     one.until = carry->until;
-    push(r, &one);
+    if (n)
+        push(r, &one);
     return one.end;
 }
 
