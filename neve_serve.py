@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ingest.receivers.listening import ReceiversConfig
+from lexer import Redaction
+from lexer.errors import RedactionInvalid
+from lexer.redaction import RedactionConfig
 from storage.cold_config import ColdConfig, cold_config
 from storage.errors import ConfigError
 from storage.sections import host_and_port, read_section
@@ -35,11 +38,19 @@ class ServeConfig:
     clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
+    redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 
     def cold_config(self, data: Path | None = None) -> ColdConfig:
         """What is said about the cold tier; by default it is in the data folder. Raises ConfigError."""
         return cold_config((data or self.data) / "cold", self.cold)
+
+    def policy(self) -> Redaction | None:
+        """What every receiver masks. Raises ConfigError."""
+        try:
+            return self.redaction.policy()
+        except RedactionInvalid as error:
+            raise ConfigError(error.message, error.hint) from None
 
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
@@ -78,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     config = settle(args)
     config.address()
     config.cold_config()
+    config.policy()
     if args.role:
         from neve_roles import run_role
 

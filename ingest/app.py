@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse
 from ingest import operations, watching
 from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
-from ingest.receivers import blocks, http
+from ingest.receivers import blocks, http, otlp
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
+from ingest.receivers.listeners import Listeners
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -31,11 +32,15 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.state.gateway = state
         app.state.leave = state.arrivals.end
         app.state.budget = Budget()
-        app.state.lexers = Lexers()
+        app.state.lexers = Lexers(settings.redaction)
         app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
+        listeners = Listeners()
+        state.listening = listeners.said
         try:
+            await listeners.start(app, settings.receivers, settings.host)
             yield
         finally:
+            await listeners.stop()
             app.state.operators.shutdown(wait=False, cancel_futures=True)
             state.stop()
 
@@ -43,6 +48,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.leave = lambda: None
     app.include_router(blocks.router)
     app.include_router(http.router)
+    app.include_router(otlp.router)
     app.include_router(operations.router)
     app.include_router(watching.router)
     app.add_exception_handler(NeveError, answer_error)

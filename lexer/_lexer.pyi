@@ -10,6 +10,9 @@ JSON_DEPTH: int
 MAX_TAGS: int
 MAX_KEY_BYTES: int
 REDACTION_CLASSES: tuple[str, ...]
+OTLP_DEPTH: int
+OTLP_MAX_RECORD_BYTES: int
+OTLP_MAX_TAGS: int
 
 Format = Literal["auto", "text", "json", "logfmt"]
 Buffer = bytes | bytearray | memoryview
@@ -99,15 +102,35 @@ class Redaction:
     classes: tuple[str, ...]
     keys: tuple[str, ...]
     hashed: bool
-    def __init__(
-        self, classes: Sequence[str] = (), keys: Sequence[str] = (), hash_key: bytes = b""
-    ) -> None:
+    def __init__(self, classes: Sequence[str] = (), keys: Sequence[str] = (), hash_key: bytes = b"") -> None:
         """Raises ValueError for an unknown class, a name that cannot be one, or a key that is too long."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its classes, and `key:NAME` for each of its names: what two policies are compared by."""
     def mask(self, text: bytes, carry: Carry | None = None) -> tuple[bytes, dict[str, int]]:
         """A text as it would be stored, and how many masks of each class are in it."""
 
 class Carry:
     """What the next record of a stream must know of those before, where secrets are masked. New at its start."""
+
+class OtlpLogs:
+    """The log records of an ExportLogsServiceRequest of OpenTelemetry, read once from its first to its last.
+
+    Records with values nested deeper than OTLP_DEPTH or of more than OTLP_MAX_RECORD_BYTES are rejected: passed over.
+    """
+
+    records: int
+    """Those that are not rejected."""
+    left: int
+    """Of them, those that were not taken yet."""
+    rejected: dict[str, int]
+    """How many were rejected, by why: "too deep", "too large"; empty where none was."""
+    def __init__(self, data: Buffer) -> None:
+        """Copies the bytes, and checks all of them.
+
+        Raises ValueError where they are no such message (nothing of it can be taken), where a resource or scope is
+        nested too deep, or where the records with their resources come to more than 512 MiB.
+        """
 
 class Columns:
     """The columns of one block, built in ClickHouse's native layout while lines are read.
@@ -178,6 +201,14 @@ class Columns:
         in pieces. Raises ValueError for an unknown format or level, more than MAX_TAGS tags, or a key of more than
         MAX_KEY_BYTES.
         """
+    def add_otlp(self, logs: OtlpLogs, *, received_ns: int) -> int:
+        """Take records until there are no more, or the block is full; how many.
+
+        A text body is the message, as `add_one` takes it; of a map it is its `message` or `msg`, else the map's JSON
+        text, and its members are tags; of any other value its JSON text. Attributes are tags, maps in them flattened
+        to dotted names, arrays as JSON text; a record's hold before its scope's, these before its resource's. Of
+        more than OTLP_MAX_TAGS, or with names longer than MAX_KEY_BYTES, the rest is one tag, `overflow_tags`.
+        """
     @property
     def rows(self) -> int: ...
     @property
@@ -192,6 +223,9 @@ class Columns:
     def max_timestamp(self) -> int: ...
     @property
     def counts(self) -> dict[str, int]: ...
+    @property
+    def redacts(self) -> tuple[str, ...]:
+        """The `names` of its redaction; none without one."""
     @property
     def column_types(self) -> list[tuple[str, str]]: ...
     def templates(self) -> list[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcpy, memset
 
 cdef extern from "hash.h" nogil:
     uint32_t nv_crc32(const uint8_t *p, size_t n)
@@ -184,6 +184,23 @@ cdef extern from "records.h" nogil:
     void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     int nv_full(const nv_columns *c)
+
+cdef extern from "otlp.h" nogil:
+    enum:
+        NV_OTLP_DEPTH
+        NV_OTLP_MAX_RECORD
+        NV_OTLP_MAX_TAGS
+        NV_OTLP_WHOLE
+        NV_OTLP_DAMAGED
+        NV_OTLP_TOO_DEEP
+        NV_OTLP_TOO_LARGE
+    ctypedef struct nv_otlp:
+        uint64_t records, rejected, deep
+        size_t damaged_at
+    int nv_otlp_begin(nv_otlp *o, const uint8_t *data, size_t n)
+    uint64_t nv_otlp_take(nv_otlp *o, nv_columns *c, int64_t received)
+    uint64_t nv_otlp_left(const nv_otlp *o)
+    void nv_otlp_free(nv_otlp *o)
 
 RULES_VERSION = NV_RULES_VERSION
 MAX_LINE_BYTES = NV_MAX_LINE
@@ -476,6 +493,11 @@ cdef class Redaction:
         self.policy.hash_key_length = <uint32_t>len(hash_key)
         self.hashed = len(hash_key) > 0
 
+    @property
+    def names(self):
+        keys = {"key:" + "".join([one for one in key.lower() if one.isalnum()]) for key in self.keys}
+        return (*self.classes, *sorted(keys))
+
     def mask(self, bytes text not None, Carry carry=None):
         cdef nv_redactor r
         cdef size_t n = len(text)
@@ -497,6 +519,54 @@ cdef class Carry:
 
     def __cinit__(self):
         memset(&self.carry, 0, sizeof(self.carry))
+
+
+OTLP_DEPTH = NV_OTLP_DEPTH
+OTLP_MAX_RECORD_BYTES = NV_OTLP_MAX_RECORD
+OTLP_MAX_TAGS = NV_OTLP_MAX_TAGS
+
+
+cdef class OtlpLogs:
+    cdef nv_otlp o
+    cdef bytes data
+
+    def __init__(self, const uint8_t[::1] data not None):
+        cdef size_t n = data.shape[0]
+        cdef bytes copy = PyBytes_FromStringAndSize(NULL, n + NV_PADDING)
+        cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(copy)
+        cdef const uint8_t *p = &data[0] if n else NULL
+        cdef int state
+        nv_otlp_free(&self.o)
+        self.data = copy
+        with nogil:
+            if n:
+                memcpy(to, p, n)
+            memset(to + n, 0, NV_PADDING)
+            state = nv_otlp_begin(&self.o, to, n)
+        if state == NV_OTLP_WHOLE:
+            return
+        if state == NV_OTLP_DAMAGED:
+            raise ValueError(f"it is no ExportLogsServiceRequest from about byte {self.o.damaged_at} of {n} on")
+        if state == NV_OTLP_TOO_DEEP:
+            raise ValueError(f"an attribute of a resource or scope is nested deeper than {NV_OTLP_DEPTH}")
+        if state == NV_OTLP_TOO_LARGE:
+            raise ValueError("its records are too many, or their resource too large for so many")
+        raise MemoryError
+
+    def __dealloc__(self):
+        nv_otlp_free(&self.o)
+
+    @property
+    def records(self):
+        return self.o.records - self.o.rejected
+
+    @property
+    def left(self):
+        return nv_otlp_left(&self.o)
+
+    @property
+    def rejected(self):
+        return {"too deep": self.o.deep, "too large": self.o.rejected - self.o.deep} if self.o.rejected else {}
 
 
 cdef class Columns:
@@ -627,6 +697,14 @@ cdef class Columns:
         if self.c.failed:
             raise MemoryError
 
+    def add_otlp(self, OtlpLogs logs not None, *, int64_t received_ns):
+        cdef uint64_t taken
+        with nogil:
+            taken = nv_otlp_take(&logs.o, self.c, received_ns)
+        if self.c.failed:
+            raise MemoryError
+        return taken
+
     @property
     def rows(self):
         return self.c.rows
@@ -659,6 +737,10 @@ cdef class Columns:
                 if self.c.redactor.counts[i]:
                     found["redacted_" + NV_SECRET_NAMES[i].decode().replace("-", "_")] = self.c.redactor.counts[i]
         return found
+
+    @property
+    def redacts(self):
+        return () if self.redaction is None else self.redaction.names
 
     @property
     def column_types(self):

@@ -46,9 +46,7 @@ class RedactionConfig:
         classes = expand(self.classes)
         keys = (*self.keys, *(DEFAULT_KEYS if KEYS in classes else ()))
         try:
-            return Redaction(
-                tuple(one for one in classes if one != KEYS), keys, read_hash_key(self.hash_key)
-            )
+            return Redaction(tuple(one for one in classes if one != KEYS), keys, read_hash_key(self.hash_key))
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             raise RedactionInvalid(message, hint) from None
@@ -75,18 +73,12 @@ def read_hash_key(path: str) -> bytes:
         key = Path(path).read_bytes().strip()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise RedactionInvalid(f"cannot read hash key {path}: {reason}", "give a file of random bytes") from None
+        raise RedactionInvalid(
+            f"cannot read hash key {path}: {reason}", "give a file of random bytes"
+        ) from None
     if not MIN_HASH_KEY <= len(key) <= MAX_HASH_KEY:
         raise RedactionInvalid(
             f"cannot use hash key {path}: it has {len(key)} bytes",
             f"give {MIN_HASH_KEY} to {MAX_HASH_KEY}, as `openssl rand -hex 32` makes",
         )
     return key
-
-
-def names_of(policy: Redaction | None) -> tuple[str, ...]:
-    """What a policy masks, as names that two policies can be compared by: classes, and `key:NAME`."""
-    if policy is None:
-        return ()
-    keys = sorted({"key:" + "".join(filter(str.isalnum, key)).lower() for key in policy.keys})
-    return (*policy.classes, *keys)

@@ -123,7 +123,7 @@ def make_plan(
     limit: int = DEFAULT_LIMIT, cursor: str = "",
 ) -> Plan:  # fmt: skip
     """The plan of a request; QueryInvalid or RequestInvalid where it makes no sense."""
-    _check_namespace(namespace)
+    check_namespace(namespace)
     if order not in ORDERS:
         raise RequestInvalid(f"cannot use order: {order[:40]!r}", "use newest or oldest")
     low, high = time_range(from_, to, now)
@@ -133,7 +133,8 @@ def make_plan(
     return plan.with_cursor(cursor) if cursor else plan
 
 
-def _check_namespace(namespace: str) -> None:
+def check_namespace(namespace: str) -> None:
+    """RequestInvalid for a name that no namespace can have."""
     try:
         namespace_database(namespace)
     except NeveError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,10 @@ ORDERS = {
 }
 
 
+Statement = Callable[[Plan, Window, int | None], tuple[str, dict[str, object]]]
+"""The SQL of a window of a plan, up to so many rows, and its parameters. Rows begin as those of `event_columns`."""
+
+
 @dataclass(frozen=True)
 class Page:
     """Events in order, and where the next page starts; None when this is the last."""
@@ -36,18 +40,22 @@ class Page:
         return [event_of(row) for row in self.rows]
 
 
-def search(plan: Plan, running: Running) -> Page:
-    """The next `plan.limit` events. A limit of the query ends it early, with the events that are certain."""
+def search(plan: Plan, running: Running, statement: Statement | None = None) -> Page:
+    """The next `plan.limit` events. A limit of the query ends it early, with the events that are certain.
+
+    `statement` makes the SQL of one window, where not all events of the plan are wanted, or more of each.
+    """
+    statement = statement or window_sql
     wanted = plan.limit + 1  # one more tells whether there is another page
     certain: Position | None = None
     rows: list[tuple[Any, ...]] = []
     try:
-        rows, left = _at_once(plan, running, wanted)
+        rows, left = _at_once(plan, running, wanted, statement)
         if left is not None and left.high != plan.high:
             certain = _behind(plan, Window(left.high, plan.high))
         for window in windows(left, running) if left is not None and len(rows) < wanted else ():
-            if plan.tiers.read(*_bounds(plan, window)):
-                sql, params = window_sql(plan, window, wanted - len(rows))
+            if plan.tiers.read(*bounds(plan, window)):
+                sql, params = statement(plan, window, wanted - len(rows))
                 rows += running.query(sql, params).rows
             if len(rows) >= wanted:
                 break
@@ -60,7 +68,9 @@ def search(plan: Plan, running: Running) -> Page:
     return Page(rows[:-1], plan.cursor(position_of(rows[-2])) if plan.limit else None)
 
 
-def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any, ...]], Plan | None]:
+def _at_once(
+    plan: Plan, running: Running, wanted: int, statement: Statement
+) -> tuple[list[tuple[Any, ...]], Plan | None]:
     """What one statement over all that is hot alone finds, and what is left of the plan; None: nothing.
 
     Where that takes too long, all is left: step by step there is at least something at the end of the time.
@@ -69,8 +79,8 @@ def _at_once(plan: Plan, running: Running, wanted: int) -> tuple[list[tuple[Any,
     if window is None:
         return [], plan
     rows: list[tuple[Any, ...]] = []
-    if plan.tiers.read(*_bounds(plan, window)):
-        sql, params = window_sql(plan, window, wanted)
+    if plan.tiers.read(*bounds(plan, window)):
+        sql, params = statement(plan, window, wanted)
         try:
             rows = running.query(sql, params, at_most=AT_ONCE).rows
         except (QueryTimeout, QueryLimit):
@@ -108,7 +118,7 @@ def _window_rows(
     """The rows of one window as they come. What is where is asked for each, since a stream may outlive any grace."""
     while True:
         settled = running.settle(plan)
-        if not settled.tiers.read(*_bounds(plan, window)):
+        if not settled.tiers.read(*bounds(plan, window)):
             return
         sql, params = window_sql(settled, window, limit)
         given = False
@@ -130,14 +140,15 @@ def _window_rows(
 def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
     """The statement for one window, with its parameters."""
     params = Params(plan.database)
-    where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
+    where = [compile_condition(plan.condition, params), *in_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
     order = ORDERS[plan.newest]
-    sql = page_sql(plan, params, " AND ".join(where), *_bounds(plan, window), order, bound)
+    sql = page_sql(plan, params, " AND ".join(where), *bounds(plan, window), order, bound)
     return sql, params.values
 
 
-def _range(plan: Plan, window: Window, params: Params) -> list[str]:
+def in_range(plan: Plan, window: Window, params: Params) -> list[str]:
+    """The SQL of what a window, and the cursor, ask of an event's time and place."""
     tests = [f"timestamp >= {nanos(window.low, params)}"] if window.low is not None else []
     tests += [f"timestamp < {nanos(window.high, params)}"] if window.high is not None else []
     return [*tests, _behind_cursor(plan, params)] if plan.after else tests
@@ -153,7 +164,7 @@ def _behind_cursor(plan: Plan, params: Params) -> str:
     return f"(timestamp {op} {at} OR (timestamp = {at} AND {behind}))"
 
 
-def _bounds(plan: Plan, window: Window) -> tuple[int | None, int | None]:
+def bounds(plan: Plan, window: Window) -> tuple[int | None, int | None]:
     """The times that a window has events of, behind the cursor."""
     if plan.after is None:
         return window.low, window.high

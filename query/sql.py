@@ -24,6 +24,7 @@ MAX_HINTS = 6
 # Two characters at a message's end may have gone under with a broken one before them, when the index was built (see
 # `valid_utf8`). Words that short rule nearly nothing out.
 MIN_TOKEN = 3
+MESSAGE = c.Column("message")
 
 
 class Params:
@@ -129,7 +130,9 @@ def _value_test(condition: c.Condition, params: Params) -> str:
         case c.IsIn(field, values):
             return _is_in(text_of(field, params), values, params)
         case c.LooksLike(field, parts):
-            return _looks_like(text_of(field, params), parts, params)
+            found = _looks_like(text_of(field, params), parts, params)
+            hint = _parts_hint(parts, params) if field == MESSAGE else ""
+            return f"({hint} AND {found})" if hint else found
         case c.Present(field):
             return present(expression_of(field, params))
         case c.NumberIs(field, op, number, unit):
@@ -165,6 +168,16 @@ def _words_hint(pattern: WordPattern, params: Params) -> str:
     longest = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
     tokens = [token for token in longest if len(token) >= MIN_TOKEN]
     tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens]
+    return f"indexHint({' AND '.join(tests)})" if tests else ""
+
+
+def _parts_hint(parts: tuple[str, ...], params: Params) -> str:
+    """What the index of words knows of every message that holds these texts, letter by letter."""
+    found = [WordPattern((part,), left_edge=False, right_edge=False).tokens() for part in parts]
+    tokens = sorted(
+        {token for one in found for token in one if len(token) >= MIN_TOKEN}, key=lambda t: (-len(t), t)
+    )
+    tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens[:MAX_HINTS]]
     return f"indexHint({' AND '.join(tests)})" if tests else ""
 
 

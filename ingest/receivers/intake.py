@@ -8,7 +8,7 @@ import asyncio
 import json
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -16,8 +16,9 @@ from typing import Any
 
 from ingest.batch import Format, Labels, add_lines
 from ingest.committer import REQUEST_AGENT, Submission
+from ingest.counters import REDACTED
 from ingest.gateway import GatewayState
-from lexer import MAX_KEY_BYTES, Columns
+from lexer import MAX_KEY_BYTES, Carry, Columns, Redaction
 from storage.native.block import Header, Source, parse_header, seal
 
 LEXERS = 2
@@ -45,9 +46,10 @@ class Taken:
 
 
 class Lexers:
-    """A few columns, used again and again. A thread holds one at a time."""
+    """A few columns, used again and again. A thread holds one at a time. `redaction` is masked in all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self._redaction = redaction
         self._free: queue.SimpleQueue[Columns | None] = queue.SimpleQueue()
         for _ in range(LEXERS):
             self._free.put(None)
@@ -55,7 +57,9 @@ class Lexers:
     @contextmanager
     def borrow(self) -> Iterator[Columns]:
         """Columns, empty. Those of a request that failed are dropped: their templates were told to nobody."""
-        columns = self._free.get() or Columns(max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES)
+        columns = self._free.get() or Columns(
+            max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction
+        )
         used: Columns | None = None
         try:
             yield columns
@@ -76,6 +80,7 @@ class Intake:
         self._namespace = namespace
         self._parts: list[bytes] = []
         self._received_ns = time.time_ns()
+        self._carry = Carry()
         self.taken = Taken(key)
 
     @property
@@ -87,7 +92,7 @@ class Intake:
         view = memoryview(data)
         while view:
             self._make_room()
-            used = add_lines(self._columns, labels, view, final=True)
+            used = add_lines(self._columns, labels, view, self._carry, final=True)
             if not used and not self._columns.rows:
                 raise RuntimeError(f"the lexer took nothing of {len(view)} bytes")
             view = view[used:]
@@ -120,7 +125,15 @@ class Intake:
             level=level,
             trace_id=trace_id,
             span_id=span_id,
+            carry=self._carry,
         )
+
+    def decoded(self, add: Callable[[Columns, int], bool]) -> None:
+        """Take records that a decoder of the lexer's own adds: `add(columns, received_ns)` fills them, and says
+        whether there are more to come."""
+        self._make_room()
+        while add(self._columns, self._received_ns):
+            self._make_room()
 
     def finish(self) -> Taken:
         """All of it, sealed. Nothing can be added any more."""
@@ -166,6 +179,9 @@ async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
     if fresh:
         gateway.counters.add("lines_received", taken.rows)
         gateway.counters.add(f"lines_{receiver}", taken.rows)
+        gateway.counters.add_all(
+            {name: count for name, count in taken.counts.items() if name.startswith(REDACTED)}
+        )
     else:
         gateway.counters.add("requests_duplicate")
     return fresh

@@ -422,6 +422,10 @@ size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *so
 void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
 {
     nv_buffer copy = {0};
+    nv_carry alone = {0};
+    nv_source carried = *source;
+    carried.carry = source->carry ? source->carry : &alone;
+    source = &carried;
     for (size_t at = 0, step; !c->failed && (at < n || !at); at += step) {
         step = n - at < NV_MAX_LINE ? n - at : NV_MAX_LINE;
         const uint8_t *newline = memchr(data + at, '\n', step);

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "generate.h"
+#include "request.h"
 #include "records.h"
 #include "structured.h"
 #include "timestamp.h"
@@ -316,6 +317,7 @@ static void run_round(generator *g)
     nv_columns_free(c);
     take_all(g, &data);
     nv_buffer_free(&data);
+    fuzz_otlp(g);
 }
 
 /* The lines of the files, for good. */

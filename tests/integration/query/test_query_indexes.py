@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from query.plan import make_plan
+from query.logql.asking import split
+from query.logql.parse import parse_log
+from query.plan import Plan, make_plan
 from query.search import window_sql
 from query.windows import Window
 from storage.hot import Hot
@@ -37,7 +40,11 @@ def filled(namespace: str, store: Callable[..., Any]) -> str:
 
 def run(hot: Hot, namespace: str, query: str) -> tuple[set[int], list[str]]:
     """The rows that a query finds, and what the server says of the indexes that it used."""
-    plan = make_plan(query, now=0, namespace=namespace)
+    return run_plan(hot, make_plan(query, now=0, namespace=namespace))
+
+
+def run_plan(hot: Hot, plan: Plan) -> tuple[set[int], list[str]]:
+    """The same of a plan."""
     sql, params = window_sql(plan, Window(None, None), None)
     settings = {"use_query_condition_cache": 0}
     told = [line.strip(" │") for line, *_ in hot.query(f"EXPLAIN indexes = 1 {sql}", params, settings).rows]
@@ -75,6 +82,29 @@ def test_what_is_found_by_which_index(hot: Hot, filled: str) -> None:
         if index:
             used = told[told.index(f"Name: {index}") :]
             assert any(line.startswith("Granules: 1/") for line in used), (query, used)
+
+
+LOGQL_CASES = [
+    ('{request_id="q-1"}', "tags_00_values"),
+    ('{request_id=~"q-1|q-2"}', "tags_00_values"),
+    ('{region="r1"} |= "“Zebracorn” abor"', "message_words"),
+    ('{} |= " error_code=7"', "message_words"),
+    ('{} |= " nowhere, never" or "“Zebracorn”"', "message_words"),
+    ('{} |> "<_>“Zebracorn” <_>"', "message_words"),
+    ('{} |= "ebracor"', ""),
+]
+
+
+def test_logql_is_served_by_the_same_indexes(hot: Hot, filled: str) -> None:
+    for query, index in LOGQL_CASES:
+        condition, stages = split(parse_log(query), query)
+        assert not stages
+        plan = replace(make_plan("", now=0, namespace=filled), condition=condition)
+        found, told = run_plan(hot, plan)
+        assert found == {PLACE}, query
+        granules = [line for line in told if line.startswith("Granules: ")]
+        assert (f"Name: {index}" in told) == bool(index), (query, told)
+        assert not index or granules[-1].startswith("Granules: 1/"), (query, told)
 
 
 def test_what_is_denied_rules_nothing_out(hot: Hot, filled: str) -> None:
