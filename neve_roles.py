@@ -113,6 +113,7 @@ def open_app(
             cold=config.cold_config(),
             receivers=config.receivers,
             redaction=config.policy(),
+            limits=config.limits,
             host=config.address()[0],
         )
         yield ingest.app.create_app(settings)
@@ -128,7 +129,11 @@ def open_app(
     hot = Hot(clickhouse)
     try:
         yield query.app.create_app(
-            hot, pins_file=config.data / PINS_FILE, cold=config.cold_config(), gateways=gateways
+            hot,
+            limits=config.limits.search,
+            pins_file=config.data / PINS_FILE,
+            cold=config.cold_config(),
+            gateways=gateways,
         )
     finally:
         hot.close()

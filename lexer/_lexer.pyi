@@ -173,7 +173,8 @@ class Columns:
 
         A record is a line, or with `multiline` (only in formats auto and text) the lines that belong together; the
         last one waits until the line after it is there. `flush` takes it all the same, `final` an unterminated
-        last line too. `carry` is the stream's, from call to call, where secrets are masked. Blank lines are taken and counted, not stored, unless a record goes on after them. A line
+        last line too. `carry` is the stream's, from call to call, where secrets are masked.
+        Blank lines are taken and counted, not stored, unless a record goes on after them. A line
         of more than MAX_LINE_BYTES is stored in pieces, and so are records of more bytes than that or of more
         than MAX_RECORD_LINES. Raises ValueError for an unknown format.
         """

@@ -11,9 +11,9 @@ from lexer.errors import RedactionInvalid
 
 DEFAULT_KEYS = (
     "password", "passwd", "pwd", "passphrase", "secret", "client_secret", "token", "access_token", "refresh_token",
-    "id_token", "auth_token", "session_token", "api_key", "access_key", "secret_key", "secret_access_key", "private_key",
-    "account_key", "authorization", "proxy_authorization", "x_api_key", "x_auth_token", "cookie", "set_cookie",
-    "session_id", "credentials", "connection_string",
+    "id_token", "auth_token", "session_token", "api_key", "access_key", "secret_key", "secret_access_key",
+    "private_key", "account_key", "authorization", "proxy_authorization", "x_api_key", "x_auth_token", "cookie",
+    "set_cookie", "session_id", "credentials", "connection_string",
 )  # fmt: skip
 """Names whose values are secrets, in any case; `_`, `-` and `.` make no difference, and what stands before either."""
 KEYS = "keys"

@@ -26,6 +26,7 @@ async def take_block(request: Request) -> dict[str, Any]:
         header = await asyncio.to_thread(_verify, data)
         _check_redaction(header, gateway)
         await asyncio.to_thread(gateway.namespaces.check, header.namespace)
+        gateway.admit(header.namespace, header.rows, header.raw_bytes)
         submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("blocks_received")

@@ -172,6 +172,8 @@ async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
     """
     fresh = True
     if taken.blocks:
+        size = sum(header.raw_bytes for header in taken.headers)
+        gateway.admit(taken.headers[0].namespace, taken.rows, size)
         submission = Submission(tuple(taken.blocks), taken.key, headers=tuple(taken.headers))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("requests_received")

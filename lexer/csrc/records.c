@@ -204,8 +204,9 @@ static void lex_two(nv_columns *c, const uint8_t *p, const nv_record *r, int64_t
 static void add_text(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
-    nv_record plain = *r;
+    nv_record plain;
     if (redacts(c)) {
+        plain = *r;
         p = redact_record(c, p, &plain, source->carry);
         r = &plain;
     }
@@ -308,7 +309,7 @@ static void add_message(nv_columns *c, const uint8_t *p, const nv_record *r, con
 
 static void add_record(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
-    nv_record plain = *r;
+    nv_record plain;
     size_t n = r->length;
     c->line++;
     c->field_count = 0;
@@ -323,6 +324,7 @@ static void add_record(nv_columns *c, const uint8_t *p, const nv_record *r, cons
         first++;
     int braced = first < p + n && *first == '{';
     if (redacts(c) && (braced || source->format == NV_JSON)) {
+        plain = *r;
         size_t *marks[] = {&plain.first, &plain.named, &plain.named_end};
         p = nv_plain_escapes(&c->redactor, p, &n, marks, r->named_end ? 3 : 1);
         c->failed |= c->redactor.failed;

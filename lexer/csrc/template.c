@@ -243,7 +243,7 @@ static const uint8_t *past_brackets(const walk *w, const uint8_t *p)
 }
 
 /* Whether the `>` at p ends a mask. */
-static int ends_mask(const walk *w, const uint8_t *p)
+static __attribute__((noinline)) int ends_mask(const walk *w, const uint8_t *p)
 {
     const uint8_t *first = p - w->line > NV_MASK_ROOM ? p - NV_MASK_ROOM : w->line;
     for (const uint8_t *q = p; q >= first; q--)
@@ -405,8 +405,41 @@ static uint32_t extend_back(const walk *w, uint32_t start, nv_kind kind)
     return start;
 }
 
+/* Make the walk stop at masks. */
+static __attribute__((noinline)) void find_masks(walk *w)
+{
+    for (const uint8_t *p = w->line; (p = memmem(p, (size_t)(w->end - p), "<redacted:", 10)); p++)
+        if (nv_mask_length(p, w->end)) {
+            uint32_t at = (uint32_t)(p - w->line);
+            w->out->maps.trigger[at >> 6] |= UINT64_C(1) << (at & 63);
+            w->masks = 1;
+        }
+}
+
+/* A mask is a variable, and so is what it was part of. */
+static __attribute__((noinline)) uint32_t take_mask(walk *w, uint32_t at)
+{
+    nv_bitmaps *maps = &w->out->maps;
+    uint32_t end = at + (uint32_t)nv_mask_length(w->line + at, w->end), start = at;
+    if (at > w->cursor && maps->chunk[(at - 1) >> 6] >> ((at - 1) & 63) & 1)
+        start = chunk_start(maps, at - 1, w->cursor);
+    if (w->line[end] == ':' && is_digit(w->line[end + 1])) /* an address's port */
+        for (end++; w->line + end < w->end && is_digit(w->line[end]);)
+            end++;
+    if (w->line + end < w->end && maps->chunk[end >> 6] >> (end & 63) & 1)
+        end = chunk_end(maps, end);
+    if (w->line[start] == '/' && w->line[start + 1] == '/')
+        start = extend_back(w, start, NV_URL);
+    while ((w->line[end - 1] == '.' || w->line[end - 1] == '-') && end > at + 1)
+        end--;
+    variable(w, start, end, NV_VALUE);
+    return end;
+}
+
 static uint32_t take_chunk(walk *w, uint32_t trigger)
 {
+    if (__builtin_expect(w->line[trigger] == '<', 0)) /* only where find_masks has put a trigger */
+        return take_mask(w, trigger);
     nv_bitmaps *maps = &w->out->maps;
     uint32_t start = chunk_start(maps, trigger, w->cursor), end = chunk_end(maps, trigger);
     const uint8_t *p = w->line + start;
@@ -434,43 +467,6 @@ static uint32_t take_chunk(walk *w, uint32_t trigger)
     }
     variable(w, start, end, kind);
     return end;
-}
-
-/* Make the walk stop at masks. */
-static void find_masks(walk *w)
-{
-    for (const uint8_t *p = w->line; (p = memmem(p, (size_t)(w->end - p), "<redacted:", 10)); p++)
-        if (nv_mask_length(p, w->end)) {
-            uint32_t at = (uint32_t)(p - w->line);
-            w->out->maps.trigger[at >> 6] |= UINT64_C(1) << (at & 63);
-            w->masks = 1;
-        }
-}
-
-/* A mask is a variable, and so is what it was part of. */
-static uint32_t take_mask(walk *w, uint32_t at)
-{
-    nv_bitmaps *maps = &w->out->maps;
-    uint32_t end = at + (uint32_t)nv_mask_length(w->line + at, w->end), start = at;
-    if (at > w->cursor && maps->chunk[(at - 1) >> 6] >> ((at - 1) & 63) & 1)
-        start = chunk_start(maps, at - 1, w->cursor);
-    if (w->line[end] == ':' && is_digit(w->line[end + 1])) /* an address's port */
-        for (end++; w->line + end < w->end && is_digit(w->line[end]);)
-            end++;
-    if (w->line + end < w->end && maps->chunk[end >> 6] >> (end & 63) & 1)
-        end = chunk_end(maps, end);
-    if (w->line[start] == '/' && w->line[start + 1] == '/')
-        start = extend_back(w, start, NV_URL);
-    while ((w->line[end - 1] == '.' || w->line[end - 1] == '-') && end > at + 1)
-        end--;
-    variable(w, start, end, NV_VALUE);
-    return end;
-}
-
-/* The same for a line with masks. */
-static __attribute__((noinline)) uint32_t take_masked(walk *w, uint32_t at)
-{
-    return w->line[at] == '<' ? take_mask(w, at) : w->line[at] == '=' ? take_value(w, at) : take_chunk(w, at);
 }
 
 void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
@@ -503,7 +499,7 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
             continue;
         }
         uint32_t at = b * 64 + (uint32_t)__builtin_ctzll(triggers);
-        next = __builtin_expect(w.masks, 0) ? take_masked(&w, at) : p[at] == '=' ? take_value(&w, at) : take_chunk(&w, at);
+        next = p[at] == '=' ? take_value(&w, at) : take_chunk(&w, at);
         if (next <= at)
             next = at + 1;
         b = next >> 6;
