@@ -30,7 +30,7 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip
+SYSTEM_PACKAGES := rsyslog-elasticsearch valgrind docker-compose prometheus systemd unzip
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ingest.receivers.elastic_clients import wants_elasticsearch
 from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
 from query import front
 from storage.config import ClickHouseConfig
@@ -29,6 +30,7 @@ TO_GATEWAY = (
     "/loki/api/v1/push",
     "/api/prom/push",
     "/v1/logs",
+    "/services/collector",
 )
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -144,10 +146,10 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     host, port = config.address()
     gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
 
-    def route(path: str) -> str:
+    def route(path: str, headers: front.Headers) -> str:
         if path.startswith(TO_AGER):
             return ager
-        return gateway if path.startswith(TO_GATEWAY) else api
+        return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics() -> tuple[str, bytes]:
         return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api, "ager": ager})

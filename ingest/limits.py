@@ -75,8 +75,8 @@ class _Bucket:
 
 
 class Rates:
-    """A bucket of lines and one of bytes a namespace. A request is taken while neither is empty, whatever its size, and
-    what it took too much is waited for by those after it: so none is too large to be ever taken. Safe from any thread."""
+    """A bucket of lines and one of bytes a namespace. A request is taken while neither is empty, whatever its size,
+    and those after it wait for what it took too much: so none is too large to be ever taken. Safe from any thread."""
 
     def __init__(self, limits: IngestLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits

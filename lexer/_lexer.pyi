@@ -60,6 +60,14 @@ def find_key(ends: memoryview, keys: memoryview, wanted: int) -> tuple[bytes, by
 def level_of(text: bytes) -> str:
     """The level that a whole word names, in any case ("WARNING", "err", "I"), by the name it is stored under; or ""."""
 
+def next_field(data: Buffer, at: int, end: int) -> tuple[int, int, int, int | None]:
+    """One field of a protobuf message: where the next one starts, its number, and its value and None, or, where it is
+    bytes, where they start and end. Raises ValueError for what is damaged."""
+
+def role_of(name: str) -> str:
+    """The column that a key of this name fills in a structured line: "time", "level", "message", "service", "host",
+    "trace_id", "span_id", or "" for a tag."""
+
 class Lexer:
     """One line at a time, for tools and tests; blocks of lines go through Columns."""
 
@@ -209,6 +217,46 @@ class Columns:
         text, and its members are tags; of any other value its JSON text. Attributes are tags, maps in them flattened
         to dotted names, arrays as JSON text; a record's hold before its scope's, these before its resource's. Of
         more than OTLP_MAX_TAGS, or with names longer than MAX_KEY_BYTES, the rest is one tag, `overflow_tags`.
+        """
+    def add_documents(
+        self,
+        data: Buffer,
+        at: int,
+        action: bytes,
+        *,
+        service: bytes | str = b"",
+        host: bytes | str = b"",
+        tags: Sequence[tuple[bytes | str, bytes | str]] = (),
+        received_ns: int,
+    ) -> tuple[int, bytes]:
+        """Take the documents of a bulk request, from `at` on, while the line before each is `action` and until the
+        block is full: (where it stopped, for each document 1 or, where it is no JSON object and was left out, 0).
+
+        The service, host and tags are for what a document does not say.
+        """
+    def add_entries(
+        self,
+        data: Buffer,
+        at: int,
+        end: int,
+        *,
+        service: bytes | str = b"",
+        host: bytes | str = b"",
+        tags: Sequence[tuple[bytes | str, bytes | str]] = (),
+        level: str = "",
+        received_ns: int,
+    ) -> tuple[int, bool]:
+        """Take the entries of the logproto stream in `data[at:end]`, until the block is full: (where it stopped,
+        whether there is an entry whose tags are too many, or with a name too long). An entry's tags hold before
+        `tags`, its line before both.
+
+        PADDING_BYTES must follow. Raises ValueError for a damaged message; part of it may have been taken.
+        """
+    def members(self, data: Buffer, at: int) -> tuple[int, list[tuple[bytes, int, int]]] | None:
+        """The JSON object that `data[at:]` starts with: where it ends, and of each member the name as it is written,
+        where its value starts and where that ends.
+
+        None where there is no whole object, or one of more than 64 members. `data` ends with PADDING_BYTES more.
         """
     @property
     def rows(self) -> int: ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,8 +23,9 @@ HOP_BY_HOP = frozenset(
 MAX_HEAD = 64 << 10
 RETRY_AFTER_SECONDS = 1
 
-Route = Callable[[str], str]
-"""From a request's path to the Unix socket of the process that answers it."""
+Headers = Sequence[tuple[bytes, bytes]]
+Route = Callable[[str, Headers], str]
+"""From a request's path and headers to the Unix socket of the process that answers it."""
 Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """Makes what the front door answers itself: content type and body."""
 
@@ -191,7 +192,7 @@ class Client(asyncio.Protocol):
             self.answered_here = True
             self.opening = asyncio.ensure_future(self.show(self.pages[path]))
             return
-        socket = self.route(path)
+        socket = self.route(path, self.head.headers)
         self.current = self.behind.get(socket)
         if any(other.pending for other in self.behind.values() if other is not self.current):
             # Two processes would answer at once, in either order.

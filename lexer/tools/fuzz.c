@@ -12,8 +12,9 @@
 
 #include "check.h"
 #include "generate.h"
-#include "request.h"
+#include "pushes.h"
 #include "records.h"
+#include "request.h"
 #include "structured.h"
 #include "timestamp.h"
 
@@ -316,6 +317,7 @@ static void run_round(generator *g)
     }
     nv_columns_free(c);
     take_all(g, &data);
+    fuzz_pushes(g, &data);
     nv_buffer_free(&data);
     fuzz_otlp(g);
 }

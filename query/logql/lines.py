@@ -14,7 +14,7 @@ from query.logql.pipeline import Stages, checked
 from query.plan import Plan
 from query.running import Running
 from query.search import ORDERS, Statement, bounds, in_range, search
-from query.sources import cold_source, hot_source
+from query.sources import cold_source, hot_sources
 from query.sql import Params, compile_condition
 from query.tiers import COLD, HOT
 from query.windows import Window
@@ -75,7 +75,7 @@ def _statement(plan: Plan, stages: tuple[ast.Stage, ...]) -> tuple[Statement, fr
         where = " AND ".join((compile_condition(asked.condition, params), *in_range(asked, window, params)))
         low, high = bounds(asked, window)
         tiers = asked.tiers.read(low, high)
-        sources = [hot_source(asked, where)] if HOT in tiers or COLD not in tiers else []
+        sources = hot_sources(asked, params, where) if HOT in tiers or COLD not in tiers else []
         sources += [cold_source(asked, params, where, low, high)] if COLD in tiers else []
         order = ORDERS[asked.newest]
         bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
