@@ -92,14 +92,14 @@ static void redact_string(nv_columns *c, nv_string *s, nv_carry *carry, int spli
     c->failed |= c->redactor.failed;
 }
 
-/* Fields from the one numbered `first` on. */
+/* All fields by their names; those from the one numbered `first` on by what is in them, too. */
 static void redact_fields(nv_columns *c, uint32_t first)
 {
-    for (uint32_t i = first; i < c->field_count; i++) {
+    for (uint32_t i = 0; i < c->field_count; i++) {
         nv_field *f = &c->fields[i];
         if (f->key && f->key->secret)
             f->value.p = nv_redact_whole(&c->redactor, f->value.p, &f->value.n, NV_SECRET_KEY);
-        else if (f->key)
+        else if (f->key && i >= first)
             redact_string(c, &f->value, NULL, 0);
     }
     c->failed |= c->redactor.failed;
@@ -220,10 +220,11 @@ static void add_text(nv_columns *c, const uint8_t *p, const nv_record *r, const 
     e.level = level_text(source->level ? source->level : c->lexed.level);
     e.fingerprint = c->lexed.fingerprint;
     take_pairs(c, p, &e);
+    uint32_t pairs = c->field_count; /* of a text that holds no secret any more */
     e.time = settle_time(c, source, source->time != NV_NO_TIME ? source->time : c->lexed.timestamp, claim);
     add_source_tags(c, source);
     if (redacts(c))
-        redact_rest(c, &e, 0);
+        redact_rest(c, &e, pairs);
     nv_add_row(c, &e);
 }
 
@@ -452,9 +453,15 @@ int nv_take_object(nv_columns *c, const uint8_t *data, size_t n, const nv_source
         return 0;
     c->line++;
     c->field_count = 0;
-    if (n <= NV_MAX_LINE && nv_json_object(c, data, n)) {
+    if (redacts(c))
+        nv_redactor_forget(&c->redactor);
+    const uint8_t *text = data;
+    size_t length = n;
+    if (redacts(c) && n <= NV_MAX_LINE)
+        text = nv_plain_escapes(&c->redactor, data, &length, NULL, 0);
+    if (n <= NV_MAX_LINE && nv_json_object(c, text, length)) {
         c->raw_bytes += n;
-        add_structured(c, data, n, source);
+        add_structured(c, text, length, source);
         return 1;
     }
     if (c->failed || !nv_json_valid(c, data, n))

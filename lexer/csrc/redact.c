@@ -13,6 +13,9 @@ const char *const NV_SECRET_NAMES[NV_SECRETS] = {
 #define NAME_BACK 512
 #define HEAD_BYTES 1024 /* of a token, up to its first dot */
 
+/* Why the scan stops at a byte. */
+enum { AT_SIGN = 1, PERCENT = 2, DOT = 4, COLON = 8, EQUALS = 16, DASH = 32, DIGIT = 64, JAY = 128, BEE = 256, AWS = 512 };
+
 typedef struct {
     const nv_policy *policy;
     const uint8_t *p;
@@ -67,6 +70,8 @@ int nv_policy_add_key(nv_policy *policy, const uint8_t *p, size_t n)
     policy->key_length[policy->keys++] = length;
     policy->last[to[length - 1]] = 1;
     policy->classes |= 1u << NV_SECRET_KEY;
+    policy->stops['='] |= EQUALS;
+    policy->stops[':'] |= EQUALS;
     return 1;
 }
 
@@ -554,8 +559,6 @@ static int private_key(scan *s, size_t i)
 
 /* ---- the scan ---- */
 
-enum { AT_SIGN = 1, PERCENT = 2, DOT = 4, COLON = 8, EQUALS = 16, DASH = 32, DIGIT = 64, JAY = 128, BEE = 256, AWS = 512 };
-
 void nv_policy_init(nv_policy *policy, uint32_t classes)
 {
     memset(policy, 0, sizeof *policy);
@@ -578,8 +581,6 @@ void nv_policy_init(nv_policy *policy, uint32_t classes)
     ON(NV_SECRET_AWS_KEY, "KS", AWS);
     ON(NV_SECRET_PRIVATE_KEY, "-", DASH);
 #undef ON
-    policy->stops['='] |= EQUALS; /* of keys; there may be none */
-    policy->stops[':'] |= EQUALS;
 }
 
 static int look(scan *s, size_t i)

@@ -334,3 +334,16 @@ def test_policies_compare_by_name() -> None:
     assert set(small.names) < set(EVERYTHING.names)
     assert Columns(redaction=small).redacts == small.names
     assert Columns().redacts == ()
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_bulk_documents_hide_none(escaped: bool) -> None:
+    text = json.dumps({"a": ["alice@example.com", "x"], "password": "QQZEBRAQQ"})
+    text = text.replace("@", "\\u0040") if escaped else text
+    columns = Columns(redaction=EVERYTHING)
+    body = f'{{"create":{{}}}}\n{text}\n'.encode() * 2
+    columns.add_documents(body, 0, b'{"create":{}}', received_ns=NOW)
+    assert columns.rows == 2
+    found = stored(columns)
+    assert b"alice" not in found
+    assert b"QQZEBRAQQ" not in found
