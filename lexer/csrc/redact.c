@@ -614,13 +614,27 @@ static int push(nv_redactor *r, const nv_found *one)
     return 0;
 }
 
+/* Whether one look at what stands beside the byte is enough to go on: most bytes that are stopped at are of that kind. */
+static inline int passes(const scan *s, size_t i, uint16_t why)
+{
+    uint8_t left = i ? s->p[i - 1] : 0, right = at(s, i + 1);
+    switch (why) {
+    case DIGIT: return is_digit(left) || (is_alpha(left) && !is_upper(left));
+    case BEE: return lower(right) != 'e' && lower(right) != 'a';
+    case DASH: return right != '-' && !is_hex(left);
+    case AWS: return left != 'A' || right != 'I';
+    case JAY: return left != 'y';
+    default: return 0;
+    }
+}
+
 static void scan_text(nv_redactor *r, const uint8_t *p, size_t start, size_t n, int split)
 {
     nv_found one;
     scan s = {.policy = r->policy, .p = p, .n = n, .floor = start, .split = split, .out = &one};
     const uint16_t *stops = r->policy->stops;
     for (size_t i = start; i < n;) {
-        if (!stops[p[i]] || !look(&s, i)) {
+        if (!stops[p[i]] || passes(&s, i, stops[p[i]]) || !look(&s, i)) {
             i++;
             continue;
         }
