@@ -619,7 +619,9 @@ static inline int passes(const scan *s, size_t i, uint16_t why)
 {
     uint8_t left = i ? s->p[i - 1] : 0, right = at(s, i + 1);
     switch (why) {
-    case DIGIT: return is_digit(left) || (is_alpha(left) && !is_upper(left));
+    case DIGIT: /* an IBAN's, or one of four at least */
+        return is_digit(left) || (is_alpha(left) ? !is_upper(left)
+                                                 : !(is_digit(right) && is_digit(at(s, i + 2)) && is_digit(at(s, i + 3))));
     case BEE: return lower(right) != 'e' && lower(right) != 'a';
     case DASH: return right != '-' && !is_hex(left);
     case AWS: return left != 'A' || right != 'I';
