@@ -25,6 +25,7 @@ ROOMS = {
     "delete": "neve_cold_cli",
     "restore": "neve_cold_cli",
     "canary": "ingest.canary",
+    "redact": "ingest.redact",
     "completion": "neve_completion",
 }
 

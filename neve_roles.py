@@ -114,6 +114,8 @@ def open_app(
             embedded=None if config.clickhouse else config.data / "clickhouse",
             cold=config.cold_config(),
             receivers=config.receivers,
+            redaction=config.policy(),
+            limits=config.limits,
             host=config.address()[0],
         )
         yield ingest.app.create_app(settings)
@@ -129,7 +131,11 @@ def open_app(
     hot = Hot(clickhouse)
     try:
         yield query.app.create_app(
-            hot, pins_file=config.data / PINS_FILE, cold=config.cold_config(), gateways=gateways
+            hot,
+            limits=config.limits.search,
+            pins_file=config.data / PINS_FILE,
+            cold=config.cold_config(),
+            gateways=gateways,
         )
     finally:
         hot.close()

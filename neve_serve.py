@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ingest.limits import IngestLimits, check_numbers
 from ingest.receivers.listening import ReceiversConfig
+from lexer import Redaction
+from lexer.errors import RedactionInvalid
+from lexer.redaction import RedactionConfig
+from query.limits import Limits
 from storage.cold_config import ColdConfig, cold_config
 from storage.errors import ConfigError
 from storage.sections import host_and_port, read_section
@@ -27,6 +32,17 @@ PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patt
 
 
 @dataclass(frozen=True)
+class LimitsConfig(IngestLimits):
+    """`[limits]`: of what comes in, and in `[limits.search]` of each query."""
+
+    search: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self.search)
+
+
+@dataclass(frozen=True)
 class ServeConfig:
     """What `--config` may say, under the names of the fields. The command line wins over the file."""
 
@@ -35,11 +51,20 @@ class ServeConfig:
     clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 
     def cold_config(self, data: Path | None = None) -> ColdConfig:
         """What is said about the cold tier; by default it is in the data folder. Raises ConfigError."""
         return cold_config((data or self.data) / "cold", self.cold)
+
+    def policy(self) -> Redaction | None:
+        """What every receiver masks. Raises ConfigError."""
+        try:
+            return self.redaction.policy()
+        except RedactionInvalid as error:
+            raise ConfigError(error.message, error.hint) from None
 
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
@@ -78,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     config = settle(args)
     config.address()
     config.cold_config()
+    config.policy()
     if args.role:
         from neve_roles import run_role
 

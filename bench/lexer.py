@@ -21,7 +21,9 @@ from statistics import median
 from bench import corpus, native
 from bench.plot import bars
 from bench.report import Report, parser
+from lexer import Columns, Redaction
 from lexer._lexer import PADDING_BYTES, choose_simd, lex_all, simd_ways, split_all
+from lexer.redaction import RedactionConfig
 
 LOGHUB = Path(__file__).parent.parent.parent / "shared" / "loghub"
 SLOW_LINES = 20_000
@@ -52,6 +54,14 @@ MASKS = [
     rb"[\w.%+~@$#&*-]*\d[\w.%+~@$#&*-]*",
     rb"<\*>(?:[ ,;|]{1,2}<\*>)+",
 ]
+
+RECEIVED_NS = 1_780_000_000 * 10**9
+REDACTED: dict[str, tuple[str, ...]] = {
+    "columns": (),
+    "columns-redact-email": ("email",),
+    "columns-redact-secrets": ("secrets",),
+    "columns-redact-all": ("all",),
+}
 
 
 def ordered() -> Callable[[bytes], object]:
@@ -130,6 +140,17 @@ def over(work: Callable[[bytes], object], lines: list[bytes]) -> Callable[[], ob
     return all_lines
 
 
+def columns_of(data: bytes, policy: Redaction | None) -> Callable[[], object]:
+    """Lines into columns, with what is masked."""
+    columns = Columns(redaction=policy)
+
+    def fill() -> None:
+        columns.reset()
+        columns.add(data, received_ns=RECEIVED_NS, final=True)
+
+    return fill
+
+
 def run(rows: int, files: Sequence[Path], runs: int) -> Report:
     lines = read_lines(files, rows)
     data = b"\n".join(lines) + b"\n" + b"\n" * PADDING_BYTES
@@ -143,6 +164,9 @@ def run(rows: int, files: Sequence[Path], runs: int) -> Report:
         choose_simd(way)
         measure(report, f"neve-{way}", len(lines), size, lambda: lex_all(data), runs)
     choose_simd("auto")
+    for name, classes in REDACTED.items():
+        policy = RedactionConfig(classes).policy()
+        measure(report, name, len(few), few_size, columns_of(data[:few_size], policy), runs)
     long = long_lines(lines, len(lines) // 20)
     long_size = len(long) - PADDING_BYTES
     measure(report, "split-and-hash-5k", long_size // LONG_BYTES, long_size, lambda: split_all(long), runs)

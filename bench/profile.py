@@ -23,7 +23,7 @@ from bench.server import NEVE, Server, run_measured
 from ingest.batch import MAX_BYTES, MAX_ROWS, Labels, add_lines
 from ingest.sources.tail import CHUNK_BYTES
 from ingest.spool import Spool
-from lexer import Columns
+from lexer import Carry, Columns
 from lexer._lexer import PADDING_BYTES, split_all
 from storage.native import frames
 from storage.native.block import PACKED_ROWS, SealedBlock, parse_header, seal
@@ -61,7 +61,7 @@ class Pipeline:
             with self.hops.at("read the file"):
                 count = os.preadv(handle, [buffer], position)
             with self.hops.at("lex into columns"):
-                taken = add_lines(self.columns, Labels(), buffer[:count], final=count < CHUNK_BYTES)
+                taken = add_lines(self.columns, Labels(), buffer[:count], Carry(), final=count < CHUNK_BYTES)
             position += taken
             if self.columns.rows and (self.columns.full or not taken):
                 self.close_block()

@@ -29,8 +29,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         state.start()
         app.state.gateway = state
         app.state.leave = state.arrivals.end
-        app.state.budget = Budget()
-        app.state.lexers = Lexers()
+        app.state.budget = Budget(settings.limits)
+        app.state.lexers = Lexers(settings.redaction)
         app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
         listeners = Listeners()
         state.listening = listeners.said

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from lexer import Columns, Multiline
+from lexer import Carry, Columns, Multiline, Redaction
 from storage.native.block import Source
 
 MAX_ROWS = 49152
@@ -34,8 +34,10 @@ class Labels:
     multiline: Multiline | None = None  # which lines are one record; None: every line is
 
 
-def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool, flush: bool = False) -> int:
-    """Take whole records of `data`, received now; return the bytes taken."""
+def add_lines(
+    columns: Columns, labels: Labels, data: memoryview, carry: Carry, *, final: bool, flush: bool = False
+) -> int:
+    """Take whole records of `data`, received now; return the bytes taken. `carry` is that of what they come from."""
     return columns.add(
         data,
         service=labels.service,
@@ -46,6 +48,7 @@ def add_lines(columns: Columns, labels: Labels, data: memoryview, *, final: bool
         final=final,
         flush=flush,
         multiline=labels.multiline,
+        carry=carry,
     )
 
 
@@ -53,6 +56,7 @@ class Stream(Protocol):
     """Something that bytes come from in order."""
 
     labels: Labels
+    carry: Carry
 
     def source(self, start: int, end: int) -> Source:
         """Name the bytes [start, end) that were read; asked for soon after, in the reading thread."""
@@ -61,8 +65,8 @@ class Stream(Protocol):
 class Batch:
     """Columns and the ranges in them. Filled by one thread, sealed by another, used again."""
 
-    def __init__(self) -> None:
-        self.columns = Columns(max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self.columns = Columns(max_rows=MAX_ROWS, max_bytes=MAX_BYTES, redaction=redaction)
         self._sources: dict[Stream, list[Source]] = {}
         self._opened = 0.0
 
@@ -72,7 +76,7 @@ class Batch:
         `flush` also takes a last record that more lines may belong to, `final` a last line that has no
         newline. Stops early when full.
         """
-        taken = add_lines(self.columns, stream.labels, data, final=final, flush=flush)
+        taken = add_lines(self.columns, stream.labels, data, stream.carry, final=final, flush=flush)
         if not self._opened and self.columns.rows:
             self._opened = time.monotonic()
         return taken

@@ -18,7 +18,9 @@ from ingest.errors import StateInUse, UsageError
 from ingest.pipeline import Agent, AgentSettings, default_state
 from ingest.progress import Progress, summary
 from ingest.spool import DEFAULT_QUOTA_BYTES
-from lexer import Multiline
+from lexer import Multiline, Redaction
+from lexer.errors import RedactionInvalid
+from lexer.redaction import ALL, RedactionConfig
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
@@ -63,9 +65,29 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--spool-mib", metavar="N", type=int, default=DEFAULT_QUOTA_BYTES >> 20, help=_SPOOL_HELP
     )
+    add_redaction(parser)
     parser.set_defaults(run=run)
 
 
+def add_redaction(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is masked."""
+    parser.add_argument("--redact", metavar="CLASS,…", action="append", default=[], help=_REDACT_HELP)
+    parser.add_argument("--redact-key", metavar="NAME,…", action="append", default=[], help=_REDACT_KEY_HELP)
+    parser.add_argument("--redact-hash", metavar="KEYFILE", default="", help=_REDACT_HASH_HELP)
+
+
+def redaction_of(args: argparse.Namespace) -> RedactionConfig:
+    """What the options of `add_redaction` say."""
+    classes, keys = (
+        tuple(name.strip() for given in texts for name in given.split(",") if name.strip())
+        for texts in (args.redact, args.redact_key)
+    )
+    return RedactionConfig(classes, keys, args.redact_hash)
+
+
+_REDACT_HELP = f"mask these before anything is written: {', '.join(ALL)}, secrets, or all; docs/redaction.md"
+_REDACT_KEY_HELP = "mask the values of keys by these names, too"
+_REDACT_HASH_HELP = "a file of 16 to 64 bytes: masks show a hash under this key, the same for equal values"
 _TO_HELP = f"a gateway, or clickhouse://user:password@host:port; default: $NEVE_URL or {DEFAULT_URL}"
 _FORMAT_HELP = "how to read lines; auto takes a line that starts with { as JSON; default: auto"
 _SOURCES_HELP = "files, globs in quotes, folders (all files below); - is standard input"
@@ -122,6 +144,7 @@ def _open(args: argparse.Namespace) -> Agent:
         ),
         once=args.once,
         quota_bytes=args.spool_mib << 20,
+        redaction=_redaction(args),
     )
     if args.state is None and set(args.sources) == {"-"}:
         return _open_pipe(settings)
@@ -156,6 +179,13 @@ def _check(args: argparse.Namespace) -> None:
         namespace_database(args.namespace)
     except NeveError as error:
         raise UsageError(error.message, error.hint) from error
+
+
+def _redaction(args: argparse.Namespace) -> Redaction | None:
+    try:
+        return redaction_of(args).policy()
+    except RedactionInvalid as error:
+        raise UsageError(error.message, error.hint) from None
 
 
 def _tags(given: list[str]) -> dict[str, str]:

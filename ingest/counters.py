@@ -3,6 +3,18 @@
 import threading
 from collections.abc import Mapping
 
+REDACTED = "redacted_"
+"""Starts the names of counters of masks, by class."""
+
+
+def redacted(counts: Mapping[str, int]) -> dict[str, int]:
+    """Masks by class, of counters by name."""
+    return {
+        name.removeprefix(REDACTED).replace("_", "-"): count
+        for name, count in counts.items()
+        if name.startswith(REDACTED)
+    }
+
 
 class Counters:
     """Counts by name, and present troubles by subject, for progress lines, summaries and status answers."""

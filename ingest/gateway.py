@@ -15,11 +15,13 @@ from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
+from ingest.limits import IngestLimits, RateExceeded, Rates
 from ingest.namespaces import Namespaces
 from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
+from lexer import Redaction
 from storage.catching_up_aside import catch_up_aside
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
@@ -30,6 +32,7 @@ from storage.hot import Hot
 COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
     "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
+    "requests_over_rate", "requests_too_slow", "requests_too_many", "blocks_not_redacted",
 )  # fmt: skip
 """Counters that are there from the start: what is first seen at one has never grown, for who watches it."""
 WATCH_SECONDS = 10.0
@@ -51,6 +54,8 @@ class GatewaySettings:
     spool_quota_bytes: int = DEFAULT_QUOTA_BYTES
     embedded: Path | None = None
     cold: ColdConfig | None = None
+    redaction: Redaction | None = None
+    limits: IngestLimits = field(default_factory=IngestLimits)
     receivers: ReceiversConfig = field(default_factory=lambda: ReceiversConfig(otlp_grpc=""))
     host: str = "127.0.0.1"
 
@@ -64,6 +69,7 @@ class GatewayState:
         self._started = time.monotonic()
         self.counters = Counters()
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
+        self._rates = Rates(settings.limits)
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse, settings.cold)
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
@@ -112,6 +118,17 @@ class GatewayState:
         self.hot.close()
         self.watching.close()
         self._folder.close()
+
+    def admit(self, namespace: str, lines: int = 0, size: int = 0) -> None:
+        """Count what a request brings towards its namespace's rate, or look whether it may bring something at all.
+
+        Raises RateExceeded, which is counted.
+        """
+        try:
+            self._rates.take(namespace, lines, size)
+        except RateExceeded:
+            self.counters.add("requests_over_rate")
+            raise
 
     def status(self) -> dict[str, Any]:
         """Depth, age, reasons and counters, for `GET /gateway/status`. ClickHouse is not asked."""

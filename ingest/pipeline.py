@@ -27,6 +27,7 @@ from ingest.sources.files import Files
 from ingest.sources.stdin import Stdin
 from ingest.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolEntry
 from ingest.state import Identity, StateFolder
+from lexer import Redaction
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.native.block import Header
 
@@ -52,6 +53,7 @@ class AgentSettings:
     labels: Labels = field(default_factory=lambda: Labels(host=socket.gethostname()))
     once: bool = False
     quota_bytes: int = DEFAULT_QUOTA_BYTES
+    redaction: Redaction | None = None  # what is masked before anything is written
 
 
 class Feed(Protocol):
@@ -104,6 +106,7 @@ class Agent:
             agent_id=self._identity.agent_id,
             namespace=self.settings.namespace,
             first_sequence=max(self._checkpoints.sequence, self.spool.last_sequence) + 1,
+            make_batch=lambda: Batch(self.settings.redaction),
         )
         started = time.monotonic()
         self._delivery.start()

@@ -5,6 +5,7 @@ import threading
 import time
 from types import TracebackType
 
+from ingest.counters import redacted
 from ingest.pipeline import Agent
 
 REFRESH_SECONDS = 0.5
@@ -51,6 +52,8 @@ class Progress:
         rate = (shipped - already) / max(0.001, time.monotonic() - before)
         waiting = self._agent.spool.stats()
         parts = [f"{shipped:,} lines shipped", f"{rate:,.0f}/s", f"{waiting.depth} blocks wait"]
+        masked = sum(redacted(self._agent.counters.all()).values())
+        parts += [f"{masked:,} values masked"] if masked else []
         return " · ".join(parts + list(self._agent.counters.troubles().values())[:1])
 
 
@@ -69,6 +72,9 @@ def summary(agent: Agent) -> str:
     for name, text in _WORTH_SAYING.items():
         if count(name):
             parts.append(f"{count(name):,} {text}")
+    masked = redacted(agent.counters.all())
+    if masked:
+        parts.append("masked: " + ", ".join(f"{number:,} {name}" for name, number in masked.items()))
     if not shipped and count("files_opened") and not count("lines"):
         parts.append(f"nothing new since the last run with {agent.settings.state}")
     return "neve ship: " + " · ".join(parts)

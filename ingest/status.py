@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ingest.counters import redacted
 from ingest.remote import Remote, ServerError
 
 LAG_SECONDS = 60.0
@@ -118,6 +119,9 @@ def _gateway_lines(gateway: Said) -> Iterator[str]:
     counted = {"lines_received": "lines taken", "lines_shipped": "lines stored", "inserts": "inserts"}
     found = [f"{gateway['counters'].get(name, 0):,} {words}" for name, words in counted.items()]
     yield f"since start  {', '.join(found)}"
+    masked = [f"{count:,} {name}" for name, count in redacted(gateway["counters"]).items() if count]
+    if masked:
+        yield f"masked       {', '.join(masked)}"
 
 
 def size(count: float) -> str:

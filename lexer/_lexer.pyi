@@ -9,6 +9,7 @@ PADDING_BYTES: int
 JSON_DEPTH: int
 MAX_TAGS: int
 MAX_KEY_BYTES: int
+REDACTION_CLASSES: tuple[str, ...]
 OTLP_DEPTH: int
 OTLP_MAX_RECORD_BYTES: int
 OTLP_MAX_TAGS: int
@@ -99,6 +100,27 @@ class Multiline:
     def __init__(self, text: str) -> None:
         """Raises ValueError for what is none of them."""
 
+class Redaction:
+    """What is masked in every text: secrets of `classes`, and values whose key has a name of `keys`.
+
+    A mask is `<redacted:CLASS>`, or with a `hash_key` (1 to 64 bytes) `<redacted:CLASS:HASH>`, where HASH is 12
+    hexadecimal digits of the value's keyed BLAKE2b. Immutable; may be shared by threads.
+    """
+
+    classes: tuple[str, ...]
+    keys: tuple[str, ...]
+    hashed: bool
+    def __init__(self, classes: Sequence[str] = (), keys: Sequence[str] = (), hash_key: bytes = b"") -> None:
+        """Raises ValueError for an unknown class, a name that cannot be one, or a key that is too long."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its classes, and `key:NAME` for each of its names: what two policies are compared by."""
+    def mask(self, text: bytes, carry: Carry | None = None) -> tuple[bytes, dict[str, int]]:
+        """A text as it would be stored, and how many masks of each class are in it."""
+
+class Carry:
+    """What the next record of a stream must know of those before, where secrets are masked. New at its start."""
+
 class OtlpLogs:
     """The log records of an ExportLogsServiceRequest of OpenTelemetry, read once from its first to its last.
 
@@ -128,8 +150,19 @@ class Columns:
     max_rows: int
     max_bytes: int
 
-    def __init__(self, shards: int = 31, max_rows: int = 131072, max_bytes: int = 48 << 20) -> None:
-        """Room for `max_rows` events or about `max_bytes` of lines, whichever is reached first."""
+    redaction: Redaction | None
+
+    def __init__(
+        self,
+        shards: int = 31,
+        max_rows: int = 131072,
+        max_bytes: int = 48 << 20,
+        redaction: Redaction | None = None,
+    ) -> None:
+        """Room for `max_rows` events or about `max_bytes` of lines, whichever is reached first.
+
+        With a `redaction`, what it names is in no column, and `counts` has `redacted_CLASS`.
+        """
     def add(
         self,
         data: Buffer,
@@ -142,12 +175,14 @@ class Columns:
         final: bool = False,
         flush: bool = False,
         multiline: Multiline | None = None,
+        carry: Carry | None = None,
     ) -> int:
         """Take whole records from `data` until it or the block's room ends; return the bytes taken.
 
         A record is a line, or with `multiline` (only in formats auto and text) the lines that belong together; the
         last one waits until the line after it is there. `flush` takes it all the same, `final` an unterminated
-        last line too. Blank lines are taken and counted, not stored, unless a record goes on after them. A line
+        last line too. `carry` is the stream's, from call to call, where secrets are masked.
+        Blank lines are taken and counted, not stored, unless a record goes on after them. A line
         of more than MAX_LINE_BYTES is stored in pieces, and so are records of more bytes than that or of more
         than MAX_RECORD_LINES. Raises ValueError for an unknown format.
         """
@@ -164,6 +199,7 @@ class Columns:
         level: str = "",
         trace_id: bytes | str = b"",
         span_id: bytes | str = b"",
+        carry: Carry | None = None,
     ) -> None:
         """Take `data` as one record, whatever newlines are in it, also where it is empty or the block is full.
 
@@ -236,6 +272,9 @@ class Columns:
     def max_timestamp(self) -> int: ...
     @property
     def counts(self) -> dict[str, int]: ...
+    @property
+    def redacts(self) -> tuple[str, ...]:
+        """The `names` of its redaction; none without one."""
     @property
     def column_types(self) -> list[tuple[str, str]]: ...
     def templates(self) -> list[tuple[int, bytes]]:

@@ -36,6 +36,7 @@ cdef extern from "template.h" nogil:
         NV_RULES_VERSION
         NV_WANT_ROW
         NV_WANT_ALL
+        NV_WANT_MASKS
     int64_t NV_NO_TIME
     ctypedef struct nv_span:
         uint32_t start, end, kind
@@ -49,6 +50,28 @@ cdef extern from "template.h" nogil:
         nv_pair *pair
         uint8_t *template_text
     void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out)
+
+cdef extern from "redact.h" nogil:
+    enum:
+        NV_SECRETS
+        NV_SECRET_KEY
+        NV_SECRET_CUT
+        NV_BLAKE2B_KEY
+    const char *NV_SECRET_NAMES[]
+    ctypedef struct nv_policy:
+        uint8_t *hash_key
+        uint32_t hash_key_length
+    ctypedef struct nv_carry:
+        uint8_t cut
+    ctypedef struct nv_redactor:
+        const nv_policy *policy
+        uint64_t *counts
+        int failed
+    void nv_policy_init(nv_policy *policy, uint32_t classes)
+    int nv_policy_add_key(nv_policy *policy, const uint8_t *p, size_t n)
+    const uint8_t *nv_redact(nv_redactor *r, const uint8_t *p, size_t *n, nv_carry *carry, int split, size_t **marks,
+                             int count)
+    void nv_redactor_free(nv_redactor *r)
 
 cdef extern from "buffer.h" nogil:
     ctypedef struct nv_buffer:
@@ -94,6 +117,7 @@ cdef extern from "columns.h" nogil:
         nv_low_cardinality level, service, host
         nv_shard *shard
         nv_field *fields
+        nv_redactor redactor
     nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
     void nv_columns_free(nv_columns *c)
     void nv_columns_reset(nv_columns *c)
@@ -160,6 +184,7 @@ cdef extern from "records.h" nogil:
         int format
         int ending
         nv_join *join
+        nv_carry *carry
         int64_t time
         int level
         nv_string trace, span
@@ -267,7 +292,7 @@ cdef class Lexer:
     def lex(self, bytes line not None, int64_t received_ns=0):
         cdef size_t n = len(line)
         cdef bytes padded = line + b"\0" * NV_PADDING
-        nv_lex(<const uint8_t *><char *>padded, n, received_ns, NV_WANT_ALL, &self.line)
+        nv_lex(<const uint8_t *><char *>padded, n, received_ns, NV_WANT_ALL | NV_WANT_MASKS, &self.line)
         self.padded = padded
 
     @property
@@ -468,6 +493,64 @@ cdef Py_ssize_t _looked_at(const uint8_t *p, size_t at, size_t end):
     return min(end - at, <size_t>NV_LOOK)
 
 
+REDACTION_CLASSES = tuple(NV_SECRET_NAMES[i].decode() for i in range(NV_SECRET_KEY))
+
+
+cdef class Redaction:
+    cdef nv_policy policy
+    cdef readonly tuple classes
+    cdef readonly tuple keys
+    cdef readonly bint hashed
+
+    def __cinit__(self, classes=(), keys=(), bytes hash_key not None=b""):
+        cdef uint32_t bits = 0
+        cdef bytes name
+        for one in classes:
+            if one not in REDACTION_CLASSES:
+                raise ValueError(f"cannot redact class {one!r}; choose from {', '.join(REDACTION_CLASSES)}")
+            bits |= 1 << REDACTION_CLASSES.index(one)
+        nv_policy_init(&self.policy, bits)
+        self.classes = tuple(one for one in REDACTION_CLASSES if one in classes)
+        self.keys = tuple(sorted(set(keys)))
+        for key in self.keys:
+            name = key.encode()
+            if not nv_policy_add_key(&self.policy, <const uint8_t *><char *>name, len(name)):
+                raise ValueError(f"cannot redact key {key!r}; give at most 256 names of 1 to 64 letters and digits")
+        if len(hash_key) > NV_BLAKE2B_KEY:
+            raise ValueError(f"cannot use a hash key of {len(hash_key)} bytes; give at most {NV_BLAKE2B_KEY}")
+        for i in range(len(hash_key)):
+            self.policy.hash_key[i] = hash_key[i]
+        self.policy.hash_key_length = <uint32_t>len(hash_key)
+        self.hashed = len(hash_key) > 0
+
+    @property
+    def names(self):
+        keys = {"key:" + "".join([one for one in key.lower() if one.isalnum()]) for key in self.keys}
+        return (*self.classes, *sorted(keys))
+
+    def mask(self, bytes text not None, Carry carry=None):
+        cdef nv_redactor r
+        cdef size_t n = len(text)
+        cdef const uint8_t *out
+        memset(&r, 0, sizeof(r))
+        r.policy = &self.policy
+        try:
+            out = nv_redact(&r, <const uint8_t *><char *>text, &n, NULL if carry is None else &carry.carry, 0, NULL, 0)
+            if r.failed:
+                raise MemoryError
+            counts = {NV_SECRET_NAMES[i].decode(): r.counts[i] for i in range(NV_SECRETS) if r.counts[i]}
+            return (<const char *>out)[:n], counts
+        finally:
+            nv_redactor_free(&r)
+
+
+cdef class Carry:
+    cdef nv_carry carry
+
+    def __cinit__(self):
+        memset(&self.carry, 0, sizeof(self.carry))
+
+
 OTLP_DEPTH = NV_OTLP_DEPTH
 OTLP_MAX_RECORD_BYTES = NV_OTLP_MAX_RECORD
 OTLP_MAX_TAGS = NV_OTLP_MAX_TAGS
@@ -580,20 +663,24 @@ cdef class Columns:
     cdef nv_columns *c
     cdef readonly int shards, max_rows
     cdef readonly size_t max_bytes
+    cdef readonly Redaction redaction
 
-    def __cinit__(self, int shards=31, int max_rows=131072, size_t max_bytes=48 << 20):
+    def __cinit__(self, int shards=31, int max_rows=131072, size_t max_bytes=48 << 20, Redaction redaction=None):
         if not 1 <= shards <= 1024 or max_rows < 1:
             raise ValueError(f"cannot make columns of {shards} shards and {max_rows} rows; take 1 to 1024 and 1 or more")
         self.c = nv_columns_new(shards, max_rows, max_bytes)
         if self.c is NULL:
             raise MemoryError
         self.shards, self.max_rows, self.max_bytes = shards, max_rows, max_bytes
+        self.redaction = redaction
+        if redaction is not None:
+            self.c.redactor.policy = &redaction.policy
 
     def __dealloc__(self):
         nv_columns_free(self.c)
 
     def add(self, const uint8_t[::1] data not None, *, service="", host="", tags=None, int64_t received_ns,
-            str format="auto", bint final=False, bint flush=False, Multiline multiline=None):
+            str format="auto", bint final=False, bint flush=False, Multiline multiline=None, Carry carry=None):
         if format not in _FORMATS:
             raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_FORMATS)}")
         cdef nv_field fields[256]
@@ -623,6 +710,9 @@ cdef class Columns:
         source.format = _FORMATS[format]
         source.ending = NV_TAKE_ALL if final else NV_TAKE_LINES if flush else NV_WAIT
         source.join = NULL
+        cdef nv_carry alone
+        memset(&alone, 0, sizeof(alone))
+        source.carry = &alone if carry is None else &carry.carry
         source.time, source.level = NV_NO_TIME, 0
         memset(&source.trace, 0, sizeof(source.trace))
         memset(&source.span, 0, sizeof(source.span))
@@ -647,13 +737,15 @@ cdef class Columns:
         return taken
 
     def add_one(self, data not None, *, str format="message", service=b"", host=b"", tags=(), int64_t received_ns,
-                timestamp_ns=None, str level="", trace_id=b"", span_id=b""):
+                timestamp_ns=None, str level="", trace_id=b"", span_id=b"", Carry carry=None):
         if format not in _ONE_FORMATS:
             raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_ONE_FORMATS)}")
         if level not in _LEVELS:
             raise ValueError(f"cannot take level {level!r}; choose one of {', '.join(_LEVELS)}")
         cdef nv_source source
         memset(&source, 0, sizeof(source))
+        cdef nv_carry alone
+        memset(&alone, 0, sizeof(alone))
         cdef bytes spare = bytes(NV_PADDING), text = _utf8(data) + spare
         cdef bytes service_bytes = _utf8(service) + spare, host_bytes = _utf8(host) + spare
         cdef bytes trace_bytes = _utf8(trace_id), span_bytes = _utf8(span_id), key, value
@@ -688,6 +780,7 @@ cdef class Columns:
             source.time = NV_NO_TIME if timestamp_ns is None else timestamp_ns
             source.level = _LEVELS[level]
             source.format = _ONE_FORMATS[format]
+            source.carry = &alone if carry is None else &carry.carry
             nv_take_one(self.c, <const uint8_t *><char *>text, len(text) - NV_PADDING, &source)
         finally:
             free(fields)
@@ -780,7 +873,16 @@ cdef class Columns:
 
     @property
     def counts(self):
-        return {name: self.c.counts[i] for i, name in enumerate(_COUNTS)}
+        found = {name: self.c.counts[i] for i, name in enumerate(_COUNTS)}
+        if self.redaction is not None:
+            for i in range(NV_SECRETS):
+                if self.c.redactor.counts[i]:
+                    found["redacted_" + NV_SECRET_NAMES[i].decode().replace("-", "_")] = self.c.redactor.counts[i]
+        return found
+
+    @property
+    def redacts(self):
+        return () if self.redaction is None else self.redaction.names
 
     @property
     def column_types(self):

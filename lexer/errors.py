@@ -8,3 +8,12 @@ class PinsInvalid(Exception):
         super().__init__(f"{message}; {hint}")
         self.message = message
         self.hint = hint
+
+
+class RedactionInvalid(Exception):
+    """What is to be redacted cannot be. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}; {hint}")
+        self.message = message
+        self.hint = hint

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request
 
 from ingest.committer import Submission
 from ingest.errors import RequestRefused
+from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of, read_body
-from storage.native.block import REDACTION_VERSION, SealedBlock
+from storage.native.block import REDACTION_VERSION, Header, SealedBlock
 from storage.schema import SCHEMA_VERSION
 
 MAX_BLOCK_BYTES = 64 << 20
@@ -23,13 +24,33 @@ async def take_block(request: Request) -> dict[str, Any]:
     gateway = gateway_of(request)
     async with read_body(request, MAX_BLOCK_BYTES) as data:
         header = await asyncio.to_thread(_verify, data)
+        _check_redaction(header, gateway)
         await asyncio.to_thread(gateway.namespaces.check, header.namespace)
+        gateway.admit(header.namespace, header.rows, header.raw_bytes)
         submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("blocks_received")
     gateway.counters.add("lines_received", header.rows if fresh else 0)
     gateway.counters.add("blocks_duplicate", 0 if fresh else 1)
     return {"status": "accepted" if fresh else "duplicate", "block_id": header.block_id.hex()}
+
+
+def _check_redaction(header: Header, gateway: GatewayState) -> None:
+    """Raises RequestRefused for a block that may hold what this gateway masks: nothing of it is written here."""
+    wanted = gateway.settings.redaction
+    missing = () if wanted is None else [name for name in wanted.names if name not in header.redaction]
+    if not missing:
+        return
+    gateway.counters.add("blocks_not_redacted")
+    some = ", ".join(name.removeprefix("key:") for name in missing[:5]) + (" …" if len(missing) > 5 else "")
+    classes = [name for name in missing if not name.startswith("key:")]
+    classes += ["keys"] if len(classes) < len(missing) else []
+    raise RequestRefused(
+        "not_redacted",
+        f"cannot take block: its agent masked less than this gateway asks for: {some}",
+        f"start neve ship with --redact {','.join(classes)}, and read again what was refused",
+        422,
+    )
 
 
 def _verify(data: bytes | bytearray) -> Any:

@@ -1,5 +1,6 @@
 """Request bodies within bounds: how large one may be, and how much of them is in memory at once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,18 +8,17 @@ from fastapi import Request
 
 from ingest.errors import RequestRefused, SpoolFull
 from ingest.gateway import GatewayState
-
-MAX_BODIES_BYTES = 40 << 20
-"""Of all bodies at once; beyond it senders get 429. The gateway's memory is this, an INSERT and a little
-more."""
+from ingest.limits import IngestLimits
 
 
 class Budget:
     """Bytes of bodies in memory. Used by the event loop's thread alone."""
 
-    def __init__(self, limit: int = MAX_BODIES_BYTES) -> None:
-        self.limit = limit
+    def __init__(self, limits: IngestLimits | None = None) -> None:
+        self.limits = limits or IngestLimits()
+        self.limit = self.limits.bodies_bytes
         self.used = 0
+        self.requests = 0
 
     def take(self, size: int) -> None:
         """Raises SpoolFull where they do not fit; one that is alone always fits."""
@@ -28,6 +28,15 @@ class Budget:
 
     def give_back(self, size: int) -> None:
         self.used -= size
+
+    def enter(self) -> None:
+        """Count a request that sends its body. Raises SpoolFull where there are too many; `leave` ends it."""
+        if self.requests >= self.limits.requests:
+            raise SpoolFull("requests", "cannot take request: too many are being sent")
+        self.requests += 1
+
+    def leave(self) -> None:
+        self.requests -= 1
 
 
 def gateway_of(request: Request) -> GatewayState:
@@ -57,7 +66,7 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytearray]:
         raise
     try:
         body = bytearray()  # grows where it lies; chunks put together at the end would be in memory twice
-        async for chunk in request.stream():
+        async for chunk in _in_time(request, budget.limits):
             if len(body) + len(chunk) > limit:
                 raise _too_large(limit)
             body += chunk
@@ -69,9 +78,41 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytearray]:
         budget.give_back(size)
 
 
+async def _in_time(request: Request, limits: IngestLimits) -> AsyncIterator[bytes]:
+    """The body's chunks. Raises RequestRefused for one that trickles: its sender holds a place that others want."""
+    budget: Budget = request.app.state.budget
+    gateway = gateway_of(request)
+    loop = asyncio.get_running_loop()
+    due = loop.time() + limits.slow_body_seconds
+    chunks = aiter(request.stream())
+    try:
+        budget.enter()
+    except SpoolFull:
+        gateway.counters.add("requests_too_many")
+        raise
+    try:
+        while True:
+            async with asyncio.timeout_at(due):
+                chunk = await anext(chunks)
+            due += len(chunk) / limits.slow_body_bytes_per_second
+            yield chunk
+    except StopAsyncIteration:
+        return
+    except TimeoutError:
+        gateway.counters.add("requests_too_slow")
+        raise RequestRefused(
+            "too_slow",
+            "cannot take request: its body comes too slowly",
+            "send it again, in smaller parts",
+            408,
+        ) from None
+    finally:
+        budget.leave()
+
+
 async def _pass_over(request: Request, limit: int) -> None:
     """Read a body and keep nothing of it."""
-    async for chunk in request.stream():
+    async for chunk in _in_time(request, request.app.state.budget.limits):
         limit -= len(chunk)
         if limit < 0:
             return

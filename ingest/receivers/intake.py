@@ -16,8 +16,9 @@ from typing import Any
 
 from ingest.batch import Format, Labels, add_lines
 from ingest.committer import REQUEST_AGENT, Submission
+from ingest.counters import REDACTED
 from ingest.gateway import GatewayState
-from lexer import MAX_KEY_BYTES, Columns
+from lexer import MAX_KEY_BYTES, Carry, Columns, Redaction
 from storage.native.block import Header, Source, parse_header, seal
 
 LEXERS = 2
@@ -47,9 +48,10 @@ class Taken:
 
 
 class Lexers:
-    """A few columns, used again and again. A thread holds one at a time."""
+    """A few columns, used again and again. A thread holds one at a time. `redaction` is masked in all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self._redaction = redaction
         self._free: queue.SimpleQueue[Columns | None] = queue.SimpleQueue()
         for _ in range(LEXERS):
             self._free.put(None)
@@ -57,7 +59,9 @@ class Lexers:
     @contextmanager
     def borrow(self) -> Iterator[Columns]:
         """Columns, empty. Those of a request that failed are dropped: their templates were told to nobody."""
-        columns = self._free.get() or Columns(max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES)
+        columns = self._free.get() or Columns(
+            max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction
+        )
         used: Columns | None = None
         try:
             yield columns
@@ -78,6 +82,7 @@ class Intake:
         self._namespace = namespace
         self._parts: list[bytes] = []
         self._received_ns = time.time_ns()
+        self._carry = Carry()
         self.taken = Taken(key)
 
     @property
@@ -89,7 +94,7 @@ class Intake:
         view = memoryview(data)
         while view:
             self._make_room()
-            used = add_lines(self._columns, labels, view, final=True)
+            used = add_lines(self._columns, labels, view, self._carry, final=True)
             if not used and not self._columns.rows:
                 raise RuntimeError(f"the lexer took nothing of {len(view)} bytes")
             view = view[used:]
@@ -120,6 +125,7 @@ class Intake:
             level=level,
             trace_id=trace_id,
             span_id=span_id,
+            carry=self._carry,
         )
 
     def decoded(self, add: Callable[[Columns, int], bool]) -> None:
@@ -200,6 +206,8 @@ async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
     """
     fresh = True
     if taken.blocks:
+        size = sum(header.raw_bytes for header in taken.headers)
+        gateway.admit(taken.headers[0].namespace, taken.rows, size)
         submission = Submission(tuple(taken.blocks), taken.key, headers=tuple(taken.headers))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("requests_received")
@@ -207,6 +215,9 @@ async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
     if fresh:
         gateway.counters.add("lines_received", taken.rows)
         gateway.counters.add(f"lines_{receiver}", taken.rows)
+        gateway.counters.add_all(
+            {name: count for name, count in taken.counts.items() if name.startswith(REDACTED)}
+        )
     else:
         gateway.counters.add("requests_duplicate")
     return fresh

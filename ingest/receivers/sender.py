@@ -15,9 +15,11 @@ TENANT_HEADER = "x-scope-orgid"
 async def admitted(request: Request, namespace: str = "") -> str:
     """The namespace that this request may write to: the one that it asks for by parameter or header, or the default.
 
-    Raises NamespaceUnknown, NeveError where its name is wrong or nobody can tell.
+    Raises RateExceeded, NamespaceUnknown, NeveError where its name is wrong or nobody can tell.
     """
     headers = request.headers
     wanted = namespace or headers.get(NAMESPACE_HEADER) or headers.get(TENANT_HEADER) or DEFAULT_NAMESPACE
-    await asyncio.to_thread(gateway_of(request).namespaces.check, wanted)
+    gateway = gateway_of(request)
+    gateway.admit(wanted)
+    await asyncio.to_thread(gateway.namespaces.check, wanted)
     return wanted

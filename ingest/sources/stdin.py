@@ -7,6 +7,7 @@ import select
 from ingest.batch import Batch, Labels
 from ingest.sources.patience import QUIET_SECONDS, Patience
 from ingest.sources.tail import MAX_CHUNK_BYTES
+from lexer import Carry
 from storage.native.block import Source
 
 SETTLE_SECONDS = 0.01
@@ -20,6 +21,7 @@ class Stdin:
 
     def __init__(self, labels: Labels, handle: int = 0) -> None:
         self.labels = labels
+        self.carry = Carry()
         self.finished = False
         self.behind = False
         self._handle = handle

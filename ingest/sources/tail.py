@@ -7,6 +7,7 @@ from ingest.batch import Batch, Labels
 from ingest.checkpoints import Progress
 from ingest.identity import Content, Footprint
 from ingest.sources.patience import Patience
+from lexer import Carry
 from storage.native.block import Source
 
 CHUNK_BYTES = 256 << 10
@@ -51,6 +52,7 @@ class Tail:
         self.key = key
         self.file = file
         self.labels = labels
+        self.carry = Carry()
         self.generation = progress.generation
         self.behind = True  # there is more to read than the last pass took
         self._ahead = list(progress.ahead)

@@ -213,7 +213,26 @@ static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
     key->shard = nv_crc32(p, n) % c->shards;
     key->role = nv_role_of(p, n);
     key->block = c->block - 1;
+    key->secret = c->redactor.policy && nv_is_secret_key(c->redactor.policy, p, n);
     return key;
+}
+
+/* A name that holds a secret gives way to one that does not. 0 where memory ran out. */
+static nv_key *mask_name(nv_columns *c, nv_key *key)
+{
+    size_t n = key->length;
+    const uint8_t *name = nv_redact(&c->redactor, key->name, &n, NULL, 0, NULL, 0);
+    if (c->redactor.failed) {
+        c->failed = 1;
+        return NULL;
+    }
+    if (name == key->name)
+        return key;
+    uint32_t secret = key->secret;
+    key->masked = nv_key_of(c, name, n < NV_MAX_KEY ? n : NV_MAX_KEY);
+    if (key->masked)
+        key->masked->secret |= secret;
+    return key->masked;
 }
 
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
@@ -236,6 +255,13 @@ nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
         if (!k->slots[at])
             return NULL;
         k->count++;
+        if (c->redactor.policy) {
+            nv_key *key = k->slots[at], *used = mask_name(c, key);
+            if (used != key)
+                return used;
+        }
+    } else if (k->slots[at]->masked) {
+        return k->slots[at]->masked;
     }
     if (k->last)
         k->last->next = k->slots[at];
@@ -385,6 +411,7 @@ void nv_columns_free(nv_columns *c)
     free(c->shard);
     free(c->fields);
     free(c->known);
+    nv_redactor_free(&c->redactor);
     free(c);
 }
 
@@ -403,6 +430,8 @@ void nv_columns_reset(nv_columns *c)
     c->min_time = c->max_time = 0;
     c->failed = 0;
     memset(c->counts, 0, sizeof c->counts);
+    memset(c->redactor.counts, 0, sizeof c->redactor.counts);
+    c->redactor.failed = 0;
     c->time.length = c->fingerprint.length = c->message.length = c->trace.length = c->span.length = 0;
     c->templates.length = 0;
     low_cardinality_clear(&c->level);

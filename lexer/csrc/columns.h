@@ -2,6 +2,7 @@
 #ifndef NEVE_COLUMNS_H
 #define NEVE_COLUMNS_H
 #include "buffer.h"
+#include "redact.h"
 #include "template.h"
 
 typedef struct {
@@ -52,6 +53,8 @@ typedef struct nv_key {
     uint32_t field;        /* which of the fields it was in the line that last had it: a key twice in a line */
     uint64_t line;
     uint32_t plain;        /* whether the name, and a quote after it, stand so in JSON */
+    uint32_t secret;       /* whether its values are redacted whole */
+    struct nv_key *masked; /* the key to use in its place, where the name itself holds a secret; else NULL */
     uint8_t name[];        /* then a quote, and NV_SPARE bytes more */
 } nv_key;
 
@@ -97,6 +100,7 @@ typedef struct {
     uint32_t known_mask, known_count;
     nv_buffer templates; /* uint64 fingerprint, native string */
     uint32_t template_count;
+    nv_redactor redactor; /* its policy is NULL where nothing is redacted */
     nv_line lexed;
 } nv_columns;
 

@@ -80,6 +80,66 @@ static void add_source_tags(nv_columns *c, const nv_source *source)
     }
 }
 
+/* ---- redaction ---- */
+
+static inline int redacts(const nv_columns *c) { return __builtin_expect(c->redactor.policy != NULL, 0); }
+static inline int wants_masks(const nv_columns *c) { return redacts(c) ? NV_WANT_MASKS : 0; }
+
+static void redact_string(nv_columns *c, nv_string *s, nv_carry *carry, int split)
+{
+    if (s->p)
+        s->p = nv_redact(&c->redactor, s->p, &s->n, carry, split, NULL, 0);
+    c->failed |= c->redactor.failed;
+}
+
+/* All fields by their names; those from the one numbered `first` on by what is in them, too. */
+static void redact_fields(nv_columns *c, uint32_t first)
+{
+    for (uint32_t i = 0; i < c->field_count; i++) {
+        nv_field *f = &c->fields[i];
+        if (f->key && f->key->secret)
+            f->value.p = nv_redact_whole(&c->redactor, f->value.p, &f->value.n, NV_SECRET_KEY);
+        else if (f->key && i >= first)
+            redact_string(c, &f->value, NULL, 0);
+    }
+    c->failed |= c->redactor.failed;
+}
+
+/* What the source says beside the text, just before it is a row. */
+static void redact_rest(nv_columns *c, nv_event *e, uint32_t first)
+{
+    redact_fields(c, first);
+    redact_string(c, &e->service, NULL, 0);
+    redact_string(c, &e->host, NULL, 0);
+    redact_string(c, &e->trace, NULL, 0);
+    redact_string(c, &e->span, NULL, 0);
+}
+
+/* A line's end at or behind `at`, where the lexer may stop. */
+static size_t line_end(const uint8_t *p, size_t at, size_t n)
+{
+    while (at < n && p[at] != '\n' && p[at] != '\r')
+        at++;
+    return at;
+}
+
+/* The text of a record without its secrets; its lines are where `r` says then. */
+static const uint8_t *redact_record(nv_columns *c, const uint8_t *p, nv_record *r, nv_carry *carry)
+{
+    size_t *marks[] = {&r->first, &r->named, &r->named_end};
+    const uint8_t *text = nv_redact(&c->redactor, p, &r->length, carry, r->split, marks, r->named_end ? 3 : 1);
+    c->failed |= c->redactor.failed;
+    if (text == p)
+        return p;
+    r->first = line_end(text, r->first, r->length);
+    if (r->named_end) {
+        r->named_end = line_end(text, r->named_end, r->length);
+        if (r->named >= r->named_end || r->named < r->first)
+            r->named = r->named_end = 0;
+    }
+    return text;
+}
+
 /* Lex a text that may lie anywhere: the automata need a byte after it that ends every token. */
 static void lex_anywhere(nv_columns *c, nv_string s, int64_t received, int want)
 {
@@ -91,7 +151,7 @@ static void lex_anywhere(nv_columns *c, nv_string s, int64_t received, int want)
     }
     memcpy(c->padded.data, s.p, n);
     memset(c->padded.data + n, 0, NV_PADDING);
-    nv_lex(c->padded.data, n, received, want, &c->lexed);
+    nv_lex(c->padded.data, n, received, want | wants_masks(c), &c->lexed);
 }
 
 static void note(nv_columns *c)
@@ -124,10 +184,10 @@ static void take_pairs(nv_columns *c, const uint8_t *p, nv_event *e)
 static void lex_two(nv_columns *c, const uint8_t *p, const nv_record *r, int64_t received)
 {
     nv_line *l = &c->lexed;
-    nv_lex(p + r->named, r->named_end - r->named, received, 0, l);
+    nv_lex(p + r->named, r->named_end - r->named, received, wants_masks(c), l);
     c->scratch.length = 0;
     int kept = nv_append(&c->scratch, "\n", 1) && nv_append(&c->scratch, l->template_text, l->template_length);
-    nv_lex(p, r->first, received, NV_WANT_ROW, l);
+    nv_lex(p, r->first, received, NV_WANT_ROW | wants_masks(c), l);
     size_t n = c->scratch.length, room = NV_TEMPLATE_ROOM - l->template_length;
     if (!kept) {
         c->failed = 1;
@@ -143,19 +203,28 @@ static void lex_two(nv_columns *c, const uint8_t *p, const nv_record *r, int64_t
 static void add_text(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
+    nv_record plain;
+    if (redacts(c)) {
+        plain = *r;
+        p = redact_record(c, p, &plain, source->carry);
+        r = &plain;
+    }
     nv_event e = {.service = source->service, .host = source->host, .message = {p, r->length}};
     e.trace = source->trace.p ? source->trace : NOTHING;
     e.span = source->span.p ? source->span : NOTHING;
     if (r->named_end)
         lex_two(c, p, r, source->received);
     else
-        nv_lex(p, r->first, source->received, NV_WANT_ROW, &c->lexed);
+        nv_lex(p, r->first, source->received, NV_WANT_ROW | wants_masks(c), &c->lexed);
     note(c);
     e.level = level_text(source->level ? source->level : c->lexed.level);
     e.fingerprint = c->lexed.fingerprint;
     take_pairs(c, p, &e);
+    uint32_t pairs = c->field_count; /* of a text that holds no secret any more */
     e.time = settle_time(c, source, source->time != NV_NO_TIME ? source->time : c->lexed.timestamp, claim);
     add_source_tags(c, source);
+    if (redacts(c))
+        redact_rest(c, &e, pairs);
     nv_add_row(c, &e);
 }
 
@@ -195,9 +264,14 @@ static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_s
     char claim[CLAIM_ROOM];
     nv_event e = {.level = level_text(source->level), .trace = source->trace, .span = source->span};
     int64_t time = source->time;
+    uint32_t fields = c->field_count;
+    if (redacts(c))
+        redact_fields(c, 0);
     take_roles(c, source, &e, &time);
     if (!e.message.p)
         e.message = (nv_string){p, n};
+    if (redacts(c))
+        redact_string(c, &e.message, source->carry, 0);
     if (!e.service.p)
         e.service = source->service;
     if (!e.host.p)
@@ -209,13 +283,17 @@ static void add_structured(nv_columns *c, const uint8_t *p, size_t n, const nv_s
     e.fingerprint = c->lexed.fingerprint;
     e.time = settle_time(c, source, time, claim);
     add_source_tags(c, source);
+    if (redacts(c))
+        redact_rest(c, &e, fields);
     nv_add_row(c, &e);
 }
 
-static void add_message(nv_columns *c, const uint8_t *p, size_t n, const nv_source *source)
+static void add_message(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
     char claim[CLAIM_ROOM];
-    nv_event e = {.service = source->service, .host = source->host, .message = {p, n}};
+    nv_event e = {.service = source->service, .host = source->host, .message = {p, r->length}};
+    if (redacts(c))
+        redact_string(c, &e.message, source->carry, r->split);
     e.trace = source->trace.p ? source->trace : NOTHING;
     e.span = source->span.p ? source->span : NOTHING;
     lex_anywhere(c, e.message, source->received, source->level ? 0 : NV_WANT_LEVEL);
@@ -224,22 +302,35 @@ static void add_message(nv_columns *c, const uint8_t *p, size_t n, const nv_sour
     e.fingerprint = c->lexed.fingerprint;
     e.time = settle_time(c, source, source->time, claim);
     add_source_tags(c, source);
+    if (redacts(c))
+        redact_rest(c, &e, 0);
     nv_add_row(c, &e);
 }
 
 static void add_record(nv_columns *c, const uint8_t *p, const nv_record *r, const nv_source *source)
 {
+    nv_record plain;
     size_t n = r->length;
     c->line++;
     c->field_count = 0;
+    if (redacts(c))
+        nv_redactor_forget(&c->redactor);
     if (source->format == NV_MESSAGE) {
-        add_message(c, p, n, source);
+        add_message(c, p, r, source);
         return;
     }
     const uint8_t *first = p;
     while (first < p + n && (*first == ' ' || *first == '\t'))
         first++;
     int braced = first < p + n && *first == '{';
+    if (redacts(c) && (braced || source->format == NV_JSON)) {
+        plain = *r;
+        size_t *marks[] = {&plain.first, &plain.named, &plain.named_end};
+        p = nv_plain_escapes(&c->redactor, p, &n, marks, r->named_end ? 3 : 1);
+        c->failed |= c->redactor.failed;
+        plain.length = n;
+        r = &plain;
+    }
     if (source->format == NV_JSON || (source->format == NV_AUTO && braced)) {
         if (nv_json_object(c, p, n)) {
             add_structured(c, p, n, source);
@@ -333,6 +424,10 @@ size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *so
 void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
 {
     nv_buffer copy = {0};
+    nv_carry alone = {0};
+    nv_source carried = *source;
+    carried.carry = source->carry ? source->carry : &alone;
+    source = &carried;
     for (size_t at = 0, step; !c->failed && (at < n || !at); at += step) {
         step = n - at < NV_MAX_LINE ? n - at : NV_MAX_LINE;
         const uint8_t *newline = memchr(data + at, '\n', step);
@@ -358,9 +453,15 @@ int nv_take_object(nv_columns *c, const uint8_t *data, size_t n, const nv_source
         return 0;
     c->line++;
     c->field_count = 0;
-    if (n <= NV_MAX_LINE && nv_json_object(c, data, n)) {
+    if (redacts(c))
+        nv_redactor_forget(&c->redactor);
+    const uint8_t *text = data;
+    size_t length = n;
+    if (redacts(c) && n <= NV_MAX_LINE)
+        text = nv_plain_escapes(&c->redactor, data, &length, NULL, 0);
+    if (n <= NV_MAX_LINE && nv_json_object(c, text, length)) {
         c->raw_bytes += n;
-        add_structured(c, data, n, source);
+        add_structured(c, text, length, source);
         return 1;
     }
     if (c->failed || !nv_json_valid(c, data, n))

@@ -15,6 +15,7 @@ typedef struct {
     nv_format format;
     nv_ending ending;            /* whether to take an unterminated last line, or record */
     nv_join *join;               /* NULL: every line is a record */
+    nv_carry *carry;             /* what the stream's records before leave behind, where columns redact; or NULL */
     /* What a sender says of one record beside its text. It holds before what the text says. */
     int64_t time;                /* NV_NO_TIME where it is not said */
     nv_level level;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hash.h"
+#include "redact.h"
 #include "timestamp.h"
 
 #define TIME_WITHIN 160   /* a timestamp starts this near to a line's start, or is somebody else's */
@@ -18,6 +19,7 @@ typedef struct {
     uint32_t header;           /* where the timestamp ended */
     int seek_time;             /* chunks that are still tried as a timestamp */
     int want;
+    int masks;                 /* the line has masks */
     nv_line *out;
     uint8_t *text;
 } walk;
@@ -239,6 +241,16 @@ static const uint8_t *past_brackets(const walk *w, const uint8_t *p)
     return NULL;
 }
 
+/* Whether the `>` at p ends a mask. */
+static __attribute__((noinline)) int ends_mask(const walk *w, const uint8_t *p)
+{
+    const uint8_t *first = p - w->line > NV_MASK_ROOM ? p - NV_MASK_ROOM : w->line;
+    for (const uint8_t *q = p; q >= first; q--)
+        if (*q == '<')
+            return nv_mask_length(q, w->end) == (size_t)(p + 1 - q);
+    return 0;
+}
+
 static uint32_t value_end(const walk *w, uint32_t at)
 {
     const uint8_t *p = w->line + at;
@@ -247,6 +259,8 @@ static uint32_t value_end(const walk *w, uint32_t at)
         whole &= closed != NULL; /* where one is left open, no other is looked for */
         p = closed ? closed : p + 1;
     }
+    if (w->masks && p < w->end && *p == '>' && ends_mask(w, p))
+        return value_end(w, (uint32_t)(p + 1 - w->line));
     while (p > w->line + at && (p[-1] == '.' || p[-1] == ':'))
         p--;
     return (uint32_t)(p - w->line);
@@ -390,8 +404,41 @@ static uint32_t extend_back(const walk *w, uint32_t start, nv_kind kind)
     return start;
 }
 
+/* Make the walk stop at masks. */
+static __attribute__((noinline)) void find_masks(walk *w)
+{
+    for (const uint8_t *p = w->line; (p = memchr(p, '<', (size_t)(w->end - p))); p++)
+        if (nv_mask_length(p, w->end)) {
+            uint32_t at = (uint32_t)(p - w->line);
+            w->out->maps.trigger[at >> 6] |= UINT64_C(1) << (at & 63);
+            w->masks = 1;
+        }
+}
+
+/* A mask is a variable, and so is what it was part of. */
+static __attribute__((noinline)) uint32_t take_mask(walk *w, uint32_t at)
+{
+    nv_bitmaps *maps = &w->out->maps;
+    uint32_t end = at + (uint32_t)nv_mask_length(w->line + at, w->end), start = at;
+    if (at > w->cursor && maps->chunk[(at - 1) >> 6] >> ((at - 1) & 63) & 1)
+        start = chunk_start(maps, at - 1, w->cursor);
+    if (w->line[end] == ':' && is_digit(w->line[end + 1])) /* an address's port */
+        for (end++; w->line + end < w->end && is_digit(w->line[end]);)
+            end++;
+    if (w->line + end < w->end && maps->chunk[end >> 6] >> (end & 63) & 1)
+        end = chunk_end(maps, end);
+    if (w->line[start] == '/' && w->line[start + 1] == '/')
+        start = extend_back(w, start, NV_URL);
+    while ((w->line[end - 1] == '.' || w->line[end - 1] == '-') && end > at + 1)
+        end--;
+    variable(w, start, end, NV_VALUE);
+    return end;
+}
+
 static uint32_t take_chunk(walk *w, uint32_t trigger)
 {
+    if (__builtin_expect(w->line[trigger] == '<', 0)) /* only where find_masks has put a trigger */
+        return take_mask(w, trigger);
     nv_bitmaps *maps = &w->out->maps;
     uint32_t start = chunk_start(maps, trigger, w->cursor), end = chunk_end(maps, trigger);
     const uint8_t *p = w->line + start;
@@ -441,6 +488,8 @@ void nv_lex(const uint8_t *p, size_t n, int64_t received, int want, nv_line *out
         w.seek_time = TIME_TRIES;
         time_at_start(&w);
     }
+    if (want & NV_WANT_MASKS)
+        find_masks(&w);
     uint32_t next = w.cursor;
     for (uint32_t b = next >> 6; b < blocks;) {
         uint64_t triggers = maps->trigger[b] & (~UINT64_C(0) << (next & 63));

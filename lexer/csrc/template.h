@@ -34,7 +34,8 @@ typedef struct {
     uint8_t head[NV_LOOK + NV_PADDING]; /* of a longer line */
 } nv_line;
 
-enum { NV_WANT_TIME = 1, NV_WANT_LEVEL = 2, NV_WANT_PAIRS = 4, NV_WANT_ROW = 7, NV_WANT_SPANS = 8, NV_WANT_ALL = 15 };
+enum { NV_WANT_TIME = 1, NV_WANT_LEVEL = 2, NV_WANT_PAIRS = 4, NV_WANT_ROW = 7, NV_WANT_SPANS = 8, NV_WANT_ALL = 15,
+       NV_WANT_MASKS = 16 /* a mask of redaction is a variable, with what touches it */ };
 
 /*
  * Lex n bytes of a line (without its newline). They must be followed by NV_PADDING readable bytes, the first of

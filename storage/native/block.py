@@ -40,7 +40,7 @@ FORMATS = (1, 2)  # that are read
 PACKED_ROWS = 1024  # from here on offsets are worth frames of their own
 MAX_HEADER_BYTES = 64 << 20
 COLUMN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
-REDACTION_VERSION = 0  # no redaction policy yet
+REDACTION_VERSION = 1  # of what the names in a header's `redaction` mean; 0 where there are none
 
 START = struct.Struct("<8sHI")  # magic, format version, length of the header
 HEADER_CRC = struct.Struct("<I")
@@ -99,6 +99,7 @@ class Header:
     templates: tuple[tuple[int, str], ...]
     counts: Mapping[str, int]
     created_ns: int
+    redaction: tuple[str, ...] = ()  # what was masked in it: classes, and `key:NAME`
     format_version: int = FORMAT_VERSION
 
 
@@ -158,6 +159,7 @@ def seal(
     that of the lexer that is installed.
     """
     sources = tuple(sources)
+    redaction: tuple[str, ...] = getattr(columns, "redacts", ())
     content = list(frames.compress(columns.chunks(PACKED_ROWS)))
     block_id = _block_id(content, agent_id, sequence, namespace, sources)
     body = [*content, *_id_frames(block_id, columns.rows)]
@@ -168,7 +170,7 @@ def seal(
         namespace=namespace,
         schema_version=schema.SCHEMA_VERSION,
         rules_version=_rules_version() if rules_version is None else rules_version,
-        redaction_version=REDACTION_VERSION,
+        redaction_version=REDACTION_VERSION if redaction else 0,
         rows=columns.rows,
         raw_bytes=columns.raw_bytes,
         min_timestamp=columns.min_timestamp,
@@ -178,6 +180,7 @@ def seal(
         templates=tuple((number, _text(template)) for number, template in columns.templates()),
         counts=dict(columns.counts),
         created_ns=time.time_ns(),
+        redaction=redaction,
     )
     return pack(header, body)
 
@@ -274,6 +277,8 @@ def _text(template: bytes | str) -> str:
 def _encode_header(header: Header) -> bytes:
     fields = asdict(header)
     del fields["format_version"]
+    if not header.redaction:  # a gateway that knows nothing of it reads this block
+        del fields["redaction"]
     fields["block_id"] = header.block_id.hex()
     fields["counts"] = dict(header.counts)
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
@@ -285,6 +290,7 @@ def _decode_header(text: bytes, format_version: int) -> Header:
         fields["block_id"] = bytes.fromhex(fields["block_id"])
         fields["columns"] = tuple((_column_name(name), type_) for name, type_ in fields["columns"])
         fields["sources"] = tuple(Source(**source) for source in fields["sources"])
+        fields["redaction"] = tuple(str(name) for name in fields.get("redaction", ()))
         fields["templates"] = tuple((number, template) for number, template in fields["templates"])
         return Header(**fields)
     except (ValueError, TypeError, KeyError) as error:
