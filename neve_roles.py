@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
 from query import front
 from storage.config import ClickHouseConfig
-from storage.errors import ConfigError
+from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
 from storage.supervise import follow_parent
 
@@ -51,8 +52,9 @@ def run_role(role: str, config: ServeConfig) -> int:
             app.state.leave()
 
     with open_app(role, config, clickhouse, (str(sockets / "gateway"),)) as app:
+        starting = Starting(app)
         settings = uvicorn.Config(
-            app,
+            starting,
             uds=str(sockets / role),
             loop="uvloop",
             http="httptools",
@@ -60,8 +62,31 @@ def run_role(role: str, config: ServeConfig) -> int:
             access_log=False,
         )
         server = Leaving(settings)
-        server.run()
+        try:
+            server.run()
+        except SystemExit:
+            if starting.refused is None:
+                raise
+            raise starting.refused from None
     return 0 if server.started else STARTUP_FAILED
+
+
+class Starting:
+    """An app whose start may be refused: for a reason of ours that is in `refused`, and no traceback in the log."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.refused: NeveError | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def plainly(message: MutableMapping[str, Any]) -> None:
+            error = sys.exception()
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, NeveError):
+                self.refused = error
+                message = {"type": message["type"]}
+            await send(message)
+
+        await self._app(scope, receive, plainly if scope["type"] == "lifespan" else send)
 
 
 @contextmanager
@@ -79,6 +104,7 @@ def open_app(
             embedded=None if config.clickhouse else config.data / "clickhouse",
             cold=config.cold_config(),
             receivers=config.receivers,
+            host=config.address()[0],
         )
         yield ingest.app.create_app(settings)
         return

@@ -151,4 +151,4 @@ def answers(url: str) -> bool:
 
 def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"see {log}"
+    return lines[-1].removeprefix("neve: ") if lines else f"see {log}"

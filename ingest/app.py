@@ -14,6 +14,7 @@ from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, http
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
+from ingest.receivers.listeners import Listeners
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -33,9 +34,13 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.state.budget = Budget()
         app.state.lexers = Lexers()
         app.state.operators = ThreadPoolExecutor(operations.OPERATORS, "operations")
+        listeners = Listeners()
+        state.listening = listeners.said
         try:
+            await listeners.start(app, settings.receivers, settings.host)
             yield
         finally:
+            await listeners.stop()
             app.state.operators.shutdown(wait=False, cancel_futures=True)
             state.stop()
 

@@ -41,7 +41,8 @@ class GatewaySettings:
     """`data_dir` holds spool, ledger and dead letters. The `namespaces` are made at the start; with
     `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
     ClickHouse that runs beside it, if one does: what is made there is synced.
-    `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on."""
+    `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on, on `host` where no
+    address is said."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -51,6 +52,7 @@ class GatewaySettings:
     embedded: Path | None = None
     cold: ColdConfig | None = None
     receivers: ReceiversConfig = field(default_factory=lambda: ReceiversConfig(otlp_grpc=""))
+    host: str = "127.0.0.1"
 
 
 class GatewayState:
@@ -80,6 +82,7 @@ class GatewayState:
         self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals)
         self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
         self.replaying = threading.Lock()
+        self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
         self.inserter = Inserter(
             self.spool,
@@ -124,6 +127,7 @@ class GatewayState:
             "inserting": self.inserter.failure is None and "clickhouse" not in troubles,
             "inserter": self.name,
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
+            "receivers": dict(self.listening),
             "troubles": troubles,
             "counters": self.counters.all(),
         }

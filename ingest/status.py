@@ -113,6 +113,8 @@ def _gateway_lines(gateway: Said) -> Iterator[str]:
     yield f"ledger       {gateway['ledger']['ids']:,} ids"
     yield f"dead letters {gateway['dead_letters']}"
     yield f"disk         {size(disk['free_bytes'])} of {size(disk['total_bytes'])} free"
+    for name, said in gateway.get("receivers", {}).items():
+        yield f"receiver     {name}: {said}"
     counted = {"lines_received": "lines taken", "lines_shipped": "lines stored", "inserts": "inserts"}
     found = [f"{gateway['counters'].get(name, 0):,} {words}" for name, words in counted.items()]
     yield f"since start  {', '.join(found)}"
