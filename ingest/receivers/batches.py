@@ -6,6 +6,7 @@ reading of connections, and `offer` refuses.
 
 import asyncio
 import secrets
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -127,6 +128,11 @@ class Batches(Generic[T]):
                 self._gateway.counters.trouble(subject, f"waits: {said}")
                 after = error.retry_after if isinstance(error, SpoolFull) else RETRY_SECONDS
                 await asyncio.sleep(after)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours costs a batch, not the receiver
+                traceback.print_exc()
+                self._gateway.counters.add(f"{self._receiver}_batches_failed")
+                self._gateway.counters.trouble(subject, f"lost a batch: {type(error).__name__}: {error}")
+                return
             else:
                 self._gateway.counters.well(subject)
                 return

@@ -43,7 +43,13 @@ class Connections:
     """Listens, and has `converse` speak with each that connects. `name` is of its counters."""
 
     def __init__(
-        self, name: str, counters: Counters, converse: Converse, *, most: int = 1000, idle_seconds: float = 300
+        self,
+        name: str,
+        counters: Counters,
+        converse: Converse,
+        *,
+        most: int = 1000,
+        idle_seconds: float = 300,
     ) -> None:
         self._name, self._counters, self._converse = name, counters, converse
         self._most, self._idle = most, idle_seconds

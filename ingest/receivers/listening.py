@@ -15,7 +15,9 @@ class ReceiversConfig:
     syslog_udp: str = ""
     syslog_certificate: str = ""  # PEM files: of the server,
     syslog_key: str = ""
-    syslog_client_ca: str = ""  # and of the authority whose client certificates are asked for; empty: they are not
+    syslog_client_ca: str = (
+        ""  # and of the authority whose client certificates are asked for; empty: they are not
+    )
     syslog_namespace: str = "default"
     syslog_timezone: str = ""  # of times that say none, as Europe/Berlin; empty: of this machine
     syslog_max_message_bytes: int = 65536  # longer ones are split

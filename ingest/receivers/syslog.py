@@ -43,7 +43,9 @@ _TAGGED = re.compile(_TAG)
 _HOST_TAGGED = re.compile(rb"([^\s\[\]]++) ++" + _TAG)
 _HOST = re.compile(rb"([^\s%\[\]]++)(?: ?:)? ++")
 # Without a time nothing says that there is a header. `Error: no such file` has none.
-_PLAIN_TAGGED = re.compile(rb"(?:([\w./-]{1,128}+)\[(\d{1,10}+)\](?::|(?=\s)) ?|([a-z0-9_][a-z0-9_./-]{0,127}+): )")
+_PLAIN_TAGGED = re.compile(
+    rb"(?:([\w./-]{1,128}+)\[(\d{1,10}+)\](?::|(?=\s)) ?|([a-z0-9_][a-z0-9_./-]{0,127}+): )"
+)
 
 
 class Message(NamedTuple):
@@ -99,6 +101,8 @@ def _rfc5424(data: bytes, header: re.Match[bytes], received_ns: int) -> Message:
             at = found.end()
     elif data[at : at + 1] == b"-" and data[at + 1 : at + 2] in (b" ", b""):
         at += 2
+    if data[at : at + 1] == b" " and data[at + 1 : at + 2] not in (b" ", b""):
+        at += 1  # rsyslog's own, before the message that it heard
     text, format = _text(data[at:])
     return Message(
         text,

@@ -1,6 +1,7 @@
 """Where one syslog message ends on a connection (RFC 6587): counted octets, or a newline (or NUL) after each.
 
-The first byte of a connection says which: a digit, or anything else.
+The first byte of a connection says which: a digit, or anything else. Where the first thing that ends has a NUL
+after it, a NUL ends all others, and newlines are part of them.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Framing:
         self._limit = limit
         self._kept = b""
         self._counted: bool | None = None
+        self._ender = b""  # newline or NUL, once one of them was there
         self._left = 0  # of a counted message that is too long: octets to come
         self._within = False  # a message that is too long: its beginning was given
         self.damaged = 0
@@ -48,9 +50,11 @@ class Framing:
         return [self._piece(kept)] if kept.strip(b"\r\n\0") else []
 
     def _by_line(self, data: bytes) -> Iterator[bytes]:
-        if b"\0" in data:
+        if not self._ender and (b"\0" in data or b"\n" in data):
+            self._ender = b"\0" if b"\0" in data else b"\n"
+        if self._ender == b"\n" and b"\0" in data:
             data = data.replace(b"\0", b"\n")
-        lines = data.split(b"\n")
+        lines = data.split(self._ender or b"\n")
         last = lines.pop()
         for line in lines:
             yield from self._pieces(line)
@@ -114,7 +118,8 @@ class Framing:
         while len(line) > self._limit:
             yield self._over(line[: self._limit])
             line = line[self._limit :]
-        if line and (line != b"\r"):
+        line = line.strip(b"\r\n")
+        if line:
             yield self._piece(line)
 
     def _over(self, piece: bytes) -> bytes:

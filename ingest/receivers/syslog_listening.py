@@ -77,7 +77,7 @@ class Syslog:
         received, unparsed = time.time_ns(), 0
         for data in messages:
             if type(data) is Rest:
-                message = sender.last._replace(text=data, format="message")
+                message = sender.last._replace(text=bytes(data), format="message")
             else:
                 message = sender.last = parse(data, received, self._shift)
                 unparsed += not message.understood

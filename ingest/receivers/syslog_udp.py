@@ -45,7 +45,9 @@ class Datagrams:
         self._sock, self._name, self._counters, self._take = sock, name, counters, take
         self._loop = asyncio.get_running_loop()
         self._lost = 0  # that the kernel has told of
-        self.buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # it doubles what is set
+        self.buffer_bytes = (
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        )  # it doubles what is set
         counters.add_all({f"{name}_dropped": 0, f"{name}_dropped_by_kernel": 0})
         counters.add(f"{name}_buffer_bytes", self.buffer_bytes)
         self._loop.add_reader(sock.fileno(), self._readable)
