@@ -17,6 +17,7 @@ _STARTS = {
     "syslog_tcp": "ingest.receivers.syslog_listening:start_tcp",
     "syslog_tls": "ingest.receivers.syslog_listening:start_tls",
     "syslog_udp": "ingest.receivers.syslog_listening:start_udp",
+    "fluent": "ingest.receivers.fluent_listening:start",
 }
 """By the field of ReceiversConfig. A module is imported only where it is listened to: some are large."""
 _AUTO_PORTS = {"otlp_grpc": 4317}

@@ -18,7 +18,11 @@ from tests.certificates import Authority
 from tests.pages import blocks
 
 NAME = "neve.example"
-WRITTEN = {"tcp": "127.0.0.1:5514", "tls": "127.0.0.1:6514"}  # where the pages have the server
+WRITTEN = {
+    "tcp": "127.0.0.1:5514",
+    "tls": "127.0.0.1:6514",
+    "fluent": "127.0.0.1:24224",
+}  # where the pages have the server
 SPOOL_BYTES = 8 << 20  # soon full
 
 
@@ -40,6 +44,7 @@ class Place:
             )
             text = text.replace(f"port({port})", f"port({self.ports[name]})")
             text = text.replace(f"--port {port}", f"--port {self.ports[name]}")
+            text = text.replace(f"port={port}", f"port={self.ports[name]}")
             text = text.replace(f'"127.0.0.1", {port}', f'"127.0.0.1", {self.ports[name]}')
         return text.replace("/etc/neve/ca.pem", str(self.ca))
 
@@ -62,7 +67,8 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     certificate, key = authority.signed(NAME, addresses=("127.0.0.1",))
     place = Place(None, {name: free_port() for name in WRITTEN}, authority.ca, folder)  # type: ignore[arg-type]
     config = folder / "neve.toml"
-    text = f"spool_bytes = {SPOOL_BYTES}\n" + place.here("".join(blocks("ingest/syslog.md", "toml")))
+    fluent = "".join(blocks("ingest/fluentd.md", "toml")).replace("[receivers]\n", "")
+    text = f"spool_bytes = {SPOOL_BYTES}\n" + place.here("".join(blocks("ingest/syslog.md", "toml")) + fluent)
     text = text.replace("/etc/neve/syslog.pem", str(certificate)).replace("/etc/neve/syslog.key", str(key))
     config.write_text(text)
     with Server(folder / "server", options=("--config", str(config))) as server:

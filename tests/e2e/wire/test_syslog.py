@@ -1,4 +1,4 @@
-"""Syslog from its own clients, unmodified and configured as the pages say, and from sockets that do what they should not."""
+"""Syslog from its own clients, unmodified and as the pages say, and from sockets that do what they should not."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def test_syslog_ng(wire: Place, short_folder: Path, way: int) -> None:
         f"log {{ source(s_src); destination({name}); }};\n"
     )
     command = [str(program), "-F", "--no-caps", "-f", str(short_folder / "ng.conf"), "--module-path", str(library),
-               "-R", str(short_folder / "persist"), "-p", str(short_folder / "pid"), "-c", str(short_folder / "ctl")]  # fmt: skip
+               "-R", str(short_folder / "persist"),
+               "-p", str(short_folder / "pid"), "-c", str(short_folder / "ctl")]  # fmt: skip
     libraries = ":".join(str(folder) for folder in {one.parent for one in SYSLOG_NG.rglob("*.so*")})
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
     service = f"ng{way}"
