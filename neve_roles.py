@@ -22,7 +22,7 @@ from storage.supervise import follow_parent
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/")
+TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/", "/upload")
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0

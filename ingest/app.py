@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from ingest import operations, watching
 from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
-from ingest.receivers import blocks, http
+from ingest.receivers import blocks, http, journal
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
 from ingest.receivers.listeners import Listeners
@@ -48,6 +48,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.leave = lambda: None
     app.include_router(blocks.router)
     app.include_router(http.router)
+    app.include_router(journal.router)
     app.include_router(operations.router)
     app.include_router(watching.router)
     app.add_exception_handler(NeveError, answer_error)

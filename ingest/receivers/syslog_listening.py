@@ -57,16 +57,23 @@ class Syslog:
         """Read a connection to its end."""
         framing, sender = Framing(self.config.syslog_max_message_bytes), Sender(connection.peer)
         while data := await connection.read():
-            await self._take(sender, framing.feed(data), len(data))
+            messages = framing.feed(data)
+            self._count(framing)
+            await self._take(sender, messages, len(data))
         await self._take(sender, framing.end(), 0)
-        self.counters.add(f"{self.name}_damaged", framing.damaged)
-        self.counters.add(f"{self.name}_split", framing.split)
+        self._count(framing)
 
     async def stop(self) -> None:
         """Store what was read."""
         if left := await self.batches.stop():
             self.counters.trouble(f"receiver {self.name}", f"lost {left} bytes at the end")
             print(f"neve: receiver {self.name} lost {left} bytes: no room for them", flush=True)
+
+    def _count(self, framing: Framing) -> None:
+        if framing.damaged or framing.split:
+            self.counters.add(f"{self.name}_damaged", framing.damaged)
+            self.counters.add(f"{self.name}_split", framing.split)
+            framing.damaged = framing.split = 0
 
     async def _take(self, sender: Sender, messages: list[bytes], size: int) -> None:
         if messages:

@@ -172,7 +172,7 @@ def test_what_has_no_form_is_kept_and_counted(wire: Place) -> None:
         sock.sendall(b"no header marker=formless\n<14>1 - - long - - - " + long + b"\n<999>1 marker=formless")
     with connected(wire) as sock:
         sock.sendall(
-            b"33 <14>1 - - counted - - - 123456789 NONSENSE marker=formless\n30 <14>1 - - counted - - - broken"
+            b"33 <14>1 - - counted - - - 123456789 NONSENSE marker=formless\n40 <14>1 - - counted - - - broken"
         )
     assert len(wire.events("marker:formless", 3)) == 3
     pieces = wire.events("service:long", 3)
