@@ -30,7 +30,7 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip rsyslog rsyslog-gnutls libivykis0 libnet1 libpcre3 libwrap0
+SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip rsyslog rsyslog-gnutls systemd-journal-remote libivykis0 libnet1 libpcre3 libwrap0
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \

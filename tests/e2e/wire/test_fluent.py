@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ def connected(port: int) -> Iterator[socket.socket]:
 def answer(sock: socket.socket) -> Any:
     """The next whole answer; None where the connection was closed."""
     walk = msgpack.Unpacker()
-    while data := sock.recv(65536):
-        walk.feed(data)
-        for one in walk:
-            return one
+    with suppress(ConnectionResetError):  # where it had not read everything
+        while data := sock.recv(65536):
+            walk.feed(data)
+            for one in walk:
+                return one
     return None
 
 
