@@ -23,7 +23,7 @@ BATCH_BYTES = 4 << 20
 HELD_BYTES = 16 << 20
 """In memory at once, with what is being stored."""
 RETRY_SECONDS = 1.0
-FLUSH_SECONDS = 10.0
+FLUSH_SECONDS = 3.0
 """That the last batch has to become durable when the gateway ends."""
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Batches(Generic[T]):
     ) -> None:
         self._gateway, self._lexers = gateway, lexers
         self._receiver, self._namespace, self._put = receiver, namespace, put
-        self._items: list[T] = []
+        self._items: deque[tuple[T, int]] = deque()
         self._size = 0  # of the items
         self._held = 0  # of these and of those being stored
         self._first = 0.0  # when the first of them came
@@ -77,7 +77,7 @@ class Batches(Generic[T]):
         if not self._items:
             self._first = asyncio.get_running_loop().time()
             self._something.set()
-        self._items.append(item)
+        self._items.append((item, size))
         self._size += size
         self._held += size
         if self._size >= BATCH_BYTES:
@@ -89,14 +89,25 @@ class Batches(Generic[T]):
             if not self._items:
                 return
             await self._ripe()
-            items, size = self._items, self._size
-            self._items, self._size = [], 0
-            if not self._ending:
-                self._something.clear()
-                self._enough.clear()
+            items, size = self._next()
             await self._store(items)
             self._held -= size
             self._let_in()
+
+    def _next(self) -> tuple[list[T], int]:
+        """A batch, and its bytes. No more than that: one larger than the spool's quota would never find room."""
+        items, size = [], 0
+        while self._items and size < BATCH_BYTES:
+            item, more = self._items.popleft()
+            items.append(item)
+            size += more
+        self._size -= size
+        if not self._ending:
+            if not self._items:
+                self._something.clear()
+            if self._size < BATCH_BYTES:
+                self._enough.clear()
+        return items, size
 
     async def _ripe(self) -> None:
         left = self._first + BATCH_SECONDS - asyncio.get_running_loop().time()

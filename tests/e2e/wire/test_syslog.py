@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.receivers.syslog_udp import kernel_drops, udp_socket
 from tests.e2e.wire.conftest import NAME, Place, running
 from tests.pages import ROOT, blocks
 
@@ -218,12 +222,55 @@ def test_no_bytes_bring_it_down(wire: Place, pieces: list[bytes], udp: bool) -> 
             sock.sendall(piece)
 
 
+def test_while_the_spool_is_full_senders_wait_and_nothing_is_lost(wire: Place) -> None:
+    clickhouse, count = wire.server.pids()["clickhouse"], 12_000
+
+    def send() -> None:
+        with connected(wire) as sock:
+            sock.settimeout(120)
+            for number in range(count):
+                text = secrets.token_urlsafe(3000)  # does not get smaller
+                sock.sendall(f'<14>1 - h full - - [n@1 n="{number}"] {text}\n'.encode())
+
+    os.kill(clickhouse, signal.SIGSTOP)
+    try:
+        sender = threading.Thread(target=send)
+        sender.start()
+        while "receiver syslog_tcp" not in (
+            found := wire.server.client.get("/gateway/status").json()["troubles"]
+        ):
+            assert sender.is_alive()
+            time.sleep(0.05)
+        assert found["receiver syslog_tcp"].startswith("waits: ")
+    finally:
+        os.kill(clickhouse, signal.SIGCONT)
+    sender.join(120)
+    wire.server.wait_for("service:full", count)
+
+
+def test_what_the_kernel_drops_is_known() -> None:
+    with udp_socket("127.0.0.1", 0) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        assert kernel_drops(sock) == 0
+        for _ in range(100):
+            sender.sendto(bytes(1000), sock.getsockname())
+        assert 0 < kernel_drops(sock) < 100
+
+
 def test_after_all_that_it_listens(wire: Place) -> None:
     with connected(wire) as sock:
         sock.sendall(b"<14>1 - - alive - - - yes\n")
     assert wire.events("service:alive", 1)[0]["message"] == "yes"
     assert wire.counter("lines_syslog_tcp") > 0
     assert wire.counter("syslog_udp_buffer_bytes") > 100_000
+    metrics = wire.server.client.get("/metrics").text
+    for name in (
+        "lines_syslog_tcp",
+        "lines_syslog_tls",
+        "syslog_udp_dropped",
+        "syslog_udp_dropped_by_kernel",
+    ):
+        assert f"neve_gateway_{name}_total" in metrics
     assert f"syslog_tcp: 127.0.0.1:{wire.ports['tcp']}" in status(wire)
 
 
