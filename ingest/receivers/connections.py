@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -60,9 +61,14 @@ class Connections:
     async def start(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Raises OSError where the address cannot be had."""
         handshake = {"ssl_handshake_timeout": HANDSHAKE_SECONDS} if context is not None else {}
-        self._server = await asyncio.start_server(
-            self._connected, host, port, ssl=context, limit=READ_BYTES, **handshake
-        )
+        try:
+            self._server = await asyncio.start_server(
+                self._connected, host, port, ssl=context, limit=READ_BYTES, **handshake
+            )
+        except OSError as error:
+            if error.errno is None or error.errno <= 0:  # of a name that means nothing
+                raise
+            raise OSError(error.errno, os.strerror(error.errno)) from None  # asyncio's own text is long
 
     async def stop(self) -> None:
         """Listen no more, and end all connections; what was read of them was handed over."""
