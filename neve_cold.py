@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -164,17 +165,18 @@ class Keeper:
         print(f"neve: {step.namespace}: {step.step}: {step.text}", file=sys.stderr, flush=True)
 
     def status(self) -> dict[str, Any]:
-        """What is cold of each namespace, for `GET /cold/status`. Raises NeveError."""
+        """What is cold of each namespace, and what holds for it, for `GET /cold/status`. Raises NeveError."""
         found = []
         for namespace in self.cold.catalog.namespaces():
             pinned = self.cold.pin(namespace)
             if pinned is not None:
                 shard = pinned.shard()
                 epochs = {"through": shard.through, "epochs": sorted(shard.epochs)}
-                found.append(
-                    {"namespace": namespace, "events": pinned.rows, "snapshot": pinned.snapshot_id, **epochs}
-                )
-        return {"namespaces": found, "troubles": self.troubles, "counters": self.counts}
+                size = {"events": pinned.rows, "bytes": self.cold.bytes_of(namespace)}
+                found.append({"namespace": namespace, **size, "snapshot": pinned.snapshot_id, **epochs})
+        policies = {name: asdict(self.cold.config.policy(name)) for name in self.hot.namespaces()}
+        counters = {"troubles": self.troubles, "counters": self.counts}
+        return {"namespaces": found, "policies": policies, **counters}
 
     def metrics(self) -> str:
         """What Prometheus reads; nobody is asked."""

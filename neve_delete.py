@@ -16,12 +16,15 @@ from query.sources import matching
 from storage.ageing import Ager
 from storage.cold import ColdTier
 from storage.config import ClickHouseConfig
-from storage.deletions import Deletion
+from storage.deletions import Deletion, oldest_waiting
 from storage.errors import NeveError
 from storage.hot import Hot
 from storage.removing import count_both
 
 NAMESPACE = "default"
+WAITING = (
+    "refused blocks may have such events: those stay hidden when they are sent again (neve deadletter list)"
+)
 KNOWN = ("q", "from", "to", "namespace", "dry_run")
 
 
@@ -80,4 +83,6 @@ def _delete(hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, plan: Plan, 
     )
     if in_hot:
         left += ": they are in an epoch that is still open, and go when it closes"
+    if oldest_waiting(hot, namespace) < deletion.asked_at:
+        ager.say("waiting", namespace, WAITING)
     ager.say("done", namespace, left, hot=in_hot, cold=in_cold)

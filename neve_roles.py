@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ingest.receivers.elastic_clients import wants_elasticsearch
 from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
 from query import front
 from storage.config import ClickHouseConfig
@@ -22,7 +23,16 @@ from storage.supervise import follow_parent
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-TO_GATEWAY = ("/api/v1/blocks", "/api/v1/ingest", "/gateway/", "/upload")
+TO_GATEWAY = (
+    "/api/v1/blocks",
+    "/api/v1/ingest",
+    "/gateway/",
+    "/loki/api/v1/push",
+    "/api/prom/push",
+    "/v1/logs",
+    "/services/collector",
+    "/upload",
+)
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
@@ -58,6 +68,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             uds=str(sockets / role),
             loop="uvloop",
             http="httptools",
+            ws="websockets-sansio",
             log_level="warning",
             access_log=False,
         )
@@ -130,10 +141,10 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     host, port = config.address()
     gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
 
-    def route(path: str) -> str:
+    def route(path: str, headers: front.Headers) -> str:
         if path.startswith(TO_AGER):
             return ager
-        return gateway if path.startswith(TO_GATEWAY) else api
+        return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics() -> tuple[str, bytes]:
         return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api, "ager": ager})

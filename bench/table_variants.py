@@ -43,6 +43,7 @@ class Variant:
     granules: str = schema.GRANULES
     words_index: str = schema.WORDS_INDEX
     words_form: str = f"indexHint(hasToken({schema.WORDS_TEXT}, {{token}}))"
+    pairs_index: str = schema.PAIRS_INDEX
     tag_index: str = schema.TAG_INDEX  # one for each map, which is {map}
     tag_form: str = PLAIN_TAG
     longest_item: int | None = None
@@ -81,13 +82,15 @@ class Variant:
         found = [f"INDEX {name} {schema.INDEXES[name]}" for name in PLAIN_INDEXES]
         if self.words_index:
             found.append(f"INDEX message_words {self.words_index}")
+        if self.pairs_index:
+            found.append(f"INDEX message_pairs {self.pairs_index}")
         if self.tag_index:
             found += [f"INDEX {name}_values {self.tag_index.format(map=name)}" for name in self.maps]
         return found
 
 
 AS_IT_IS = Variant("neve")
-UNINDEXED = replace(AS_IT_IS, words_index="", words_form="", tag_index="")
+UNINDEXED = replace(AS_IT_IS, words_index="", words_form="", pairs_index="", tag_index="")
 AT_MERGE = {"materialize_skip_indexes_on_insert": 0}
 MESSAGE_TEXT = "lower(message) TYPE text(tokenizer = 'splitByNonAlpha')"
 DIRECT = "hasAllTokens(lower(message), {tokens})"
@@ -123,6 +126,7 @@ VARIANTS: tuple[Variant, ...] = (
     _named("message-text", words_index=MESSAGE_TEXT, words_form=DIRECT),
     _named("message-text-at-merge", words_index=MESSAGE_TEXT, words_form=DIRECT,
            insert_settings={"exclude_materialize_skip_indexes_on_insert": "message_words"}),
+    _named("no-pairs", pairs_index=""),
     # --- granules, codecs, parts
     _named("granules-of-8192", granules="index_granularity = 8192", words_index=words_index_of(32)),
     _named("granules-of-4096", granules=granules_of(4096, 16), words_index=words_index_of(16)),

@@ -9,15 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from ingest import operations, watching
-from ingest.errors import SpoolFull
 from ingest.gateway import GatewaySettings, GatewayState
-from ingest.receivers import blocks, http, journal
+from ingest.receivers import blocks, elastic, http, journal, loki, otlp, splunk
+from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
 from ingest.receivers.listeners import Listeners
 from storage.errors import NeveError
-
-RETRY_AFTER_SECONDS = 1
 
 __all__ = ["GatewaySettings", "create_app"]
 
@@ -49,8 +47,12 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(journal.router)
+    app.include_router(otlp.router)
+    app.include_router(loki.router)
+    app.include_router(splunk.router)
     app.include_router(operations.router)
     app.include_router(watching.router)
+    elastic.include(app)  # last: its paths are what is left
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(OSError, answer_disk)
@@ -60,11 +62,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 async def answer_error(_request: Request, error: Exception) -> JSONResponse:
     """An error of ours, in the interface's shape."""
     assert isinstance(error, NeveError)
-    headers = {}
-    if error.status in (429, 503):
-        after = error.retry_after if isinstance(error, SpoolFull) else RETRY_AFTER_SECONDS
-        headers["Retry-After"] = str(after)
-    return JSONResponse(error.to_json(), error.status, headers)
+    return JSONResponse(error.to_json(), error.status, retry_headers(error))
 
 
 async def answer_invalid(_request: Request, error: Exception) -> JSONResponse:

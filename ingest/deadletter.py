@@ -20,7 +20,10 @@ SHORTEST_PREFIX = 6
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One refused block; `refused_at` is seconds since 1970. A damaged one has no rows and no namespace."""
+    """One refused block; `refused_at` is seconds since 1970, `oldest` the time of its first event in nanoseconds.
+
+    A damaged one has no rows and no namespace.
+    """
 
     path: Path
     block_id: str
@@ -28,6 +31,7 @@ class DeadLetter:
     namespace: str
     reason: str
     refused_at: float
+    oldest: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As `GET /gateway/deadletter` has it."""
@@ -84,8 +88,9 @@ def _read(path: Path) -> DeadLetter:
     block_id = path.name.removesuffix(BLOCK_SUFFIX).partition("-")[2]
     header = _header(path)
     reason, refused_at = _reason(path)
-    rows, namespace = (header.rows, header.namespace) if header is not None else (0, "")
-    return DeadLetter(path, block_id, rows, namespace, reason, refused_at)
+    if header is None:
+        return DeadLetter(path, block_id, 0, "", reason, refused_at)
+    return DeadLetter(path, block_id, header.rows, header.namespace, reason, refused_at, header.min_timestamp)
 
 
 def _header(path: Path) -> Header | None:

@@ -21,6 +21,7 @@ from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.gatherer import Gatherer, Held
+from ingest.keeping import Keeping
 from ingest.spool import Spool
 from ingest.stamps import Stamps
 from storage.errors import (
@@ -88,6 +89,7 @@ class Inserter:
         self._put_away = put_away
         self._doubtful = doubtful
         self._stamps = Stamps(hot, name, kind)
+        self._keeping = Keeping(hot, self._stamps.inserter, spool, dead_letters)
         self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
         self._stop = threading.Event()
@@ -110,12 +112,14 @@ class Inserter:
     def _run(self) -> None:
         try:
             self._patiently(self._prepare)
+            self._patiently(self._keeping.tend)
             self._settle_last()
             while not self._stop.is_set():
                 if self._spool.wait(1.0, self._stop.is_set):
                     self._gather()
                     self._insert_next()
                 self._patiently(self._stamps.tend)
+                self._patiently(self._keeping.tend)
         except Stopped:
             pass
         except BaseException as error:

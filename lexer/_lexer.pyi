@@ -9,6 +9,9 @@ PADDING_BYTES: int
 JSON_DEPTH: int
 MAX_TAGS: int
 MAX_KEY_BYTES: int
+OTLP_DEPTH: int
+OTLP_MAX_RECORD_BYTES: int
+OTLP_MAX_TAGS: int
 
 Format = Literal["auto", "text", "json", "logfmt"]
 Buffer = bytes | bytearray | memoryview
@@ -56,6 +59,14 @@ def find_key(ends: memoryview, keys: memoryview, wanted: int) -> tuple[bytes, by
 def level_of(text: bytes) -> str:
     """The level that a whole word names, in any case ("WARNING", "err", "I"), by the name it is stored under; or ""."""
 
+def next_field(data: Buffer, at: int, end: int) -> tuple[int, int, int, int | None]:
+    """One field of a protobuf message: where the next one starts, its number, and its value and None, or, where it is
+    bytes, where they start and end. Raises ValueError for what is damaged."""
+
+def role_of(name: str) -> str:
+    """The column that a key of this name fills in a structured line: "time", "level", "message", "service", "host",
+    "trace_id", "span_id", or "" for a tag."""
+
 class Lexer:
     """One line at a time, for tools and tests; blocks of lines go through Columns."""
 
@@ -87,6 +98,25 @@ class Multiline:
     text: str
     def __init__(self, text: str) -> None:
         """Raises ValueError for what is none of them."""
+
+class OtlpLogs:
+    """The log records of an ExportLogsServiceRequest of OpenTelemetry, read once from its first to its last.
+
+    Records with values nested deeper than OTLP_DEPTH or of more than OTLP_MAX_RECORD_BYTES are rejected: passed over.
+    """
+
+    records: int
+    """Those that are not rejected."""
+    left: int
+    """Of them, those that were not taken yet."""
+    rejected: dict[str, int]
+    """How many were rejected, by why: "too deep", "too large"; empty where none was."""
+    def __init__(self, data: Buffer) -> None:
+        """Copies the bytes, and checks all of them.
+
+        Raises ValueError where they are no such message (nothing of it can be taken), where a resource or scope is
+        nested too deep, or where the records with their resources come to more than 512 MiB.
+        """
 
 class Columns:
     """The columns of one block, built in ClickHouse's native layout while lines are read.
@@ -143,6 +173,54 @@ class Columns:
         it does not say. Of a key that comes twice among `tags` the first holds. More than MAX_LINE_BYTES are stored
         in pieces. Raises ValueError for an unknown format or level, more than MAX_TAGS tags, or a key of more than
         MAX_KEY_BYTES.
+        """
+    def add_otlp(self, logs: OtlpLogs, *, received_ns: int) -> int:
+        """Take records until there are no more, or the block is full; how many.
+
+        A text body is the message, as `add_one` takes it; of a map it is its `message` or `msg`, else the map's JSON
+        text, and its members are tags; of any other value its JSON text. Attributes are tags, maps in them flattened
+        to dotted names, arrays as JSON text; a record's hold before its scope's, these before its resource's. Of
+        more than OTLP_MAX_TAGS, or with names longer than MAX_KEY_BYTES, the rest is one tag, `overflow_tags`.
+        """
+    def add_documents(
+        self,
+        data: Buffer,
+        at: int,
+        action: bytes,
+        *,
+        service: bytes | str = b"",
+        host: bytes | str = b"",
+        tags: Sequence[tuple[bytes | str, bytes | str]] = (),
+        received_ns: int,
+    ) -> tuple[int, bytes]:
+        """Take the documents of a bulk request, from `at` on, while the line before each is `action` and until the
+        block is full: (where it stopped, for each document 1 or, where it is no JSON object and was left out, 0).
+
+        The service, host and tags are for what a document does not say.
+        """
+    def add_entries(
+        self,
+        data: Buffer,
+        at: int,
+        end: int,
+        *,
+        service: bytes | str = b"",
+        host: bytes | str = b"",
+        tags: Sequence[tuple[bytes | str, bytes | str]] = (),
+        level: str = "",
+        received_ns: int,
+    ) -> tuple[int, bool]:
+        """Take the entries of the logproto stream in `data[at:end]`, until the block is full: (where it stopped,
+        whether there is an entry whose tags are too many, or with a name too long). An entry's tags hold before
+        `tags`, its line before both.
+
+        PADDING_BYTES must follow. Raises ValueError for a damaged message; part of it may have been taken.
+        """
+    def members(self, data: Buffer, at: int) -> tuple[int, list[tuple[bytes, int, int]]] | None:
+        """The JSON object that `data[at:]` starts with: where it ends, and of each member the name as it is written,
+        where its value starts and where that ends.
+
+        None where there is no whole object, or one of more than 64 members. `data` ends with PADDING_BYTES more.
         """
     @property
     def rows(self) -> int: ...

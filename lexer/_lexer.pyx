@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcpy, memset
 
 cdef extern from "hash.h" nogil:
     uint32_t nv_crc32(const uint8_t *p, size_t n)
@@ -97,6 +97,7 @@ cdef extern from "columns.h" nogil:
     nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
     void nv_columns_free(nv_columns *c)
     void nv_columns_reset(nv_columns *c)
+    int nv_role_of(const uint8_t *p, size_t n)
     nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n)
     size_t nv_columns_bytes(const nv_columns *c)
     enum:
@@ -119,6 +120,12 @@ cdef extern from "structured.h" nogil:
     int nv_json_object(nv_columns *c, const uint8_t *p, size_t n)
     int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n)
     int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n)
+
+    ctypedef struct nv_member:
+        nv_string name, value
+    enum:
+        NV_MAX_MEMBERS
+    size_t nv_json_members(nv_columns *c, const uint8_t *p, size_t n, nv_member *members, uint32_t *count)
 
 cdef extern from "multiline.h" nogil:
     enum:
@@ -160,6 +167,38 @@ cdef extern from "records.h" nogil:
     size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     int nv_full(const nv_columns *c)
 
+cdef extern from "otlp.h" nogil:
+    enum:
+        NV_OTLP_DEPTH
+        NV_OTLP_MAX_RECORD
+        NV_OTLP_MAX_TAGS
+        NV_OTLP_WHOLE
+        NV_OTLP_DAMAGED
+        NV_OTLP_TOO_DEEP
+        NV_OTLP_TOO_LARGE
+    ctypedef struct nv_otlp:
+        uint64_t records, rejected, deep
+        size_t damaged_at
+    int nv_otlp_begin(nv_otlp *o, const uint8_t *data, size_t n)
+    uint64_t nv_otlp_take(nv_otlp *o, nv_columns *c, int64_t received)
+    uint64_t nv_otlp_left(const nv_otlp *o)
+    void nv_otlp_free(nv_otlp *o)
+
+cdef extern from "pushed.h" nogil:
+    enum:
+        NV_ENTRY_TAGS
+        NV_PUSH_END
+        NV_PUSH_FULL
+        NV_PUSH_DAMAGED
+        NV_PUSH_LARGE
+    ctypedef struct nv_wire:
+        uint64_t number, value
+        nv_string bytes
+    size_t nv_take_documents(nv_columns *c, const uint8_t *data, size_t n, nv_string action, const nv_source *source,
+                             nv_buffer *verdicts)
+    int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire *out)
+    int nv_take_entries(nv_columns *c, const uint8_t *data, size_t *at, size_t n, const nv_source *source)
+
 RULES_VERSION = NV_RULES_VERSION
 MAX_LINE_BYTES = NV_MAX_LINE
 MAX_RECORD_LINES = NV_MAX_RECORD_LINES
@@ -200,6 +239,14 @@ def level_of(bytes text not None):
     cdef bytes padded = text + b"\0"
     cdef const uint8_t *p = <const uint8_t *><char *>padded
     return NV_LEVEL_NAMES[nv_level_word(p, p + len(text))].decode()
+
+
+_ROLES = ("", "time", "level", "message", "service", "host", "trace_id", "span_id")
+
+
+def role_of(str name not None):
+    cdef bytes key = _utf8(name)
+    return _ROLES[nv_role_of(<const uint8_t *><char *>key, len(key))]
 
 
 cdef bytes _utf8(object text):
@@ -421,6 +468,114 @@ cdef Py_ssize_t _looked_at(const uint8_t *p, size_t at, size_t end):
     return min(end - at, <size_t>NV_LOOK)
 
 
+OTLP_DEPTH = NV_OTLP_DEPTH
+OTLP_MAX_RECORD_BYTES = NV_OTLP_MAX_RECORD
+OTLP_MAX_TAGS = NV_OTLP_MAX_TAGS
+
+
+cdef class OtlpLogs:
+    cdef nv_otlp o
+    cdef bytes data
+
+    def __init__(self, const uint8_t[::1] data not None):
+        cdef size_t n = data.shape[0]
+        cdef bytes copy = PyBytes_FromStringAndSize(NULL, n + NV_PADDING)
+        cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(copy)
+        cdef const uint8_t *p = &data[0] if n else NULL
+        cdef int state
+        nv_otlp_free(&self.o)
+        self.data = copy
+        with nogil:
+            if n:
+                memcpy(to, p, n)
+            memset(to + n, 0, NV_PADDING)
+            state = nv_otlp_begin(&self.o, to, n)
+        if state == NV_OTLP_WHOLE:
+            return
+        if state == NV_OTLP_DAMAGED:
+            raise ValueError(f"it is no ExportLogsServiceRequest from about byte {self.o.damaged_at} of {n} on")
+        if state == NV_OTLP_TOO_DEEP:
+            raise ValueError(f"an attribute of a resource or scope is nested deeper than {NV_OTLP_DEPTH}")
+        if state == NV_OTLP_TOO_LARGE:
+            raise ValueError("its records are too many, or their resource too large for so many")
+        raise MemoryError
+
+    def __dealloc__(self):
+        nv_otlp_free(&self.o)
+
+    @property
+    def records(self):
+        return self.o.records - self.o.rejected
+
+    @property
+    def left(self):
+        return nv_otlp_left(&self.o)
+
+    @property
+    def rejected(self):
+        return {"too deep": self.o.deep, "too large": self.o.rejected - self.o.deep} if self.o.rejected else {}
+
+
+def next_field(const uint8_t[::1] data not None, size_t at, size_t end):
+    cdef nv_wire field
+    if not at < end <= <size_t>data.shape[0]:
+        raise ValueError("a message ends beyond the data")
+    if not nv_next_wire(&data[0], &at, end, &field):
+        raise ValueError("a message is damaged")
+    if field.bytes.p is NULL:
+        return at, field.number, field.value, None
+    return at, field.number, at - field.bytes.n, at
+
+
+cdef class _Sender:
+    """What a sender says of its records, as C has it; alive as long as this object."""
+
+    cdef nv_source source
+    cdef nv_field *fields
+    cdef list held
+
+    def __dealloc__(self):
+        free(self.fields)
+
+    cdef nv_string keep(self, object text) except *:
+        cdef bytes value = _utf8(text)
+        cdef nv_string kept
+        kept.n = len(value)
+        value += bytes(NV_PADDING)
+        self.held.append(value)
+        kept.p = <const uint8_t *><char *>value
+        return kept
+
+    @staticmethod
+    cdef _Sender of(nv_columns *c, object service, object host, object tags, int64_t received_ns, str level, str format):
+        cdef _Sender self = _Sender()
+        cdef bytes key
+        cdef size_t i = 0, count = len(tags)
+        if level not in _LEVELS:
+            raise ValueError(f"cannot take level {level!r}; choose one of {', '.join(_LEVELS)}")
+        if count > NV_MAX_FIELDS:
+            raise ValueError(f"cannot add {count} tags to a record; at most {NV_MAX_FIELDS} are possible")
+        memset(&self.source, 0, sizeof(self.source))
+        self.held = []
+        self.fields = <nv_field *>malloc(max(count, <size_t>1) * sizeof(nv_field))
+        if self.fields is NULL:
+            raise MemoryError
+        for name, content in tags:
+            key = _utf8(name)
+            if len(key) > NV_MAX_KEY:
+                raise ValueError(f"cannot add a tag with a name of {len(key)} bytes; at most {NV_MAX_KEY} are possible")
+            self.fields[i].key = nv_key_of(c, <const uint8_t *><char *>key, len(key))
+            if self.fields[i].key is NULL:
+                raise MemoryError
+            self.fields[i].value = self.keep(content)
+            i += 1
+        self.source.service, self.source.host = self.keep(service), self.keep(host)
+        self.source.tags, self.source.tag_count = self.fields, <uint32_t>count
+        self.source.received, self.source.time = received_ns, NV_NO_TIME
+        self.source.level, self.source.format = _LEVELS[level], _ONE_FORMATS[format]
+        return self
+
+
 cdef class Columns:
     cdef nv_columns *c
     cdef readonly int shards, max_rows
@@ -538,6 +693,66 @@ cdef class Columns:
             free(fields)
         if self.c.failed:
             raise MemoryError
+
+    def add_otlp(self, OtlpLogs logs not None, *, int64_t received_ns):
+        cdef uint64_t taken
+        with nogil:
+            taken = nv_otlp_take(&logs.o, self.c, received_ns)
+        if self.c.failed:
+            raise MemoryError
+        return taken
+
+    def add_documents(self, const uint8_t[::1] data not None, size_t at, bytes action not None, *, service=b"", host=b"",
+                      tags=(), int64_t received_ns):
+        cdef size_t n = data.shape[0], taken
+        cdef nv_buffer verdicts
+        cdef nv_string line
+        if at >= n:
+            return at, b""
+        cdef _Sender sender = _Sender.of(self.c, service, host, tags, received_ns, "", "json")
+        memset(&verdicts, 0, sizeof(verdicts))
+        line.p, line.n = <const uint8_t *><char *>action, len(action)
+        try:
+            with nogil:
+                taken = nv_take_documents(self.c, &data[at], n - at, line, &sender.source, &verdicts)
+            if self.c.failed:
+                raise MemoryError
+            return at + taken, (<char *>verdicts.data)[:verdicts.length] if verdicts.length else b""
+        finally:
+            nv_buffer_free(&verdicts)
+
+    def add_entries(self, const uint8_t[::1] data not None, size_t at, size_t end, *, service=b"", host=b"", tags=(),
+                    str level="", int64_t received_ns):
+        cdef int state
+        if not at < end or end + NV_PADDING > <size_t>data.shape[0]:
+            raise ValueError("entries need bytes after them that may be read")
+        cdef _Sender sender = _Sender.of(self.c, service, host, tags, received_ns, level, "auto")
+        with nogil:
+            state = nv_take_entries(self.c, &data[0], &at, end, &sender.source)
+        if self.c.failed:
+            raise MemoryError
+        if state == NV_PUSH_DAMAGED:
+            raise ValueError("a message is damaged")
+        return at, state == NV_PUSH_LARGE
+
+    def members(self, const uint8_t[::1] data not None, size_t at):
+        cdef size_t n = data.shape[0], taken
+        cdef nv_member found[64]
+        cdef uint32_t count
+        cdef const uint8_t *start
+        if at + NV_PADDING > n:
+            raise ValueError("json needs bytes after it that may be read")
+        start = &data[0]
+        with nogil:
+            taken = nv_json_members(self.c, start + at, n - at - NV_PADDING, found, &count)
+        if self.c.failed:
+            raise MemoryError
+        if not taken:
+            return None
+        return at + taken, [
+            ((<const char *>found[i].name.p)[:found[i].name.n], found[i].value.p - start, found[i].value.p - start + found[i].value.n)
+            for i in range(count)
+        ]
 
     @property
     def rows(self):

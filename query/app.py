@@ -17,6 +17,8 @@ from query import page
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.learning import Learner
 from query.limits import Limits
+from query.loki.routes import router as loki_router
+from query.loki.tail import router as loki_tail_router
 from query.metrics import Counting, Metrics
 from query.metrics import router as metrics_router
 from query.routes import router
@@ -75,6 +77,8 @@ def create_app(
     app.add_middleware(Counting, metrics=app.state.metrics)
     app.include_router(router)
     app.include_router(tail_router)
+    app.include_router(loki_router)
+    app.include_router(loki_tail_router)
     app.include_router(metrics_router)
     app.include_router(page.router)
     _handle_errors(app)

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from query.plan import Plan
-from query.search import window_sql
+from query.search import BY_TIME, window_sql
 from query.tables import compile_table
 from query.tiers import tiers_of
 from query.times import to_rfc3339
@@ -23,7 +23,7 @@ def explain(plan: Plan) -> dict[str, Any]:
         asked = compile_table(plan, plan.limit)
         sql, params = asked.sql, asked.params
     else:
-        sql, params = window_sql(plan, Window(plan.low, plan.high), plan.limit + 1)
+        sql, params = window_sql(plan, Window(plan.low, plan.high), plan.limit + 2, BY_TIME)
     return {
         "query": str(plan.query),
         "ast": tree(plan.query),

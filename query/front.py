@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,8 +23,9 @@ HOP_BY_HOP = frozenset(
 MAX_HEAD = 64 << 10
 RETRY_AFTER_SECONDS = 1
 
-Route = Callable[[str], str]
-"""From a request's path to the Unix socket of the process that answers it."""
+Headers = Sequence[tuple[bytes, bytes]]
+Route = Callable[[str, Headers], str]
+"""From a request's path and headers to the Unix socket of the process that answers it."""
 Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """Makes what the front door answers itself: content type and body."""
 
@@ -37,11 +38,14 @@ class Head:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     size: int = 0
     chunked: bool = False
+    websocket: bool = False  # it asks for a websocket: what follows is no HTTP, in either direction
 
     def encode(self, method: bytes, peer: str) -> bytes:
         lines = [method + b" " + self.url + b" HTTP/1.1"]
         lines += [name + b": " + value for name, value in self.headers if name.lower() not in HOP_BY_HOP]
         lines.append(b"x-forwarded-for: " + peer.encode())
+        if self.websocket:
+            lines += [b"connection: Upgrade", b"upgrade: websocket"]
         if method == b"HEAD":  # its answer's end can't be told from its head: the connection ends with it
             lines.append(b"connection: close")
         if self.chunked:
@@ -83,6 +87,8 @@ class Behind(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.client.send(data)
+        if self.client.head.websocket:
+            return  # nothing to count: the connection ends with it
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -117,6 +123,7 @@ class Client(asyncio.Protocol):
         self.waiting: list[bytes] = []  # of the request at hand, until its connection is there
         self.opening: asyncio.Task[None] | None = None
         self.answered_here = False
+        self.tunnel = False  # a websocket was asked for: bytes are passed on as they are
 
     # --- the client's side -------------------------------------------------------------------------------
 
@@ -127,9 +134,16 @@ class Client(asyncio.Protocol):
         self.peer = str(peer[0]) if peer else "unknown"
 
     def data_received(self, data: bytes) -> None:
+        if self.tunnel:
+            self.forward(data)
+            return
         try:
             self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade as upgrade:
+            self.tunnel = True
+            if left := data[upgrade.args[0] :]:
+                self.forward(left)
+        except httptools.HttpParserError:
             self.refuse(b"400 Bad Request", "bad_request", "cannot read request: it is no HTTP/1.1")
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -163,15 +177,22 @@ class Client(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self.head.headers.append((name, value))
         self.head.chunked |= name.lower() == b"transfer-encoding"
+        self.head.websocket |= name.lower() == b"upgrade" and value.strip().lower() == b"websocket"
         self.count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        upgrade = self.parser.should_upgrade()
+        self.head.websocket &= upgrade
+        if upgrade and not self.head.websocket:
+            self.answered_here = True
+            self.refuse(b"400 Bad Request", "bad_request", "cannot upgrade to anything but a websocket")
+            return
         path = self.head.url.partition(b"?")[0].decode("latin-1")
         if path in self.pages and not any(other.pending for other in self.behind.values()):
             self.answered_here = True
             self.opening = asyncio.ensure_future(self.show(self.pages[path]))
             return
-        socket = self.route(path)
+        socket = self.route(path, self.head.headers)
         self.current = self.behind.get(socket)
         if any(other.pending for other in self.behind.values() if other is not self.current):
             # Two processes would answer at once, in either order.

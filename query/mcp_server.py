@@ -89,13 +89,11 @@ def make_server(client: Client, url: str) -> MCPServer:
         limit: int = 30,
         namespace: Namespace = "",
     ) -> dict[str, Any]:
-        """What changed between two ranges of time: patterns that are new, gone, or whose share grew or shrank most."""
-        answer = ask(
-            "/api/v1/patterns", q=query, to=to_time, compare_from=compare_from, compare_to=compare_to, limit=1000,
-            namespace=namespace, **{"from": from_time},
+        """What changed between two ranges: patterns that are new, gone, grown or shrunk, most surprising first."""
+        return ask(
+            "/api/v1/patterns/compare", q=query, to=to_time, compare_from=compare_from, compare_to=compare_to,
+            limit=limit, namespace=namespace, **{"from": from_time},
         )  # fmt: skip
-        changed = sorted(answer["patterns"], key=_change, reverse=True)[:limit]
-        return {"patterns": [{**one, "change": _word(one)} for one in changed], "stats": answer["stats"]}
 
     @server.tool(annotations=READ_ONLY)
     def fields(
@@ -133,20 +131,6 @@ def _asking(client: Client) -> Callable[..., dict[str, Any]]:
             raise ToolError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
 
     return ask
-
-
-def _change(pattern: dict[str, Any]) -> float:
-    """How much of the change a pattern is: the difference of its counts."""
-    return abs(float(pattern["count"]) - float(pattern["previous_count"] or 0))
-
-
-def _word(pattern: dict[str, Any]) -> str:
-    count, before = pattern["count"], pattern["previous_count"] or 0
-    if not before:
-        return "new"
-    if not count:
-        return "gone"
-    return "grown" if count > before else "shrunk" if count < before else "same"
 
 
 def run(args: argparse.Namespace) -> int:

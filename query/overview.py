@@ -13,19 +13,23 @@ from query.conditions import Kind
 from query.errors import NotFound, RequestInvalid
 from query.events import TEXTS, clean, event_columns, event_of, position_of
 from query.leading import event_stage
+from query.limits import EAGER
 from query.plan import Plan
 from query.running import Running
 from query.search import search
-from query.sources import events_source
+from query.sources import events_source, plan_source
 from query.sql import Params, expression_of, nanos, present
+from query.tiers import COLD
 from query.times import SECOND, to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
 from storage.schema import MINUTE_NANOS, NANOS
+from storage.tags import SHARDS, column_name
 
 NICE_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 NICE_NANOS = tuple(10**power * step for power in range(9) for step in (1, 2, 5))
 MAX_GROUPS = 50  # of a histogram: more colours than this tell nothing apart
 OTHER = "(other)"
+SMALL = ("level", "service", "host")
 EVENT_ID = re.compile(r"([0-9a-f]{32})-(\d{1,10})")
 Stats = dict[str, Any]
 
@@ -36,7 +40,7 @@ Stats = dict[str, Any]
 def histogram(plan: Plan, running: Running, buckets: int, by: str | None) -> Stats:
     """Counts by time, every bucket of the range, also the empty ones; `by` splits them by a field's values."""
     known = rollup.split(plan, running) if by is None or by in rollup.COUNTED else None
-    bounds = _extent(plan, running, known)
+    bounds = extent(plan, running, known)
     if bounds is None:
         return {"buckets": [], "interval_ms": None}
     low, high = bounds
@@ -59,7 +63,7 @@ def bucket_width(span: int, buckets: int) -> int:
     return fitting if fitting is not None else -(-least // day) * day
 
 
-def _extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[int, int] | None:
+def extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[int, int] | None:
     """The range to show: as asked, and where that is open, from the first event found to the last."""
     if plan.low is not None and plan.high is not None:
         return (plan.low, plan.high) if plan.high > plan.low else None
@@ -185,13 +189,49 @@ def _field(name: str, type_: str, count: int) -> Stats:
 
 def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
     params = Params(plan.database)
-    stage = event_stage(plan, params)
-    sql = (
-        f"SELECT arrayJoin({stage.scope.keys(params)}) AS key, count() AS n FROM {stage.source}{stage.where()} "
-        f"GROUP BY key ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
-    )
+    counted = _keys_by_map(plan, params) if _is_cheap(plan) else _keys_at_once(plan, params)
+    sql = f"SELECT key, n FROM ({counted}) ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
     rows = aggregate(running, sql, params)
     return [{"name": clean(key), "kind": "tag", "type": Kind.TEXT.value, "count": n} for key, n in rows]
+
+
+def _keys_at_once(plan: Plan, params: Params) -> str:
+    """A key is in one map only, but what pipes took out may have any name."""
+    stage = event_stage(plan, params)
+    keys = f"arrayJoin({stage.scope.keys(params)})"
+    return f"SELECT {keys} AS key, count() AS n FROM {stage.source}{stage.where()} GROUP BY key"
+
+
+def _keys_by_map(plan: Plan, params: Params) -> str:
+    """The same, map by map: of each its keys alone are read, and counted by their numbers in the dictionary."""
+    source = plan_source(plan, params)
+    return " UNION ALL ".join(
+        f"SELECT toString(key) AS key, n FROM "
+        f"(SELECT arrayJoin({column_name(shard)}.keys) AS key, count() AS n FROM {source} GROUP BY key)"
+        for shard in range(SHARDS)
+    )
+
+
+def _is_cheap(plan: Plan) -> bool:
+    """Can the filter be asked for each map? It must read neither messages nor tags, and no Parquet."""
+    return (
+        not plan.query.pipes
+        and COLD not in plan.tiers.read(plan.low, plan.high)
+        and _is_small(plan.condition)
+    )
+
+
+def _is_small(condition: c.Condition) -> bool:
+    match condition:
+        case c.AllOf(children) | c.AnyOf(children):
+            return all(map(_is_small, children))
+        case c.Negation(child):
+            return _is_small(child)
+        case c.Everything() | c.FingerprintIs() | c.TimeIn(field=None):
+            return True
+        case c.IsIn(field) | c.LooksLike(field) | c.Present(field) | c.NumberIs(field) | c.TextIs(field):
+            return isinstance(field, c.Column) and field.name in SMALL
+    return False
 
 
 def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
@@ -259,7 +299,7 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
 def aggregate(running: Running, sql: str, params: Params) -> list[tuple[Any, ...]]:
     """Rows of an aggregate; at a limit what was counted until then, which is noted."""
     try:
-        return running.query(sql, params.values, partial=True).rows
+        return running.query(sql, params.values, partial=True, more=EAGER).rows
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
         return []

@@ -30,9 +30,13 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "cursor": ("string", "next_cursor of the page before"),
     "buckets": ("integer", "About how many buckets, 60 by default"),
     "by": ("string", "A field whose values split the counts"),
+    "compare_q": ("string", "The query to compare with; by default the same"),
     "compare_from": ("string", "Start of the range to compare with"),
     "compare_to": ("string", "End of the range to compare with"),
     "new_since": ("string", "Only patterns that were never seen before this time"),
+    "sparkline": ("integer", "About how many counts by time each pattern gets, none by default"),
+    "change": ("string", "Only patterns that are new, gone, grown, shrunk or the same"),
+    "format": ("string", "json, ndjson or csv, as a file to keep; by default what Accept asks for"),
     "id": ("string", "An event's id"),
     "before": ("integer", "Lines before it, 10 by default"),
     "after": ("integer", "Lines after it, 10 by default"),
@@ -62,6 +66,13 @@ class Asked:
             )
         return int(given)
 
+    def one_of(self, name: str, values: tuple[str, ...]) -> str:
+        """One of some words, or nothing."""
+        given = self.text(name)
+        if given and given not in values:
+            raise RequestInvalid(f"cannot use {name!r}: {given[:40]}", f"give one of {', '.join(values)}")
+        return given
+
     def instant(self, name: str) -> int | None:
         """A moment, in nanoseconds since 1970; None where none is given."""
         return instant(name, self.text(name), self.now) if self.text(name) else None
@@ -69,7 +80,7 @@ class Asked:
     def plan(self, *, limit: int = DEFAULT_LIMIT, prefix: str = "") -> Plan:
         """The plan of the request; with a prefix, that of the range it compares with."""
         return make_plan(
-            self.text("q"),
+            (prefix and self.text(f"{prefix}q")) or self.text("q"),
             now=self.now,
             namespace=self.text("namespace") or self.default_namespace,
             from_=self.text(f"{prefix}from"),

@@ -6,6 +6,7 @@ first and last are looked into, for the exact times and a sample.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,27 +38,45 @@ class Ends:
 
 def patterns(
     plan: Plan, running: Running, limit: int, compare: Plan | None, since: int | None = None
-) -> Answer:
-    """The patterns, most common first. `compare`: count them there too. `since`: only those that are new since then."""
-    rows, total, distinct = _rows(plan, running, limit, since)
+) -> tuple[Answer, list[int]]:
+    """The patterns, most common first, and their ids. `compare`: count them there too. `since`: only those that are
+    new since then."""
+
+    def new(params: Params) -> str:
+        return "1" if since is None else f"id IN ({patterns_since(nanos(since, params), plan.database)})"
+
+    rows, total, distinct = _rows(plan, running, limit, new)
     ids = [row[0] for row in rows]
     ends = _ends(plan, running, rows) if rows else {}
     previous = _counts_of(compare, running, ids) if compare else None
-    return {
+    answer = {
         "patterns": [_pattern(row, ends, total, previous) for row in rows],
         "total_events": total,
         "total_patterns": distinct,
     }
+    return answer, ids
+
+
+def described(plan: Plan, running: Running, ids: list[int]) -> dict[int, Answer]:
+    """What `patterns` says of some patterns, by their ids."""
+    if not ids:
+        return {}
+    rows, total, _ = _rows(
+        plan, running, len(ids), lambda params: f"id IN {params.add(ids, 'Array(UInt64)')}"
+    )
+    ends = _ends(plan, running, rows) if rows else {}
+    return {row[0]: _pattern(row, ends, total, None) for row in rows}
 
 
 def _rows(
-    plan: Plan, running: Running, limit: int, since: int | None
+    plan: Plan, running: Running, limit: int, chosen: Callable[[Params], str]
 ) -> tuple[list[tuple[Any, ...]], int, int]:
+    """The patterns that `chosen`, a condition on `id`, holds for; how many events there are in all, and patterns."""
     params = Params(plan.database)
     services = f"arrayFilter(x -> x != '', groupUniqArray({MOST_SERVICES})(toString(service))) AS services"
-    counted = (
+    prints = (
         f"SELECT fingerprint AS f, sum(n) AS n, min(at) AS first, max(until) AS last, {services} "
-        f"FROM {_counted(plan, running, params)} GROUP BY f"
+        f"FROM {counted(plan, running, params)} GROUP BY f"
     )
     grouped = (
         "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS count, "
@@ -66,13 +85,13 @@ def _rows(
         # Those that may have been the first or the last: `first` and `last` are within a minute.
         f"arrayFilter(x -> x.2 < min(first) + {MINUTE_NANOS} OR x.3 > max(last) - {MINUTE_NANOS}, "
         "groupArray((f, first, last))) AS outermost "
-        f"FROM ({pattern_of(counted, plan.database)}) GROUP BY id"
+        f"FROM ({pattern_of(prints, plan.database)}) GROUP BY id"
     )
-    new = "1" if since is None else f"id IN ({patterns_since(nanos(since, params), plan.database)})"
     sql = (
         "SELECT id, template, called, count, first_seen, last_seen, members, served, outermost, total, patterns, "
-        f"{new} AS is_new FROM (SELECT *, sum(count) OVER () AS total, count() OVER () AS patterns FROM ({grouped})) "
-        f"ORDER BY is_new DESC, count DESC, id ASC LIMIT {params.add(limit, 'UInt64')}"
+        f"{chosen(params)} AS is_chosen FROM "
+        f"(SELECT *, sum(count) OVER () AS total, count() OVER () AS patterns FROM ({grouped})) "
+        f"ORDER BY is_chosen DESC, count DESC, id ASC LIMIT {params.add(limit, 'UInt64')}"
     )
     rows = aggregate(running, sql, params)
     if not rows:
@@ -81,7 +100,7 @@ def _rows(
     return [row for row in rows if row[-1]], total, distinct
 
 
-def _counted(plan: Plan, running: Running, params: Params) -> str:
+def counted(plan: Plan, running: Running, params: Params) -> str:
     """A subquery of `n` events of a fingerprint and a service, at `at` <= time <= `until`, less than a minute apart."""
     known = rollup.split(plan, running, fingerprints=True)
     if known is not None:
@@ -143,9 +162,9 @@ def _counts_of(plan: Plan, running: Running, ids: list[int]) -> dict[int, int]:
         return {}
     params = Params(plan.database)
     wanted = params.add(ids, "Array(UInt64)")
-    counted = f"SELECT fingerprint AS f, sum(n) AS n FROM {_counted(plan, running, params)} GROUP BY f"
+    prints = f"SELECT fingerprint AS f, sum(n) AS n FROM {counted(plan, running, params)} GROUP BY f"
     sql = (
-        f"SELECT id, sum(n) AS count FROM ({pattern_of(counted, plan.database)}) "
+        f"SELECT id, sum(n) AS count FROM ({pattern_of(prints, plan.database)}) "
         f"WHERE id IN {wanted} GROUP BY id"
     )
     return dict(aggregate(running, sql, params))

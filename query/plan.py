@@ -20,6 +20,7 @@ from storage.errors import NeveError
 from storage.schema import namespace_database
 
 DEFAULT_LIMIT = 100
+SERVICE, TRACE = c.Column("service"), c.Column("trace_id")
 MAX_LIMIT = 10_000
 ORDERS = ("newest", "oldest")
 FIRST_ID = ("00" * 16, 0)
@@ -54,6 +55,24 @@ class Plan:
     @property
     def database(self) -> str:
         return namespace_database(self.namespace)
+
+    @property
+    def parts(self) -> tuple[c.Condition, ...]:
+        """What every event found must meet, each."""
+        return self.condition.conditions if isinstance(self.condition, c.AllOf) else (self.condition,)
+
+    @property
+    def asks_values(self) -> bool:
+        """Does it ask for a value of what has an index of values? Then few granules are left to read."""
+        return any(
+            isinstance(p, c.FingerprintIs) or (isinstance(p, c.IsIn) and _has_values(p)) for p in self.parts
+        )
+
+    @property
+    def reads_in_order(self) -> bool:
+        """Is it about one service? Its events lie in the order of time, so reading stops where the page is full."""
+        one = any(isinstance(p, c.IsIn) and p.field == SERVICE and len(p.values) == 1 for p in self.parts)
+        return one and not self.asks_values
 
     @property
     def seconds(self) -> float | None:
@@ -95,6 +114,11 @@ class Plan:
         return replace(self, low=low, high=high, after=Position(timestamp, block_id, row))
 
 
+def _has_values(part: c.IsIn) -> bool:
+    known = isinstance(part.field, c.Tag) or part.field == TRACE
+    return known and bool(part.values) and "" not in part.values
+
+
 def _decode(cursor: str) -> list[Any]:
     wrong = RequestInvalid(
         "cannot read cursor", "give next_cursor of the last page as it is, or start without"
@@ -123,7 +147,7 @@ def make_plan(
     limit: int = DEFAULT_LIMIT, cursor: str = "",
 ) -> Plan:  # fmt: skip
     """The plan of a request; QueryInvalid or RequestInvalid where it makes no sense."""
-    _check_namespace(namespace)
+    check_namespace(namespace)
     if order not in ORDERS:
         raise RequestInvalid(f"cannot use order: {order[:40]!r}", "use newest or oldest")
     low, high = time_range(from_, to, now)
@@ -133,7 +157,8 @@ def make_plan(
     return plan.with_cursor(cursor) if cursor else plan
 
 
-def _check_namespace(namespace: str) -> None:
+def check_namespace(namespace: str) -> None:
+    """RequestInvalid for a name that no namespace can have."""
     try:
         namespace_database(namespace)
     except NeveError as error:

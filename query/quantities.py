@@ -129,7 +129,7 @@ def number_sql(text: str, unit: Unit | None, kind: str | None = None) -> str:
     for one in kinds:
         pattern, made = (_DURATION, _duration_sql) if one == DURATION else (_SIZE, _size_sql)
         branches.append(f"match({text}, {_literal(pattern)}), {made(text)} / {scale_of(one, unit)}")
-    return f"multiIf({', '.join(branches)}, NULL)"
+    return f"(multiIf({', '.join(branches)}, NULL) + 0.)"  # of two zeros one: they would be two groups
 
 
 def _duration_sql(text: str) -> str:

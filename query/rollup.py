@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from query import conditions as c
 from query.plan import Plan
 from query.running import Running
-from query.sources import Source, cold_source, hot_source, plan_source, range_sql
+from query.sources import Source, cold_source, hot_sources, plan_source, range_sql
 from query.sql import Params, compile_condition
 from query.tiers import COLD, HOT
 from query.times import SECOND
 from storage.errors import QueryLimit, QueryTimeout
 from storage.schema import MINUTE_NANOS, NANOS
+from storage.standing import hidden_by
 
 COUNTED = ("service", "level")
 LAST_MINUTE = (1 << 32) // 60 - 1  # the last whole one that the rollup's DateTime can say
@@ -46,7 +47,7 @@ def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split 
     `fingerprints`: are they wanted, or is the filter about them? Then the larger table is asked.
     """
     fingerprints = fingerprints or _names_fingerprint(plan.condition)
-    if plan.query.pipes or not _is_known(plan.condition):
+    if plan.query.pipes or not is_known(plan.condition):
         return None
     low = None if plan.low is None else -(-plan.low // MINUTE_NANOS) * MINUTE_NANOS
     high = None if plan.high is None else plan.high // MINUTE_NANOS * MINUTE_NANOS
@@ -96,14 +97,14 @@ def _exact(plan: Plan, running: Running, fingerprints: bool) -> Split:
     exact, rest, cold = [], False, pinned is not None
     cold_events = 0
     ends: dict[bool, list[tuple[int, int]]] = {True: [], False: []}  # by tier: is it cold?
-    for epoch, events, counted, rolled, outside, first, last in rows:
+    for epoch, events, counted, rolled, outside, first, last, hidden in rows:
         is_cold = state is not None and state.reads_cold(epoch)
         fits = not fingerprints or (rolled == counted and not outside)
         if is_cold:
             cold, cold_events = cold and fits, cold_events + counted
         elif not events:
             continue
-        elif fits and events == counted:
+        elif fits and events == counted and not hidden:
             exact.append(epoch)
         else:
             rest = True
@@ -117,13 +118,15 @@ def _exact(plan: Plan, running: Running, fingerprints: bool) -> Split:
 
 
 def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
-    """By epoch: its events, those counted by minute and in the rollup, minutes that the rollup does not know, ends."""
+    """By epoch: its events, those counted by minute and in the rollup, minutes that the rollup does not know, ends, and
+    how many of the events are hidden by deletions."""
     database, kept = plan.database, plan.tiers.hot_condition()
     hot = f" WHERE {kept}" if kept else ""
     # The counts of all that is cold are many parts: they are added up only where the cold tier is asked about.
     asked = "" if COLD in plan.tiers.read(plan.low, plan.high) else hot
     of_plan = " AND ".join(_known_where(plan, params, fingerprints=False)) if not fingerprints else "0"
-    sums = {"events": "0", "counted": "0", "rolled": "0", "outside": "0", "first": "NULL", "last": "NULL"}
+    sums = dict.fromkeys(("events", "counted", "rolled", "outside", "hidden"), "0")
+    sums |= {"first": "NULL", "last": "NULL"}
 
     def part(table: str, where: str = "", **more: str) -> str:
         columns = ", ".join(f"{sql} AS {name}" for name, sql in {**sums, **more}.items())
@@ -141,9 +144,13 @@ def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
         ),
         *([part("rollup", asked, rolled="toInt64(sum(count))")] if fingerprints else []),
     ]
+    if (gone := hidden_by(plan.tiers.standing)) is not None:
+        params.values.update(gone.values)
+        where = f"{hot} AND" if hot else " WHERE"
+        parts.append(part("events", f"{where} {gone.among} AND {gone.where}", hidden="toInt64(count())"))
     return (
         "SELECT epoch AS e, sum(events) AS n, sum(counted) AS by_minute, sum(rolled) AS by_print, "
-        "sum(outside) AS unknown, min(first) AS earliest, max(last) AS latest "
+        "sum(outside) AS unknown, min(first) AS earliest, max(last) AS latest, sum(hidden) AS gone "
         f"FROM ({' UNION ALL '.join(parts)}) GROUP BY e ORDER BY e"
     )
 
@@ -187,7 +194,7 @@ def _rest(plan: Plan, params: Params, known: Split) -> list[Source]:
     found = []
     if known.rest and HOT in tiers:
         others = f"epoch NOT IN {params.add(list(known.epochs), 'Array(UInt32)')}"
-        found.append(hot_source(plan, f"{others} AND {range_sql(plan, params)}"))
+        found += hot_sources(plan, params, f"{others} AND {range_sql(plan, params)}")
     if COLD in tiers and not known.cold:
         found.append(cold_source(plan, params, range_sql(plan, params), plan.low, plan.high))
     return found
@@ -212,15 +219,17 @@ def _rows(events: Source, known: Split) -> str:
 # --- which filters -----------------------------------------------------------------------------------------
 
 
-def _is_known(condition: c.Condition) -> bool:
-    """Do the counts know which events it holds for?"""
+def is_known(condition: c.Condition, *, fingerprints: bool = True) -> bool:
+    """Do the counts know which events it holds for? `fingerprints`: those of the larger table."""
     match condition:
         case c.AllOf(children) | c.AnyOf(children):
-            return all(map(_is_known, children))
+            return all(is_known(child, fingerprints=fingerprints) for child in children)
         case c.Negation(child):
-            return _is_known(child)
-        case c.Everything() | c.FingerprintIs():
+            return is_known(child, fingerprints=fingerprints)
+        case c.Everything():
             return True
+        case c.FingerprintIs():
+            return fingerprints
         case c.IsIn(field) | c.LooksLike(field) | c.Matches(field) | c.Present(field) | c.NumberIs(field):
             return _is_counted(field)
         case c.TextIs(field):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Annotated, Any
+from itertools import chain
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from query import ast, overview
+from query import ast, csvfile, overview
+from query.comparing import CHANGES, compare
+from query.differing import differences
+from query.errors import RequestInvalid
 from query.explain import explain as explained
 from query.leading import check_pipes
 from query.learning import Learner
@@ -21,18 +25,25 @@ from query.plan import DEFAULT_LIMIT, MAX_LIMIT, Plan
 from query.running import Running, check_regexes, naming
 from query.search import search, stream
 from query.serving import Gate, Stream
+from query.sparklines import MOST_POINTS, sparklines
 from query.tables import run_table, stream_table
 
 router = APIRouter()
 NDJSON = "application/x-ndjson"
 DEFAULT_BUCKETS = 60
 DEFAULT_CONTEXT = 10
-SEARCH = (*RANGE, "limit", "order", "cursor")
+DEFAULT_DIFFERENCES = 50
+MAX_DIFFERENCES = 200  # each is counted beside the others, in one statement
+FORMATS = {"json": "application/json", "ndjson": NDJSON, "csv": csvfile.MEDIA_TYPE}
+SEARCH = (*RANGE, "limit", "order", "cursor", "format")
 HISTOGRAM = (*RANGE, "buckets", "by")
-PATTERNS = (*RANGE, "limit", "compare_from", "compare_to", "new_since")
+PATTERNS = (*RANGE, "limit", "compare_from", "compare_to", "new_since", "sparkline")
+COMPARED = (*RANGE, "limit", "compare_q", "compare_from", "compare_to")
+CHANGED = (*COMPARED, "change", "sparkline")
 FIELDS = (*RANGE, "limit")
 CONTEXT = ("id", "before", "after", "namespace")
 Answer = dict[str, Any]
+T = TypeVar("T")
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -59,7 +70,8 @@ def _limits(request: Request) -> Limits:
 @router.get("/api/v1/search", openapi_extra=described(*SEARCH))
 async def search_get(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
     """Events, newest first: a page, or with `Accept: application/x-ndjson` all of them. With pipes, a table: streamed
-    as one object with the columns, then one array a row. A stream ends with `{"stats": …}`."""
+    as one object with the columns, then one array a row. A stream ends with `{"stats": …}`. `Accept: text/csv` streams
+    the same as CSV; `format=` says it in the address, for a file to keep."""
     return await _search(request, ask)
 
 
@@ -70,20 +82,31 @@ async def search_post(request: Request, ask: Annotated[Asked, Depends(asking(*SE
 
 
 async def _search(request: Request, ask: Asked) -> Response:
-    streaming = NDJSON in request.headers.get("accept", "")
+    kind = _kind(request, ask)
+    streaming = kind != "json"
     limit = ask.integer("limit", DEFAULT_LIMIT, 0, (1 << 62) if streaming else MAX_LIMIT)
     plan = ask.plan(limit=limit)
     asked_limit = limit if ask.text("limit") else None
-    if plan.query.pipes:
-        learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
-        if streaming:
-            return await _ndjson(
-                request, plan, lambda running: _table_lines(plan, running, asked_limit, learner)
-            )
-        return await _run(request, plan, _table(_limits(request).result_rows, asked_limit, learner))
+    learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
     if streaming:
-        return await _ndjson(request, plan, lambda running: _event_lines(plan, running, asked_limit))
-    return await _run(request, plan, _page)
+        writes = _csv if kind == "csv" else _ndjson
+        answer = await _stream(
+            request, plan, kind, lambda running: writes(plan, running, asked_limit, learner)
+        )
+    elif plan.query.pipes:
+        answer = await _run(request, plan, _table(_limits(request).result_rows, asked_limit, learner))
+    else:
+        answer = await _run(request, plan, _page)
+    if ask.text("format"):
+        answer.headers["Content-Disposition"] = f'attachment; filename="neve.{kind}"'
+    return answer
+
+
+def _kind(request: Request, ask: Asked) -> str:
+    """Of which format the answer is: a key of FORMATS."""
+    accept = request.headers.get("accept", "")
+    named = ask.one_of("format", tuple(FORMATS))
+    return named or next((kind for kind in ("ndjson", "csv") if FORMATS[kind] in accept), "json")
 
 
 def _page(plan: Plan, running: Running) -> Answer:
@@ -105,51 +128,67 @@ def _table(max_rows: int, limit: int | None, learner: Learner | None) -> Callabl
     return work
 
 
-def _event_lines(plan: Plan, running: Running, limit: int | None) -> Iterator[bytes]:
-    """An object for each event."""
-    for events in stream(plan, running, limit):
-        yield b"".join(map(_line, events))
+def _ndjson(plan: Plan, running: Running, limit: int | None, learner: Learner | None) -> Iterator[bytes]:
+    """An object for each event; of a table one with the columns, then an array for each row. The statistics last."""
+    if plan.query.pipes:
+        columns, pieces = _table_pieces(plan, running, limit, learner)
+        yield _line({"columns": columns})
+        yield from (b"".join(map(_line, rows)) for rows in pieces)
+    else:
+        yield from (b"".join(map(_line, events)) for events in stream(plan, running, limit))
+    yield _line({"stats": running.stats()})
 
 
-def _table_lines(plan: Plan, running: Running, limit: int | None, learner: Learner | None) -> Iterator[bytes]:
-    """An object with the columns, then an array for each row."""
+def _csv(plan: Plan, running: Running, limit: int | None, learner: Learner | None) -> Iterator[bytes]:
+    """The same as CSV."""
+    if plan.query.pipes:
+        columns, pieces = _table_pieces(plan, running, limit, learner)
+        yield from csvfile.of_rows([column["name"] for column in columns], pieces)
+    else:
+        yield from csvfile.of_events(_begun(stream(plan, running, limit)))
+    yield csvfile.ending(running)
+
+
+def _table_pieces(
+    plan: Plan, running: Running, limit: int | None, learner: Learner | None
+) -> tuple[list[Answer], Iterator[list[list[Any]]]]:
+    """The columns of a table, and its rows as they come."""
     if learner is not None:
         learner.refresh(plan.namespace)
     pieces = stream_table(plan, running, limit)
-    first, more = (
-        next(pieces),
-        next(pieces, None),
-    )  # what goes wrong at the start is an error, not half an answer
-    yield _line({"columns": first.columns})
-    if more is None:
-        return
-    yield b"".join(map(_line, more.rows))
-    for piece in pieces:
-        yield b"".join(map(_line, piece.rows))
+    first = next(pieces)
+    return first.columns, (piece.rows for piece in _begun(pieces))
 
 
-async def _ndjson(request: Request, plan: Plan, lines: Callable[[Running], Iterator[bytes]]) -> Response:
-    """Lines as they come, and the statistics as the last."""
+def _begun(items: Iterator[T]) -> Iterator[T]:
+    """An iterator whose first item is there: what goes wrong at the start is an error, not half an answer."""
+    first = next(items, None)
+    return iter(()) if first is None else chain((first,), items)
+
+
+async def _stream(
+    request: Request, plan: Plan, kind: str, pieces: Callable[[Running], Iterator[bytes]]
+) -> Response:
+    """Pieces as they come."""
 
     def open_(running: Running) -> Iterator[bytes]:
         with naming(plan):
             check_regexes(plan, running)
-            yield from filter(None, lines(running))
-        yield _line({"stats": running.stats()})
+            yield from filter(None, pieces(running))
 
     gate: Gate = request.app.state.gate
-    return NdjsonResponse(await gate.stream(request, open_))
+    return Streamed(await gate.stream(request, open_), FORMATS[kind])
 
 
 def _line(value: Answer | list[Any]) -> bytes:
     return _compact(value).encode() + b"\n"
 
 
-class NdjsonResponse(StreamingResponse):
+class Streamed(StreamingResponse):
     """Streams, and gives the query's place back whatever happens."""
 
-    def __init__(self, lines: Stream[bytes]) -> None:
-        super().__init__(aiter(lines), media_type=NDJSON)
+    def __init__(self, lines: Stream[bytes], media_type: str) -> None:
+        super().__init__(aiter(lines), media_type=media_type)
         self._lines = lines
 
     async def __call__(self, *args: Any) -> None:
@@ -184,6 +223,7 @@ async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTE
     `new_since`: only patterns of which the namespace has no event, whatever the filter, before that time.
     """
     limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    points = ask.integer("sparkline", 0, 1, MOST_POINTS)
     compared = _events_of(ask, "compare_") if ask.text("compare_from") or ask.text("compare_to") else None
     since = ask.instant("new_since")
     learner: Learner = request.app.state.learner
@@ -191,9 +231,52 @@ async def patterns(request: Request, ask: Annotated[Asked, Depends(asking(*PATTE
     def work(plan: Plan, running: Running) -> Answer:
         learner.refresh(plan.namespace)
         before = replace(compared, tiers=plan.tiers) if compared is not None else None
-        return count_patterns(plan, running, limit, before, since)
+        answer, ids = count_patterns(plan, running, limit, before, since)
+        if points:
+            lines, answer["sparkline"] = sparklines(plan, running, ids, points)
+            for id_, pattern in zip(ids, answer["patterns"], strict=True):
+                pattern["sparkline"] = lines.get(id_, [])
+        return answer
 
     return await _run(request, _events_of(ask), work)
+
+
+@router.get("/api/v1/patterns/compare", openapi_extra=described(*CHANGED))
+async def changes(request: Request, ask: Annotated[Asked, Depends(asking(*CHANGED))]) -> Response:
+    """Patterns that are new, gone, more or fewer than in another range or for another query, by how much that
+    surprises. Without a range to compare with it is the one of equal length just before."""
+    limit = ask.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    points = ask.integer("sparkline", 0, 1, MOST_POINTS)
+    change = ask.one_of("change", CHANGES)
+    plan = _events_of(ask)
+    other = _compared(ask) or _before(plan)
+    learner: Learner = request.app.state.learner
+
+    def work(plan: Plan, running: Running) -> Answer:
+        learner.refresh(plan.namespace)
+        return compare(plan, running, replace(other, tiers=plan.tiers), limit, change, points)
+
+    return await _run(request, plan, work)
+
+
+def _compared(ask: Asked) -> Plan | None:
+    """The plan to compare with; a range that is not given is the same. None where nothing is said of it."""
+    if not any(ask.text(f"compare_{name}") for name in ("q", "from", "to")):
+        return None
+    if not (ask.text("compare_from") or ask.text("compare_to")):
+        same = {f"compare_{name}": ask.text(name) for name in ("from", "to")}
+        ask = replace(ask, values={**ask.values, **same})
+    return _events_of(ask, "compare_")
+
+
+def _before(plan: Plan) -> Plan:
+    """The range of equal length just before a plan's."""
+    if plan.low is None:
+        raise RequestInvalid(
+            "cannot compare: 'from' is missing", "give it, or `compare_from` and `compare_to`"
+        )
+    high = plan.now if plan.high is None else plan.high
+    return replace(plan, low=plan.low - max(high - plan.low, 0), high=plan.low)
 
 
 @router.get("/api/v1/fields", openapi_extra=described(*FIELDS))
@@ -201,6 +284,20 @@ async def fields(request: Request, ask: Annotated[Asked, Depends(asking(*FIELDS)
     """Names of fields with kind, type and how many events have them."""
     limit = ask.integer("limit", 1000, 1, MAX_LIMIT)
     return await _run(request, _events_of(ask), lambda p, r: overview.fields(p, r, limit))
+
+
+@router.get("/api/v1/fields/compare", openapi_extra=described(*COMPARED))
+async def field_differences(request: Request, ask: Annotated[Asked, Depends(asking(*COMPARED))]) -> Response:
+    """The values of fields that these events have more often than those of another query or range, or, without
+    one, than the rest of their range."""
+    limit = ask.integer("limit", DEFAULT_DIFFERENCES, 1, MAX_DIFFERENCES)
+    other = _compared(ask)
+
+    def work(plan: Plan, running: Running) -> Answer:
+        beside = replace(other, tiers=plan.tiers) if other is not None else None
+        return differences(plan, running, beside, limit)
+
+    return await _run(request, _events_of(ask), work)
 
 
 @router.get("/api/v1/fields/{name:path}/values", openapi_extra=described(*FIELDS))

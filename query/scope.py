@@ -125,6 +125,15 @@ class Scope:
             return f"arrayConcat({', '.join(f'mapKeys({column_name(shard)})' for shard in range(SHARDS))})"
         return f"mapKeys({self._tags(params)})"
 
+    def pairs(self, params: Params) -> str:
+        """The SQL of an array of (name, value): the tags of an event, and what was taken out beside them."""
+        type_ = "'Array(Tuple(String, String))'"
+        if not self.layers:
+            return (
+                f"arrayConcat({', '.join(f'CAST({column_name(shard)}, {type_})' for shard in range(SHARDS))})"
+            )
+        return f"CAST({self._tags(params)}, {type_})"
+
     def event_columns(self, tier: str, params: Params) -> str:
         """What a SELECT of whole events asks for: what was taken out is shown as a tag or in the column of its name."""
         if not self.layers:

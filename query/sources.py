@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from query import conditions as c
 from query.events import event_columns
 from query.plan import Plan
-from query.sql import Params, compile_condition, nanos
+from query.sql import Params, compile_condition, members_of, nanos
 from query.tiers import COLD, HOT
 from storage.cold_columns import TEXTS
 from storage.matching import Matching
+from storage.schema import EVENT_COLUMNS
+from storage.standing import hidden_by
+
+COLUMNS = ", ".join(name for name, _ in EVENT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,11 @@ def events_source(
     `cold_where`: what follows from it for a row `cold` of the cold table.
     """
     tiers = plan.tiers.read(low, high)
-    hot = hot_source(plan, where)
-    if COLD not in tiers:
-        return hot
-    cold = cold_source(plan, params, where, low, high, cold_where)
-    if HOT not in tiers:
-        return cold
-    assert plan.tiers.pinned is not None
-    columns = ", ".join(plan.tiers.pinned.columns())
-    branches = [f"SELECT {columns}, {branch.tier} AS tier FROM {branch}" for branch in (hot, cold)]
+    found = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
+    found += [cold_source(plan, params, where, low, high, cold_where)] if COLD in tiers else []
+    if len(found) == 1:
+        return found[0]
+    branches = [f"SELECT {COLUMNS}, {branch.tier} AS tier FROM {branch}" for branch in found]
     return Source(f"({' UNION ALL '.join(branches)})", (), "tier")
 
 
@@ -69,7 +69,7 @@ def page_sql(
     `order`: the ORDER BY over columns of the table, and over those of the answer; `bound`: the LIMIT, if any.
     """
     tiers = plan.tiers.read(low, high)
-    sources = [hot_source(plan, where)] if HOT in tiers or COLD not in tiers else []
+    sources = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
     sources += [cold_source(plan, params, where, low, high)] if COLD in tiers else []
     parts = [
         f"SELECT {event_columns(one.tier)} FROM {one} ORDER BY {order['table']}{bound}" for one in sources
@@ -80,10 +80,19 @@ def page_sql(
     return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}"
 
 
-def hot_source(plan: Plan, where: str) -> Source:
-    """The events of the hot tier alone."""
+def hot_sources(plan: Plan, params: Params, where: str) -> list[Source]:
+    """The events of the hot tier alone: two parts where some may be hidden, of which only one is looked at for that."""
     kept = plan.tiers.hot_condition()
-    return Source(f"{plan.database}.events", (kept, where) if kept else (where,), f"'{HOT}'")
+    conditions = (kept, where) if kept else (where,)
+    hidden = hidden_by(plan.tiers.standing)
+    parts = [conditions]
+    if hidden is not None:
+        params.values.update(hidden.values)
+        parts = [
+            (*conditions, f"NOT {hidden.among}"),
+            (*conditions, hidden.among, f"NOT {hidden.where}"),
+        ]
+    return [Source(f"{plan.database}.events", part, f"'{HOT}'") for part in parts]
 
 
 def cold_source(
@@ -112,6 +121,9 @@ def _bounded(condition: c.Condition, params: Params) -> list[str]:
     for part in parts:
         if isinstance(part, c.IsIn) and isinstance(part.field, c.Column) and part.field.name in TEXTS:
             found.append(f"cold.{part.field.name} IN {params.add(list(part.values), 'Array(String)')}")
+        elif isinstance(part, c.FingerprintIs):
+            members = members_of(params.add(part.fingerprint, "UInt64"), params.database)
+            found.append(f"cold.fingerprint IN (SELECT reinterpretAsInt64(f) FROM ({members}))")
     return found
 
 

@@ -5,8 +5,9 @@ with its own `\\b` where the line is ASCII, which it runs several times faster t
 compiles a hundred times faster: the server compiles for every block of rows). Lines that are not UTF-8 are made so
 for RE2, which steps over no byte that it cannot decode.
 
-The index of words only rules granules out: its tests stand in `indexHint`, which the server asks the index about and
-takes for true of every row. The index of a map's values serves `tags_NN[key] = value` and `IN` as they are.
+The indexes of words, and of pairs of characters in scripts without spaces, only rule granules out: their tests stand
+in `indexHint`, which the server asks the index about and takes for true of every row. The index of a map's values
+serves `tags_NN[key] = value` and `IN` as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from query import conditions as c
 from query.quantities import number_sql
 from query.words import WordPattern, escape
-from storage.schema import WORDS_TEXT, current_patterns
+from storage.schema import PAIRS_TEXT, WORDS_TEXT, current_patterns
 from storage.tags import column_of
 
 # A single character seldom rules a line out, and costs as much as a longer needle.
@@ -24,6 +25,7 @@ MAX_HINTS = 6
 # Two characters at a message's end may have gone under with a broken one before them, when the index was built (see
 # `valid_utf8`). Words that short rule nearly nothing out.
 MIN_TOKEN = 3
+MESSAGE = c.Column("message")
 
 
 class Params:
@@ -107,13 +109,17 @@ def compile_condition(condition: c.Condition, params: Params) -> str:
 
 
 def _fingerprint(wanted: str, database: str) -> str:
-    """This fingerprint, and those of the pattern that has this id, or had it before it became part of another."""
     if not database:
         return f"fingerprint = {wanted}"
+    return f"fingerprint IN ({members_of(wanted, database)})"
+
+
+def members_of(wanted: str, database: str) -> str:
+    """A SELECT `f` of a fingerprint, and of those of the pattern that has it as its id, or had it before it became part
+    of another."""
     current = current_patterns(database)
     now = f"SELECT {wanted} AS p UNION ALL SELECT pattern AS p FROM {current} WHERE fingerprint = {wanted} AND alias"
-    members = f"SELECT fingerprint AS f FROM {current} WHERE pattern IN ({now})"
-    return f"fingerprint IN (SELECT {wanted} AS f UNION ALL {members})"
+    return f"SELECT {wanted} AS f UNION ALL SELECT fingerprint AS f FROM {current} WHERE pattern IN ({now})"
 
 
 def _joined(operator: str, children: tuple[c.Condition, ...], params: Params) -> str:
@@ -125,7 +131,9 @@ def _value_test(condition: c.Condition, params: Params) -> str:
         case c.IsIn(field, values):
             return _is_in(text_of(field, params), values, params)
         case c.LooksLike(field, parts):
-            return _looks_like(text_of(field, params), parts, params)
+            found = _looks_like(text_of(field, params), parts, params)
+            hint = _parts_hint(parts, params) if field == MESSAGE else ""
+            return f"({hint} AND {found})" if hint else found
         case c.Present(field):
             return present(expression_of(field, params))
         case c.NumberIs(field, op, number, unit):
@@ -157,10 +165,22 @@ def _words(pattern: WordPattern, params: Params) -> str:
 
 
 def _words_hint(pattern: WordPattern, params: Params) -> str:
-    """What the index of words knows of every message that matches."""
+    """What the indexes of messages know of every one that matches."""
     longest = sorted(pattern.tokens(), key=len, reverse=True)[:MAX_HINTS]
     tokens = [token for token in longest if len(token) >= MIN_TOKEN]
     tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens]
+    runs = sorted(pattern.spaceless(), key=len, reverse=True)[:MAX_HINTS]
+    tests += [f"multiSearchAny({PAIRS_TEXT}, {params.add([run], 'Array(String)')})" for run in runs]
+    return f"indexHint({' AND '.join(tests)})" if tests else ""
+
+
+def _parts_hint(parts: tuple[str, ...], params: Params) -> str:
+    """What the index of words knows of every message that holds these texts, letter by letter."""
+    found = [WordPattern((part,), left_edge=False, right_edge=False).tokens() for part in parts]
+    tokens = sorted(
+        {token for one in found for token in one if len(token) >= MIN_TOKEN}, key=lambda t: (-len(t), t)
+    )
+    tests = [f"hasToken({WORDS_TEXT}, {params.add(token)})" for token in tokens[:MAX_HINTS]]
     return f"indexHint({' AND '.join(tests)})" if tests else ""
 
 
@@ -168,14 +188,20 @@ def compile_exact_words(pattern: WordPattern, params: Params) -> str:
     """The test that decides, without a word to the index."""
     needle, case_counts = pattern.needle()
     needed = len(needle.encode()) >= MIN_NEEDLE or pattern.is_substring
-    position = "position" if case_counts else "positionCaseInsensitive"
-    found = f"{position}(message, {params.add(needle)}) > 0" if needle and needed else ""
+    found = _found(needle, case_counts, params) if needle and needed else ""
     if found and pattern.is_substring and len(needle) == sum(map(len, pattern.parts)):
         return found
     exact = f"match({valid_utf8('message')}, {params.add(pattern.regex())})"
     if pattern.is_ascii:
         exact = f"if(isASCII(message), match(message, {params.add(pattern.ascii_regex())}), {exact})"
     return f"({found} AND {exact})" if found else exact
+
+
+def _found(needle: str, case_counts: bool, params: Params) -> str:
+    """Whether a message holds a text. Without case, the search for one of many is three times as fast as for one."""
+    if case_counts:
+        return f"position(message, {params.add(needle)}) > 0"
+    return f"multiSearchAnyCaseInsensitive(message, {params.add([needle], 'Array(String)')}) = 1"
 
 
 def _matches(field: c.FieldRef, pattern: str, params: Params) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from query import conditions as c
 from query.conditions import Kind
 from query.events import EVENT_FIELDS, clean, event_of
-from query.limits import STREAMED
+from query.limits import EAGER, STREAMED
 from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
 from query.running import ColdUnreadable, Running
@@ -64,7 +64,8 @@ def run_table(plan: Plan, running: Running, max_rows: int, limit: int | None) ->
     wanted = max_rows + 1 if limit is None else limit
     asked = compile_table(plan, wanted)
     try:
-        rows = running.query(asked.sql, asked.params, partial=True).rows
+        more = {} if plan.reads_in_order else EAGER
+        rows = running.query(asked.sql, asked.params, partial=True, more=more).rows
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
         rows = []

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from storage.deletions import Deletion
 from storage.pinned import Pinned
 from storage.published import TierState
 
@@ -34,6 +35,11 @@ class Tiers:
             return (HOT,)
         hot = (HOT,) if self.state.hot_epochs else ()
         return (*hot, COLD) if self.pinned.overlaps(low, high) else hot
+
+    @property
+    def standing(self) -> tuple[Deletion, ...]:
+        """Deletions that hold for what arrives in the hot tier."""
+        return self.state.standing if self.state is not None else ()
 
     def hot_condition(self) -> str:
         """What keeps of the hot table the epochs that are not cold; empty where that is all."""

@@ -4,18 +4,19 @@ They are for the cold tier, for streams, and for what the hot tier cannot answer
 the newest granules first, and those alone of which an index says that they may hold what is looked for.
 
 A search for the newest 100 then reads the newest minutes only, and a search that finds nothing has read the range
-once, in a few steps. The cuts come from the rollup, which knows how many events (of a service, level and fingerprint
-that the filter asks for) each minute has. The rollup is only a guide: windows cover the whole range without gaps, so
-that a rollup that is off costs time, never events.
+once, in a few steps. The cuts come from the counts by minute, which know how many events (of a service, level and
+fingerprint that the filter asks for) each minute has. They are only a guide: windows cover the whole range without
+gaps, so that counts that are off cost time, never events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from query import conditions as c
-from query.plan import Plan
+from query import rollup
+from query.plan import SERVICE, Plan
 from query.running import Running
 from query.sql import Params, compile_condition
 from query.times import SECOND
@@ -23,6 +24,8 @@ from query.times import SECOND
 FIRST_EVENTS = 100_000  # a window this small is read in some ten milliseconds, whatever the filter
 GROWING = tuple(FIRST_EVENTS * 8**step for step in range(6))  # up to some 3 billion events
 EVEN = tuple(FIRST_EVENTS * (step + 1) for step in range(32))  # for streams: each window is sorted in memory
+NEAR_EVENTS = 1 << 18  # messages that a core looks at in some thirty milliseconds
+MANY_EVENTS = 1 << 22  # fewer are looked at whole in the time that cutting takes
 HORIZONS = (86_400 * SECOND, 30 * 86_400 * SECOND)  # how far back the guide looks, step by step
 MINUTE = 60 * SECOND
 LAST_MINUTE = (1 << 32) * SECOND  # what the rollup's DateTime can say
@@ -66,6 +69,31 @@ def hot_alone(plan: Plan) -> Window | None:
     return Window(pinned.high, plan.high)
 
 
+def near_and_far(plan: Plan, running: Running, window: Window, wanted: int) -> list[Window]:
+    """A window whole, or cut in two where most pages are full before its events have all been looked at.
+
+    That is so where there are many of them and nothing in the filter says which few may be meant. Where the counts know
+    what the filter asks for, the nearer part has what is wanted; else it is what can be looked at in no time.
+    """
+    state = plan.tiers.state
+    if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or plan.asks_values:
+        return [window]
+    low, high = _bounds(plan)
+    low, high = (window.low, high) if plan.newest else (low, window.high)
+    known = rollup.is_known(plan.condition, fingerprints=False)
+    guides = [plan.condition] if known else [part for part in _guides(plan) if _is_service(part)]
+    cuts, _ = _edges(plan, running, low, high, (wanted if known else NEAR_EVENTS,), guides)
+    if not cuts:
+        return [window]
+    near, far = Window(cuts[0], window.high), Window(window.low, cuts[0])
+    return [near, far] if plan.newest else [far, near]
+
+
+def _is_service(part: c.Condition) -> bool:
+    """The table's order rules out events of other services, and of nothing else that the counts know."""
+    return _is_guided(part) and getattr(part, "field", None) == SERVICE
+
+
 def _bounds(plan: Plan) -> tuple[int | None, int | None]:
     """The range that is left behind the cursor."""
     low, high = plan.low, plan.high
@@ -87,38 +115,49 @@ def _horizons(plan: Plan, low: int | None, high: int | None) -> list[int | None]
 
 def _cut(plan: Plan, running: Running, whole: Window, sizes: tuple[int, ...]) -> Iterator[Window]:
     """A range in windows; nothing where the guide knows of no events in it."""
-    low, high = whole.low, whole.high
-    edges, total = _edges(plan, running, low, high, sizes)
+    low, high, guides = whole.low, whole.high, _guides(plan)
+    edges, total = _edges(plan, running, low, high, sizes, guides)
     while True:
         for edge in edges:
             yield Window(edge, high) if plan.newest else Window(low, edge)
             low, high = (low, edge) if plan.newest else (edge, high)
         if total <= sizes[-1] or not edges:
             break
-        edges, total = _edges(plan, running, low, high, sizes)
+        edges, total = _edges(plan, running, low, high, sizes, guides)
     if total:
         yield Window(low, high)
 
 
 def _edges(
-    plan: Plan, running: Running, low: int | None, high: int | None, sizes: tuple[int, ...]
+    plan: Plan,
+    running: Running,
+    low: int | None,
+    high: int | None,
+    sizes: tuple[int, ...],
+    guides: Sequence[c.Condition],
 ) -> tuple[list[int], int]:
-    """Cuts within a range, in the order of the search, and how many events the rollup counts in it.
+    """Cuts within a range, in the order of the search, and how many events that meet `guides` are counted in it.
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
     params = Params(plan.database)
-    where = [
-        f"minute {op} toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')" for op, at in _ends(low, high)
-    ]
-    where += [compile_condition(test, params) for test in _guides(plan.condition)]
+    where = [compile_condition(test, params) for test in guides]
+    if any(isinstance(test, c.FingerprintIs) for test in guides):
+        table, seconds = "rollup", "toUnixTimestamp(minute)"
+        bounds = [
+            (op, f"toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')") for op, at in _ends(low, high)
+        ]
+    else:  # the same with far fewer rows
+        table, seconds = "counts", "toInt64(minute) * 60"
+        bounds = [(op, params.add(at // MINUTE, "Int64")) for op, at in _ends(low, high)]
+    where += [f"minute {op} {bound}" for op, bound in bounds]
     clause = f" WHERE {' AND '.join(where)}" if where else ""
     direction, pick = ("DESC", "minIf") if plan.newest else ("ASC", "maxIf")
     picks = ", ".join(
-        f"{pick}(toInt64(toUnixTimestamp(minute)), before < {params.add(size, 'UInt64')}) AS e{step}"
+        f"{pick}(toInt64({seconds}), before < {params.add(size, 'UInt64')}) AS e{step}"
         for step, size in enumerate(sizes)
     )
-    minutes = f"SELECT minute, sum(count) AS n FROM {plan.database}.rollup{clause} GROUP BY minute"
+    minutes = f"SELECT minute, sum({table}.count) AS n FROM {plan.database}.{table}{clause} GROUP BY minute"
     running_total = (
         f"SELECT minute, n, sum(n) OVER (ORDER BY minute {direction}) - n AS before FROM ({minutes})"
     )
@@ -139,10 +178,9 @@ def _minute(nanos: int) -> int:
     return max(0, min(nanos, LAST_MINUTE - MINUTE)) // MINUTE * 60
 
 
-def _guides(condition: c.Condition) -> list[c.Condition]:
+def _guides(plan: Plan) -> list[c.Condition]:
     """What every event found must meet and the rollup knows."""
-    parts = condition.conditions if isinstance(condition, c.AllOf) else (condition,)
-    return [part for part in parts if isinstance(part, c.FingerprintIs) or _is_guided(part)]
+    return [part for part in plan.parts if isinstance(part, c.FingerprintIs) or _is_guided(part)]
 
 
 def _is_guided(part: c.Condition) -> bool:

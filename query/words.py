@@ -93,6 +93,11 @@ class WordPattern:
                     found.append(run[0].lower())
         return list(dict.fromkeys(found))
 
+    def spaceless(self) -> list[str]:
+        """Runs of two or more characters of scripts without spaces: every message that matches holds them."""
+        runs = [run for part in self.parts for run in _runs(part, is_spaceless) if len(run) > 1]
+        return list(dict.fromkeys(runs))
+
     def ascii_regex(self) -> str:
         """RE2 pattern that is exact on lines of ASCII only. Faster: its edges need no tables of letters."""
         body = r"\S*".join(map(escape, self.parts))

@@ -123,7 +123,7 @@ class Ager:
         """Let the events at low <= time < high come back to the hot tier. Raises as `age` does."""
         self.hot.require(namespace)
         self.catch_up(namespace)
-        table = self.cold.catalog.table(namespace)
+        table = self.table(namespace)
         if table is None or table.current_snapshot() is None:
             return
         with held(self.hot, f"ager of {namespace}") as lease:
@@ -145,9 +145,24 @@ class Ager:
         if any(one.through < self.hot.epochs.closed_through(namespace) or not one.done for one in active):
             self.delete_pending(namespace)
 
+    def table(self, namespace: str) -> Table | None:
+        """The cold table as the catalog has it; None where there is none yet. Raises ColdUnavailable.
+
+        Raises ColdBroken where queries read a later snapshot than the catalog knows: what would be committed on top of
+        the older one would leave out what came between, and once it is read that would be gone.
+        """
+        table = self.cold.catalog.table(namespace)
+        read = tier_state(self.hot, self.cold.config, namespace).pinned
+        if read is not None and _sequence(table) < read.sequence:
+            raise ColdBroken(
+                f"cannot change the cold tier of {namespace}: the catalog has an older state than what queries read",
+                "neve restore catalog --replace",
+            )
+        return table
+
     def catch_up(self, namespace: str) -> None:
         """Before anything is closed: does the registry know which epochs are cold?"""
-        table = self.cold.catalog.table(namespace)
+        table = self.table(namespace)
         if table is not None and (epoch := catch_up(self.hot, self.cold, namespace, table)):
             text = f"epochs go on above {epoch}: clickhouse did not know what is cold"
             self.say("catch-up", namespace, text, epoch)
@@ -202,11 +217,9 @@ class Pass:
         self.thaw()
         self.delete()
         rows = self._rows()
-        table = (
-            self.ager.cold.catalog.made(self.namespace)
-            if rows
-            else self.ager.cold.catalog.table(self.namespace)
-        )
+        table = self.ager.table(self.namespace)
+        if table is None and rows:
+            table = self.ager.cold.catalog.made(self.namespace)
         if table is None:
             return 0
         self._check_dropped(table, rows)
@@ -222,17 +235,17 @@ class Pass:
         active = deletions.active(self.hot, self.namespace)
         if not active:
             return
-        table = self.ager.cold.catalog.table(self.namespace) if self.policy.tier == "cold" else None
+        table = self.ager.table(self.namespace) if has_cold(self.ager, self.namespace) else None
         for one in active:
-            self._remover().run(one, table, self._publish)
+            self._remover().run(one, table, self.publish)
 
     def thaw(self) -> None:
         """Go on with what was to come back to the hot tier."""
         for one in unfinished(self.hot, self.namespace):
-            table = self.ager.cold.catalog.table(self.namespace)
+            table = self.ager.table(self.namespace)
             if table is None:
                 return
-            rows = Thawing(self._remover(), table, self._publish).run(one)
+            rows = Thawing(self._remover(), table, self.publish).run(one)
             text = f"{rows:,} events are hot again, as epoch {one.epoch}"
             self.ager.say("thaw", self.namespace, text, one.epoch, rows=rows)
 
@@ -242,7 +255,7 @@ class Pass:
             self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
         )
 
-    def _publish(self, table: Table) -> None:
+    def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
         new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
         self.lease.check()
@@ -316,7 +329,7 @@ class Pass:
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
         epochs = list(takewhile(record_at(table).shard().names, self._rows()))
-        self._publish(table)
+        self.publish(table)
         for epoch in epochs:
             self.lease.check()
             if epoch > self.hot.epochs.dropped_through(self.namespace):
@@ -400,15 +413,34 @@ class Pass:
         return not holders
 
     def drop(self, table: Table, epoch: int) -> None:
-        """Let the hot partition go: what every query reads from now on has the epoch in the cold tier."""
+        """Let the hot partition go: what every query reads from now on has the epoch in the cold tier.
+
+        Another process may have let queries read it, or a restore that compares nothing: what this one has not compared
+        it does compare.
+        """
         table.refresh()
         published = tier_state(self.hot, self.ager.cold.config, self.namespace)
         if not published.reads_cold(epoch) or not record_at(table).shard().names(epoch):
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
+        known = (self.namespace, epoch) in self.ager.published
+        if not known and epoch > self.hot.epochs.dropped_through(self.namespace):
+            self.verify(table, epoch)
         self.hot.epochs.mark_dropped(self.namespace, epoch)
         self.hot.drop_epoch(self.namespace, epoch)
         self.ager.published.pop((self.namespace, epoch), None)
         self.ager.say("drop", self.namespace, f"epoch {epoch}: gone from the hot tier", epoch)
+
+
+def has_cold(ager: Ager, namespace: str) -> bool:
+    """Has a namespace a cold tier, or had it one once that queries still read?"""
+    if ager.cold.config.policy(namespace).tier == "cold":
+        return True
+    return tier_state(ager.hot, ager.cold.config, namespace).pinned is not None
+
+
+def _sequence(table: Table | None) -> int:
+    snapshot = table.current_snapshot() if table is not None else None
+    return (snapshot.sequence_number or 0) if snapshot is not None else 0
 
 
 def files_of_epoch(table: Table, epoch: int) -> list[DataFile]:

@@ -35,6 +35,13 @@ class ColdTier:
         with self.catalog.speaking(f"read cold table of {namespace}"):
             return self.pinned(namespace, table)
 
+    def bytes_of(self, namespace: str) -> int:
+        """Bytes of the files that the latest snapshot has, 0 where there is none. Raises ColdUnavailable."""
+        table = self.catalog.table(namespace)
+        snapshot = table.current_snapshot() if table is not None else None
+        summary = snapshot.summary if snapshot is not None else None
+        return int(summary["total-files-size"] or 0) if summary is not None else 0
+
     def pinned(self, namespace: str, table: Table) -> Pinned | None:
         """The present snapshot of a table that is loaded."""
         snapshot = table.current_snapshot()

@@ -2,7 +2,7 @@
 
 It puts the whole record into each snapshot that it makes. Iceberg takes a commit only on top of the very snapshot that
 it was made from, so the record is worked out anew for each try. After an outcome that is not known it looks for the
-commit by its own id before it tries again: a try that lands late finds that its base has moved, and fails.
+commit by its own id, and again before each further try: one that lands late would look like another's to the plan.
 """
 
 from __future__ import annotations
@@ -55,19 +55,23 @@ def commit(table: Table, kind: str, plan: Plan) -> Snapshot | None:
     whatever the plan raises.
     """
     pause, why = FIRST_PAUSE_SECONDS, ""
+    tried: set[str] = set()
     for _ in range(ATTEMPTS):
         id_ = uuid.uuid4().hex
         with speaking_of(table):
             table.refresh()
+            if tried and _has_any(table, tried):
+                return table.current_snapshot()
             _forbid_retries(table)
         change = plan(table, record_at(table))
         if change is None:
             return None
+        tried.add(id_)
         try:
             _try(table, kind, id_, change)
             return table.current_snapshot()
         except (CommitFailedException, ValidationException) as error:
-            why = type(error).__name__  # somebody else was faster, and nothing of ours is in
+            why = type(error).__name__  # somebody else was faster
         except Exception as error:  # noqa: BLE001 - any other error leaves it open whether the commit is in
             why = type(error).__name__
             if _landed(table, id_, why):
@@ -110,11 +114,15 @@ def _landed(table: Table, id_: str, why: str) -> bool:
     for _ in range(ATTEMPTS):
         try:
             table.refresh()
-            return any(_id_of(one) == id_ for one in table.metadata.snapshots)
+            return _has_any(table, {id_})
         except Exception:  # noqa: BLE001 - whatever it is, it does not answer
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     raise ColdUnavailable(f"cannot find out whether {'.'.join(table.name())} was changed: {why}")
+
+
+def _has_any(table: Table, ids: set[str]) -> bool:
+    return any(_id_of(one) in ids for one in table.metadata.snapshots)
 
 
 def _id_of(snapshot: Snapshot) -> str | None:

@@ -49,6 +49,7 @@ SYSTEM: tuple[Migration, ...] = (
     Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
     Migration(5, "deletions", lambda _database: [schema.deletions_table()]),
     Migration(6, "thaws", lambda _database: [schema.epoch_states_thawed(), schema.thaws_table()]),
+    Migration(7, "what inserters keep", lambda _database: [schema.deletions_kept(), schema.waiting_table()]),
 )
 
 NAMESPACE: tuple[Migration, ...] = (
@@ -69,6 +70,7 @@ NAMESPACE: tuple[Migration, ...] = (
     Migration(2, "indexes for words, tags, fingerprints and traces", schema.choose_events_table),
     Migration(3, "patterns of fingerprints", lambda database: [schema.patterns_table(database)]),
     Migration(4, "counts by minute, service and level", schema.count_by_minute),
+    Migration(5, "index for scripts without spaces", schema.add_later_indexes),
 )
 
 

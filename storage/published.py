@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from storage import schema
+from storage import deletions, schema
 from storage.cold_config import ColdConfig
+from storage.deletions import Deletion
 from storage.errors import ColdBroken
 from storage.pinned import Pinned, place_of
 from storage.record import Record
@@ -36,12 +37,17 @@ class Asks(Protocol):
 
 @dataclass(frozen=True)
 class TierState:
-    """What is where. `epochs`: those that the hot tier has parts of; `dropped`: those up to it may have left it."""
+    """What is where. `epochs`: those that the hot tier has parts of; `dropped`: those up to it may have left it.
+
+    `standing`: deletions that hold for what arrives. Once they are done the cold tier has nothing that they are about.
+    """
 
     dropped: int
     epochs: frozenset[int]
     pinned: Pinned | None
     thawed: int = 0  # the latest epoch that copies of what is cold come into
+    standing: tuple[Deletion, ...] = ()
+    rows: int = 0  # that the parts of the hot tier have, about
 
     @property
     def hot_epochs(self) -> tuple[int, ...]:
@@ -78,6 +84,7 @@ _COLUMNS = ("sequence", "snapshot_id", "metadata", "record", "low", "high", "row
 _LAST = ", ".join(f"argMax(tuple({name}), (sequence, said_at)).1 AS last_{name}" for name in _COLUMNS)
 
 
+_STANDING = deletions.listed("namespace = {n:String}")
 _MOVED = "maxIf(epoch, state = 'dropped') AS dropped, maxIf(epoch, state = 'thawed') AS thawed"
 
 
@@ -99,15 +106,17 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
 
 def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
-        "SELECT dropped, thawed, epochs, last.* FROM "
+        "SELECT dropped, thawed, epochs, events, last.*, standing FROM "
         f"(SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS gone "
-        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs FROM system.parts "
+        "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs, sum(rows) AS events FROM system.parts "
         "WHERE active AND table = 'events' AND database = {d:String}) AS present "
-        f"CROSS JOIN (SELECT {_LAST} FROM {SNAPSHOTS} WHERE namespace = {{n:String}}) AS last"
+        f"CROSS JOIN (SELECT {_LAST} FROM {SNAPSHOTS} WHERE namespace = {{n:String}}) AS last "
+        f"CROSS JOIN (SELECT groupArray((namespace, id, latest, words)) AS standing FROM ({_STANDING})) AS kept"
     )
     asked = {"n": namespace, "d": schema.namespace_database(namespace)}
-    dropped, thawed, epochs, *last = hot.query(sql, asked).rows[0]
-    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed)
+    dropped, thawed, epochs, rows, *last, standing = hot.query(sql, asked).rows[0]
+    said = tuple(deletions.read(*one) for one in standing)
+    return TierState(dropped, frozenset(epochs), _pinned(namespace, config, *last), thawed, said, rows)
 
 
 def _pinned(
@@ -150,11 +159,15 @@ class TierStates:
     def missed(self, namespace: str, state: TierState) -> bool:
         """May a read that began with this state, and has begun by now, lack events or see some twice?
 
-        It lacks those that became cold meanwhile, and sees those twice that came back.
+        It lacks those that became cold meanwhile, and sees those twice that came back, and those that were to be
+        deleted by a request that it does not know.
         """
-        sql = f"SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}"
-        dropped, thawed = self._hot.query(sql, {"n": namespace}).rows[0]
-        if thawed != state.thawed:
+        sql = (
+            f"SELECT dropped, thawed, n FROM (SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS moved "
+            f"CROSS JOIN (SELECT uniqExact(id) AS n FROM {deletions.DELETIONS} WHERE namespace = {{n:String}}) AS kept"
+        )
+        dropped, thawed, standing = self._hot.query(sql, {"n": namespace}).rows[0]
+        if thawed != state.thawed or standing != len(state.standing):
             self._ask(namespace)  # so that nothing of before is remembered
             return True
         if dropped <= state.dropped or state.reads_cold(dropped):

@@ -1,7 +1,7 @@
 """Events that are to go, from both tiers: counted, deleted, counted anew. All under the ager's lease.
 
 hot     of each closed epoch the events that stay are written beside it and take its place, at once for readers
-cold    files that have such events are written anew without them, a partition with each commit
+cold    files that have such events are written anew without them, many with each commit
 counts  the rollup's of these epochs, from what is left
 
 All of it can be done again: what is gone is not found. The bytes of what was deleted are in the hot tier until the
@@ -11,7 +11,6 @@ files that nothing names are cleaned up.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ from storage.rewriting import Found, Rewriter
 Say = Callable[[str, str], None]
 """Which step, and what there is to tell."""
 BATCH_BYTES = 1 << 30  # of the files that one commit replaces
+BATCH_FILES = 200  # a commit costs as much as some of these, and a statement has their names in it
 UNLIMITED = {"max_execution_time": 0}
 
 
@@ -184,12 +184,13 @@ def count_both(hot: Hot, cold: ColdTier, namespace: str, matching: Matching) -> 
 
 
 def _batches(found: Iterable[Found]) -> list[list[Found]]:
-    """Files of one partition each, at most BATCH_BYTES together."""
-    by_slot: defaultdict[int, list[list[Found]]] = defaultdict(lambda: [[]])
-    for one in found:
-        batches = by_slot[one.file.partition[0]]
-        size = sum(other.file.file_size_in_bytes for other in batches[-1])
-        if batches[-1] and size + one.file.file_size_in_bytes > BATCH_BYTES:
+    """Files in the order of their partitions, at most BATCH_BYTES and BATCH_FILES together."""
+    batches: list[list[Found]] = []
+    size = BATCH_BYTES
+    for one in sorted(found, key=lambda one: (one.file.partition[0], one.file.file_path)):
+        size += one.file.file_size_in_bytes
+        if not batches or size > BATCH_BYTES or len(batches[-1]) == BATCH_FILES:
             batches.append([])
+            size = one.file.file_size_in_bytes
         batches[-1].append(one)
-    return [batch for _, batches in sorted(by_slot.items()) for batch in batches]
+    return batches

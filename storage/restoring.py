@@ -18,9 +18,11 @@ from pyiceberg.table import StaticTable, Table
 from storage.catalog import DATABASE, ColdCatalog
 from storage.catching_up import catch_up
 from storage.cold import ColdTier
+from storage.deletions import reopen
 from storage.errors import ColdBroken, NeveError
 from storage.hot import Hot
-from storage.published import forget, publish
+from storage.pinned import Pinned
+from storage.published import forget, publish, tier_state
 from storage.record import record_at
 
 
@@ -48,29 +50,42 @@ def restore(hot: Hot, cold: ColdTier, namespace: str, *, replace: bool = False) 
     Raises ColdBroken where there is none, or where the catalog has the table and `replace` is not given.
     """
     catalog, dropped = cold.catalog, hot.epochs.dropped_through(namespace)
-    if catalog.table(namespace) is not None and not replace:
+    there = namespace in catalog.namespaces()  # whether or not what it points to is there
+    if there and not replace:
         raise ColdBroken(f"cannot restore {namespace}: the catalog has it", "say --replace to point it anew")
+    read = _published(hot, cold, namespace)
     with catalog.speaking(f"read metadata of {namespace}"):
-        found = _latest(catalog, namespace, dropped)
+        found = _latest(catalog, namespace, dropped, read.metadata if read is not None else "")
     if found is None:
         raise ColdBroken(
             f"cannot restore {namespace}: no metadata file is whole and has every epoch up to {dropped}",
             "restore the files of the warehouse first",
         )
-    if catalog.table(namespace) is not None:
+    if there:
         catalog.unregister(namespace)
     table = catalog.register(namespace, found.metadata_location)
     pinned = cold.pinned(namespace, table)
     if pinned is not None:
-        forget(hot, namespace)
         hot.create_namespace(namespace)
+        reopen(hot, namespace)
+        if read is None or read.sequence > pinned.sequence:
+            forget(hot, namespace)
         catch_up(hot, cold, namespace, table)
         publish(hot, pinned)
     return Restored(namespace, found.metadata_location, pinned.snapshot_id if pinned is not None else None)
 
 
-def _latest(catalog: ColdCatalog, namespace: str, dropped: int) -> Table | None:
-    for location in _candidates(catalog, namespace):
+def _published(hot: Hot, cold: ColdTier, namespace: str) -> Pinned | None:
+    """What queries read; None where that is nothing, or cannot be told."""
+    try:
+        return tier_state(hot, cold.config, namespace).pinned
+    except ColdBroken:
+        return None
+
+
+def _latest(catalog: ColdCatalog, namespace: str, dropped: int, read: str) -> Table | None:
+    """`read`: the metadata file that queries read. Of those that are as late, it is the one that won the race."""
+    for location in _candidates(catalog, namespace, read):
         try:
             table = StaticTable.from_metadata(location, catalog.config.properties())
             if _covers(table, dropped) and _is_whole(table):
@@ -80,15 +95,16 @@ def _latest(catalog: ColdCatalog, namespace: str, dropped: int) -> Table | None:
     return None
 
 
-def _candidates(catalog: ColdCatalog, namespace: str) -> list[str]:
+def _candidates(catalog: ColdCatalog, namespace: str, read: str) -> list[str]:
     """The metadata files, the latest first."""
     folder = f"{catalog.location(namespace)}/metadata"
     filesystem, path = _filesystem(catalog, folder)
-    found: list[tuple[tuple[int, int], str]] = []
+    found: list[tuple[tuple[int, bool, int], str]] = []
     for one in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
         if one.base_name.endswith(".metadata.json"):
             location = f"{folder}/{one.base_name}"
-            found.append((_age_of(filesystem, one.path), location))
+            sequence, updated = _age_of(filesystem, one.path)
+            found.append(((sequence, bool(read) and location.endswith(f"/{read}"), updated), location))
     return [location for _, location in sorted(found, reverse=True)]
 
 

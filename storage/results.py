@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from clickhouse_driver.protocol import ServerPacketTypes
+
 Row: TypeAlias = tuple[Any, ...]
 
 
@@ -22,15 +24,50 @@ class Result:
     elapsed_ms: float
 
 
+class FileReads:
+    """What a query read of files that are no parts of tables: the server's progress tells only of rows that were left.
+
+    `rows`: those that filters within the reader of Parquet looked at, once for each step of a filter. `bytes`: what
+    came from disk or from S3. Both are 0 unless the query has the setting `send_profile_events`.
+    """
+
+    ROWS = ("ParquetRowsFilterExpression",)
+    BYTES = ("ReadBufferFromFileDescriptorReadBytes", "ReadBufferFromS3Bytes")
+    OF_TABLES = ("ReadCompressedBytes",)  # among what came from disk
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def count(self, block: Any) -> None:
+        """Take a block of profile events: what was counted since the last one, by thread."""
+        names = [name for name, _ in block.columns_with_types]
+        for row in block.get_rows():
+            said = dict(zip(names, row, strict=True))
+            if said["type"] == "increment":
+                self._counts[said["name"]] = self._counts.get(said["name"], 0) + said["value"]
+
+    @property
+    def rows(self) -> int:
+        return self._sum(self.ROWS)
+
+    @property
+    def bytes(self) -> int:
+        return max(0, self._sum(self.BYTES) - self._sum(self.OF_TABLES))
+
+    def _sum(self, names: tuple[str, ...]) -> int:
+        return sum(self._counts.get(name, 0) for name in names)
+
+
 class QueryStream:
     """The answer to a query as it comes: iterate for lists of rows, use as a context manager to end it early.
 
-    `columns` is known from the start; `rows_read`, `bytes_read` and `elapsed_ms` grow until the end. It holds
+    `columns` is known from the start; `rows_read`, `bytes_read`, `files` and `elapsed_ms` grow until the end. It holds
     `resources` (a connection) until it has ended or is closed.
     """
 
     def __init__(self, packets: Iterator[Any], resources: ExitStack) -> None:
         self.columns: list[tuple[str, str]] = []
+        self.files = FileReads()
         self.rows_read = 0
         self.bytes_read = 0
         self._started = time.monotonic()
@@ -86,6 +123,9 @@ class QueryStream:
         if packet.progress is not None:
             self.rows_read += packet.progress.rows
             self.bytes_read += packet.progress.bytes
+        if packet.type == ServerPacketTypes.PROFILE_EVENTS:
+            self.files.count(packet.block)
+            return []
         return self._rows_of(packet.block) if packet.block is not None else []
 
     def _rows_of(self, block: Any) -> list[Row]:

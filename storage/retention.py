@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from storage.ageing import Ager
+from storage.ageing import Ager, has_cold
 from storage.cold_config import Policy
 from storage.leases import Lease
 from storage.matching import Matching
@@ -66,7 +66,7 @@ def retain_services(ager: Ager, namespace: str, policy: Policy, now: float, leas
             remover.remove_hot(epoch, matching, rows)
             touched.add(epoch)
             gone += rows
-    table = ager.cold.catalog.table(namespace) if policy.tier == "cold" else None
+    table = ager.table(namespace) if has_cold(ager, namespace) else None
     if table is not None and table.current_snapshot() is not None:
 
         def known(epochs: Iterable[int], _rows: int) -> None:

@@ -33,6 +33,7 @@ HASH = (
 )
 HASHED = ("timestamp", "fingerprint", "message", "block_id", "row")
 FILE = "neve_file"
+QUERY_BYTES = 16 << 20  # of a statement that has the names of thousands of files in it
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class Rewriter:
         sql = f"SELECT {columns} FROM ({rows}) ORDER BY kept_service, kept_timestamp"
         made = PartitionFiles(self.table, files[0].partition[0], label)
         try:
-            with arrow_batches(self.clickhouse, sql, SETTINGS, values) as batches:
+            settings = {**SETTINGS, "max_query_size": QUERY_BYTES}
+            with arrow_batches(self.clickhouse, sql, settings, values) as batches:
                 for batch in batches:
                     made.write(batch)
             return made.close()
@@ -183,7 +185,8 @@ class Rewriter:
         copy = pinned.select(pinned.columns() if but is not None else HASHED, where=[in_files(files)])
         where = f" WHERE NOT ({but.where})" if but is not None else ""
         values = {**(but.values if but is not None else {}), **pinned.parameters}
-        return self.hot.query(f"SELECT {HASH} FROM ({copy}){where}", values, {"max_threads": 1}).rows[0]
+        settings = {"max_threads": 1, "max_query_size": QUERY_BYTES}
+        return self.hot.query(f"SELECT {HASH} FROM ({copy}){where}", values, settings).rows[0]
 
 
 def _back(before: Pinned, old: Sequence[DataFile], new: Sequence[DataFile]) -> Plan:

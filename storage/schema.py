@@ -93,6 +93,12 @@ WORDS_TEXT = (
 # A bloom filter only rules granules out. 8 KiB is four bytes a row: for messages of 150 bytes, at which one in
 # some fifty granules without the word is read in vain.
 WORDS_INDEX = f"{WORDS_TEXT} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"
+# Scripts without spaces have no words to index; what is known of them is which two characters stand side by side in
+# messages that are not ASCII. A message that is costs a look at its bytes, and a granule of those an empty filter.
+# Characters of three bytes or more, as these are, come whole out of `toValidUTF8` wherever broken ones stand.
+NOT_ASCII = "arrayFilter(text -> NOT isValidASCII(text), array(message))"
+PAIRS_TEXT = f"arrayStringConcat(arrayMap(text -> toValidUTF8(text), {NOT_ASCII}))"
+PAIRS_INDEX = f"{PAIRS_TEXT} TYPE ngrambf_v1(2, 16384, 2, 0) GRANULARITY 1"
 TAG_INDEX = "mapValues({map}) TYPE bloom_filter(0.01) GRANULARITY 1"
 
 # By name. An index whose definition changes gets a new name, so that parts written before are not misread.
@@ -104,6 +110,9 @@ INDEXES: dict[str, str] = {
     "trace_id_bloom": "trace_id TYPE bloom_filter(0.01) GRANULARITY 1",
     **{f"{name}_values": TAG_INDEX.format(map=name) for name in map(column_name, range(SHARDS))},
 }
+
+LATER_INDEXES: dict[str, str] = {"message_pairs": PAIRS_INDEX}
+"""Those of a later migration."""
 
 REBUILT_ROLLUP = "rollup_rebuilt"
 """The table where an epoch is counted anew before it takes the place of the old counts."""
@@ -168,6 +177,12 @@ def choose_events_table(database: str) -> list[str]:
     added = ", ".join(f"ADD INDEX IF NOT EXISTS {name} {index}" for name, index in INDEXES.items())
     events = f"{database}.events"
     return [f"ALTER TABLE {events} {added}, MODIFY SETTING {STRING_SIZES}"]
+
+
+def add_later_indexes(database: str) -> list[str]:
+    """Parts that are there are searched without these until a merge has built them."""
+    added = ", ".join(f"ADD INDEX IF NOT EXISTS {name} {index}" for name, index in LATER_INDEXES.items())
+    return [f"ALTER TABLE {database}.events {added}"]
 
 
 def templates_table(database: str) -> str:
@@ -364,11 +379,24 @@ SETTINGS {DURABLE}, {NOT_SPARSE}"""
 
 
 def deletions_table() -> str:
-    """What is to be gone (storage/deletions.py): the row of the highest version holds. Forgotten after a time."""
+    """What is to be gone (storage/deletions.py): the row of the highest version holds."""
     return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.deletions (
   namespace String, id String, version UInt64, said_at DateTime64(3, 'UTC'), said String
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, id)
 TTL toDateTime(said_at) + INTERVAL 60 DAY
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def deletions_kept() -> str:
+    """Those are forgotten by `deletions.forget` alone: what is on the way has no end that can be known beforehand."""
+    return f"ALTER TABLE {SYSTEM_DATABASE}.deletions MODIFY TTL toDateTime(said_at) + INTERVAL 30 YEAR"
+
+
+def waiting_table() -> str:
+    """The oldest event that each inserter keeps, by its time: the row that was said last holds."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.waiting (
+  namespace String, inserter String, oldest Int64, said_at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(said_at) ORDER BY (namespace, inserter)
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
 
 

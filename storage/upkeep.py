@@ -4,6 +4,7 @@ retention    partitions whose events are all older than they are to be kept go, 
 compaction   many small files of a partition, of epochs that are cold for good, become few
 expiry       snapshots that nobody pins any more are forgotten
 orphans      files that no snapshot names go, once they are older than any commit under way
+deletions    requests that nothing on the way can be about any more are forgotten
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pyarrow import fs
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from storage import cold_columns, cold_schema, parquet, schema
-from storage.ageing import Ager
+from storage import cold_columns, cold_schema, deletions, parquet, schema
+from storage.ageing import Ager, Pass, Wish
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
 from storage.leases import held
@@ -49,17 +50,20 @@ class Upkeep:
         """All chores of a namespace. Raises AgerBusy and what the ager raises."""
         policy = self.ager.cold.config.policy(namespace)
         with held(self.ager.hot, f"ager of {namespace}") as lease:
+            if gone := deletions.forget(self.ager.hot, namespace, self.now()):
+                self.ager.say("forget", namespace, f"{gone} deletions hold no longer, and are forgotten")
             retain_services(self.ager, namespace, policy, self.now(), lease)
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
                 return
-            table = self.ager.cold.catalog.table(namespace)
+            table = self.ager.table(namespace)
             if table is None or table.current_snapshot() is None:
                 return
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
-            self.ager.publish(namespace, table)  # before the files go that only earlier snapshots name
+            # Before the files go that only earlier snapshots name.
+            Pass(self.ager, namespace, Wish(), lease).publish(table)
             self.remove_orphans(namespace, table)
 
     # --- retention -------------------------------------------------------------------------------------------

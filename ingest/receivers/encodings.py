@@ -26,9 +26,13 @@ def decode(body: Body, encoding: str, limit: int) -> Body:
             return _gzip(body, limit)
         if kind == "zstd":
             return _zstd(body, limit)
+        if kind == "deflate":
+            return _deflate(body, limit)
     except (zlib.error, zstandard.ZstdError, EOFError) as error:
         raise RequestRefused("bad_encoding", f"cannot decode body: {kind}", "send it again, whole") from error
-    raise RequestRefused("bad_encoding", f"cannot decode body: {kind}", "use gzip, zstd or none", 415)
+    raise RequestRefused(
+        "bad_encoding", f"cannot decode body: {kind}", "use gzip, deflate, zstd or none", 415
+    )
 
 
 def _gzip(body: Body, limit: int) -> Body:
@@ -40,6 +44,17 @@ def _gzip(body: Body, limit: int) -> Body:
         if not member.eof:
             raise EOFError
         body = member.unused_data
+    return plain
+
+
+def _deflate(body: Body, limit: int) -> Body:
+    """With zlib's header, as it should be, or without, as some senders have it."""
+    wrapped = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    stream = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+    plain = stream.decompress(body, limit + 1)
+    _check(len(plain), limit)
+    if not stream.eof or stream.unused_data:
+        raise EOFError
     return plain
 
 

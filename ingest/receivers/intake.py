@@ -8,7 +8,7 @@ import asyncio
 import json
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -30,6 +30,8 @@ MAX_RECORD_TAGS = 1024
 OVERFLOW_TAG = "overflow_tags"
 
 Text = str | bytes
+Tags = Sequence[tuple[Text, Text]]
+Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Intake:
     def received_ns(self) -> int:
         return self._received_ns
 
-    def lines(self, data: bytes | bytearray | memoryview, labels: Labels) -> None:
+    def lines(self, data: Buffer, labels: Labels) -> None:
         """Take all lines of `data`; the last one needs no newline."""
         view = memoryview(data)
         while view:
@@ -99,7 +101,7 @@ class Intake:
         format: Format | str = "message",
         service: Text = b"",
         host: Text = b"",
-        tags: Sequence[tuple[Text, Text]] = (),
+        tags: Tags = (),
         timestamp_ns: int | None = None,
         level: str = "",
         trace_id: Text = b"",
@@ -107,20 +109,59 @@ class Intake:
     ) -> None:
         """Take one record; see `Columns.add_one`. No tag is too many, and no name too long."""
         self._make_room()
-        if len(tags) > MAX_RECORD_TAGS or any(_too_long(name) for name, _ in tags):
-            tags = _fitted(tags)
         self._columns.add_one(
             text,
             format=format,
             service=service,
             host=host,
-            tags=tags,
+            tags=fitted(tags),
             received_ns=self._received_ns,
             timestamp_ns=timestamp_ns,
             level=level,
             trace_id=trace_id,
             span_id=span_id,
         )
+
+    def decoded(self, add: Callable[[Columns, int], bool]) -> None:
+        """Take records that a decoder of the lexer's own adds: `add(columns, received_ns)` fills them, and says
+        whether there are more to come."""
+        self._make_room()
+        while add(self._columns, self._received_ns):
+            self._make_room()
+
+    def documents(self, data: Buffer, at: int, action: bytes, tags: Tags) -> tuple[int, bytes]:
+        """Take documents of a bulk request; see `Columns.add_documents`. Stops only before another action line."""
+        tags, verdicts = fitted(tags), b""
+        while True:
+            self._make_room()
+            at, found = self._columns.add_documents(
+                data, at, action, tags=tags, received_ns=self._received_ns
+            )
+            verdicts = verdicts + found if verdicts else found
+            if not self._columns.full:
+                return at, verdicts
+
+    def entries(
+        self, data: Buffer, at: int, end: int, *, service: Text, host: Text, level: str, tags: Tags
+    ) -> int:
+        """Take entries of a logproto stream; see `Columns.add_entries`. Returns `end`, or where one starts whose
+        tags do not fit: for `record`."""
+        tags = fitted(tags)
+        while at < end:
+            self._make_room()
+            at, large = self._columns.add_entries(
+                data,
+                at,
+                end,
+                service=service,
+                host=host,
+                level=level,
+                tags=tags,
+                received_ns=self._received_ns,
+            )
+            if large:
+                break
+        return at
 
     def finish(self) -> Taken:
         """All of it, sealed. Nothing can be added any more."""
@@ -183,11 +224,18 @@ def request_key(chosen: str | None, body: bytes | bytearray, *said: str) -> byte
 
 def _too_long(name: Text) -> bool:
     # A character takes at most four bytes.
-    return len(name) * 4 > MAX_KEY_BYTES and len(_bytes(name)) > MAX_KEY_BYTES
+    return len(name) > MAX_KEY_BYTES // 4 and len(_bytes(name)) > MAX_KEY_BYTES
 
 
-def _fitted(tags: Iterable[tuple[Text, Text]]) -> list[tuple[Text, Text]]:
-    """The tags that fit, and the rest as one more; of those, what is no UTF-8 is read as U+FFFD."""
+def fitted(tags: Tags) -> Tags:
+    """The tags, or where they are too many, or have names too long, those that fit and the rest as one more; of
+    those, what is no UTF-8 is read as U+FFFD."""
+    if len(tags) <= MAX_RECORD_TAGS:
+        for name, _ in tags:
+            if _too_long(name):
+                break
+        else:
+            return tags
     fit: list[tuple[Text, Text]] = []
     rest: dict[str, str] = {}
     for name, value in tags:

@@ -14,6 +14,7 @@ Start = Callable[[FastAPI, str, int], Awaitable[Stop]]
 """Begins to listen on a host and port; raises OSError where that cannot be."""
 
 _STARTS = {
+    "otlp_grpc": "ingest.receivers.otlp_grpc:start",
     "syslog_tcp": "ingest.receivers.syslog_listening:start_tcp",
     "syslog_tls": "ingest.receivers.syslog_listening:start_tls",
     "syslog_udp": "ingest.receivers.syslog_listening:start_udp",
@@ -51,7 +52,7 @@ class Listeners:
                     raise ConfigError(message, f"choose another address in receivers.{name}") from None
                 self.said[name] = f"not listening: {reason}; choose an address in receivers.{name}"
                 continue
-            self.said[name] = f"{where[0]}:{where[1]}"
+            self.said[name] = f"[{where[0]}]:{where[1]}" if ":" in where[0] else f"{where[0]}:{where[1]}"
 
     async def stop(self) -> None:
         """Stop all, the last one first."""

@@ -141,7 +141,7 @@ int nv_write_low_cardinality(nv_buffer *out, uint32_t dictionary, const nv_buffe
 
 /* ---- keys ---- */
 
-static nv_role role_of(const uint8_t *p, size_t n)
+nv_role nv_role_of(const uint8_t *p, size_t n)
 {
     static const struct {
         const char *name;
@@ -149,7 +149,8 @@ static nv_role role_of(const uint8_t *p, size_t n)
     } known[] = {
         {"timestamp", NV_KEY_TIME}, {"@timestamp", NV_KEY_TIME}, {"ts", NV_KEY_TIME}, {"time", NV_KEY_TIME},
         {"datetime", NV_KEY_TIME}, {"level", NV_KEY_LEVEL}, {"severity", NV_KEY_LEVEL}, {"lvl", NV_KEY_LEVEL},
-        {"log.level", NV_KEY_LEVEL}, {"loglevel", NV_KEY_LEVEL}, {"severity_text", NV_KEY_LEVEL},
+        {"log.level", NV_KEY_LEVEL}, {"log_level", NV_KEY_LEVEL}, {"loglevel", NV_KEY_LEVEL},
+        {"severity_text", NV_KEY_LEVEL},
         {"message", NV_KEY_MESSAGE}, {"msg", NV_KEY_MESSAGE}, {"body", NV_KEY_MESSAGE}, {"log", NV_KEY_MESSAGE},
         {"service", NV_KEY_SERVICE}, {"service.name", NV_KEY_SERVICE}, {"service_name", NV_KEY_SERVICE},
         {"app", NV_KEY_SERVICE}, {"host", NV_KEY_HOST}, {"hostname", NV_KEY_HOST}, {"host.name", NV_KEY_HOST},
@@ -210,7 +211,7 @@ static nv_key *key_new(nv_columns *c, const uint8_t *p, size_t n, uint64_t hash)
     key->next = key;
     key->length = (uint32_t)n;
     key->shard = nv_crc32(p, n) % c->shards;
-    key->role = role_of(p, n);
+    key->role = nv_role_of(p, n);
     key->block = c->block - 1;
     return key;
 }

@@ -112,6 +112,9 @@ nv_columns *nv_columns_new(uint32_t shards, uint32_t max_rows, size_t max_bytes)
 void nv_columns_free(nv_columns *c);
 void nv_columns_reset(nv_columns *c);
 
+/* What a name means. */
+nv_role nv_role_of(const uint8_t *p, size_t n);
+
 /* The entry of a key, made if there is none; NULL where memory ran out, or for one longer than NV_MAX_KEY. */
 nv_key *nv_key_of(nv_columns *c, const uint8_t *p, size_t n);
 

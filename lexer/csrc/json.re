@@ -359,3 +359,34 @@ int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n)
     token first = next(&j, &text);
     return value(&j, first, text, 0) && next(&j, &text) == END;
 }
+
+size_t nv_json_members(nv_columns *c, const uint8_t *p, size_t n, nv_member members[NV_MAX_MEMBERS], uint32_t *count)
+{
+    json j;
+    nv_string text, name;
+    *count = 0;
+    if (!begin(&j, c, p, n, 0) || next(&j, &text) != OPEN)
+        return 0;
+    token t = next(&j, &text);
+    if (t == CLOSE)
+        return (size_t)(j.cursor - p);
+    for (;; t = next(&j, &text)) {
+        const uint8_t *start = j.cursor;
+        if (t != STRING || *count == NV_MAX_MEMBERS || !string(&j, &name))
+            return 0;
+        nv_member *m = &members[(*count)++];
+        m->name = (nv_string){start, (size_t)(j.cursor - 1 - start)};
+        if (next(&j, &text) != COLON)
+            return 0;
+        t = next(&j, &text);
+        m->value.p = text.p;
+        if (!value(&j, t, text, 1))
+            return 0;
+        m->value.n = (size_t)(j.cursor - text.p);
+        t = next(&j, &text);
+        if (t == CLOSE)
+            return (size_t)(j.cursor - p);
+        if (t != COMMA)
+            return 0;
+    }
+}

@@ -54,8 +54,7 @@ static int64_t time_of(const nv_source *source, nv_string s)
 
 /* ---- levels ---- */
 
-/* A level by name, or by pino's and bunyan's numbers. */
-static nv_level level_of(nv_string s)
+nv_level nv_level_of(nv_string s)
 {
     static const nv_level numbers[7] = {NV_LEVEL_NONE, NV_LEVEL_TRACE, NV_LEVEL_DEBUG, NV_LEVEL_INFO, NV_LEVEL_WARN,
                                         NV_LEVEL_ERROR, NV_LEVEL_FATAL};
@@ -114,8 +113,8 @@ static void take_pairs(nv_columns *c, const uint8_t *p, nv_event *e)
             e->trace = v;
         else if (key->role == NV_KEY_SPAN && !e->span.n)
             e->span = v;
-        else if (key->role == NV_KEY_LEVEL && !e->level.n && level_of(v) != NV_LEVEL_NONE)
-            e->level = level_text(level_of(v));
+        else if (key->role == NV_KEY_LEVEL && !e->level.n && nv_level_of(v) != NV_LEVEL_NONE)
+            e->level = level_text(nv_level_of(v));
         else
             nv_add_field(c, key, v);
     }
@@ -172,8 +171,8 @@ static void take_roles(nv_columns *c, const nv_source *source, nv_event *e, int6
                 f->key = NULL;
             continue;
         case NV_KEY_LEVEL:
-            if (!e->level.n && level_of(f->value) != NV_LEVEL_NONE) {
-                e->level = level_text(level_of(f->value));
+            if (!e->level.n && nv_level_of(f->value) != NV_LEVEL_NONE) {
+                e->level = level_text(nv_level_of(f->value));
                 f->key = NULL;
             }
             continue;
@@ -348,4 +347,24 @@ void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *
             break;
     }
     nv_buffer_free(&copy);
+}
+
+int nv_take_object(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
+{
+    const uint8_t *first = data, *end = data + n;
+    while (first < end && (*first == ' ' || *first == '\t' || *first == '\r' || *first == '\n'))
+        first++;
+    if (first == end || *first != '{')
+        return 0;
+    c->line++;
+    c->field_count = 0;
+    if (n <= NV_MAX_LINE && nv_json_object(c, data, n)) {
+        c->raw_bytes += n;
+        add_structured(c, data, n, source);
+        return 1;
+    }
+    if (c->failed || !nv_json_valid(c, data, n))
+        return 0;
+    nv_take_one(c, data, n, source);
+    return 1;
 }

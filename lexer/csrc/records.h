@@ -35,6 +35,15 @@ size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *so
  */
 void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
 
+/*
+ * Take n bytes as one JSON object; 0 where they are none, and nothing is taken. One that is too long, or has too many
+ * fields, is kept as text. They must be followed by NV_PADDING readable bytes, the first a newline or NUL.
+ */
+int nv_take_object(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
+
+/* The level that a text names, or that it is the number of, as pino and bunyan have them; else NV_LEVEL_NONE. */
+nv_level nv_level_of(nv_string s);
+
 /* Whether the block should be sealed. */
 int nv_full(const nv_columns *c);
 

@@ -19,6 +19,19 @@ int nv_json_object(nv_columns *c, const uint8_t *p, size_t n);
 /* 1 if n bytes are one JSON text as RFC 8259 has it (any bytes past 0x7f pass in strings), nested to NV_JSON_DEPTH. */
 int nv_json_valid(nv_columns *c, const uint8_t *p, size_t n);
 
+/* A member of an object: where its name stands, without quotes and as written, and its value. */
+typedef struct {
+    nv_string name, value;
+} nv_member;
+
+#define NV_MAX_MEMBERS 64
+
+/*
+ * Find the members of the JSON object that n bytes start with, white space before it skipped; what comes after it does not
+ * matter. Bytes taken; 0 where there is no whole object, or one of more than NV_MAX_MEMBERS. Followed by bytes as above.
+ */
+size_t nv_json_members(nv_columns *c, const uint8_t *p, size_t n, nv_member members[NV_MAX_MEMBERS], uint32_t *count);
+
 /* Take `key=value key="quoted value" flag` apart; a key without a value is "true". 0 if the line is no logfmt, has
  * more than NV_MAX_FIELDS fields or a key longer than NV_MAX_KEY. */
 int nv_logfmt(nv_columns *c, const uint8_t *p, size_t n);

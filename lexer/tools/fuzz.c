@@ -12,7 +12,9 @@
 
 #include "check.h"
 #include "generate.h"
+#include "pushes.h"
 #include "records.h"
+#include "request.h"
 #include "structured.h"
 #include "timestamp.h"
 
@@ -276,7 +278,9 @@ static void run_round(generator *g)
     }
     nv_columns_free(c);
     take_all(g, &data);
+    fuzz_pushes(g, &data);
     nv_buffer_free(&data);
+    fuzz_otlp(g);
 }
 
 /* The lines of the files, for good. */

@@ -42,7 +42,7 @@ def mortal(_mortal: Server) -> Server:
 
 def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
+    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=300, check=False)
     return subprocess.CompletedProcess(
         done.args,
         done.returncode,

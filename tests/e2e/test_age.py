@@ -2,10 +2,11 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.server import Server
+from bench.server import NEVE, Server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -95,3 +96,50 @@ def test_a_catalog_that_cannot_be_reached_keeps_the_server_up(tmp_path: Path, ne
         assert "cannot read cold table of default" in done.stderr
         assert "hush" not in done.stderr + json.dumps(done.stdout)
         assert server.count("service:one") == 10
+
+
+def test_age_while_events_arrive_loses_none(tmp_path: Path, neve: Run) -> None:
+    """An agent follows a file that is written all the time, while all that is there becomes cold, again and again."""
+    log = tmp_path / "app.log"
+    log.touch()
+    written, stop = 0, threading.Event()
+
+    def write() -> None:
+        nonlocal written
+        with log.open("a") as file:
+            while not stop.wait(0.02):
+                file.writelines(f"2026-01-31T10:00:00Z number={written + i}\n" for i in range(50))
+                file.flush()
+                written += 50
+
+    with Server(tmp_path / "server") as server:
+        state = str(tmp_path / "state")
+        agent = subprocess.Popen(
+            [*NEVE, "ship", str(log), "--state", state, "--service", "app", "--to", server.url],
+            stderr=subprocess.DEVNULL,
+        )
+        writer = threading.Thread(target=write)
+        writer.start()
+        counts = [0]
+        try:
+            server.wait_for("*", 50, exact=False)
+            for _ in range(3):
+                done = neve("age", "--now", "--grace", "0", "--to", server.url)
+                assert done.returncode == 0, done.stderr
+                counts.append(server.count())
+        finally:
+            stop.set()
+            writer.join()
+        try:
+            server.wait_for("*", written)
+            assert counts == sorted(counts)
+            found = server.client.get(
+                "/api/v1/search", params={"q": "*"}, headers={"accept": "application/x-ndjson"}
+            )
+            *events, said = map(json.loads, found.text.splitlines())
+            assert said["stats"]["complete"]
+            assert sorted(int(one["tags"]["number"]) for one in events) == list(range(written))
+            assert "cold" in {one["tier"] for one in events}
+        finally:
+            agent.terminate()
+            agent.wait()

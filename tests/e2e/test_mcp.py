@@ -79,6 +79,10 @@ def test_what_changed_between_two_ranges(shipped: Server) -> None:
     found = call(shipped.url, "compare", query="service:till", **RANGES, **before)["patterns"]
     assert [(one["change"], one["count"]) for one in found] == [("new", 10), ("same", 10)]
     assert "card reader" in found[0]["template"]
+    there = {"from_time": before["compare_from"], "to_time": before["compare_to"]}
+    back = {"compare_from": RANGES["from_time"], "compare_to": RANGES["to_time"]}
+    found = call(shipped.url, "compare", query="service:till", **there, **back)["patterns"]
+    assert [(one["change"], one["count"]) for one in found] == [("gone", 0), ("same", 10)]
 
 
 def test_fields_and_their_values(shipped: Server) -> None:

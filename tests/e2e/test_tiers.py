@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
+import pyarrow.dataset as ds
 import pytest
 from moto.server import ThreadedMotoServer
 
 from bench.server import NEVE, Server
+from neve_steps import local
+from storage.cold import ColdTier
+from storage.embedded import EmbeddedServer
+from storage.hot import Hot
+from storage.upkeep import data_files
 
 pytestmark = pytest.mark.loghub
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,7 +65,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     endpoint = f"http://{host}:{port}"
     keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="lake")
-    file = tmp_path / "neve.toml"
+    file = tmp_path / "server" / "neve.toml"
+    file.parent.mkdir()
     file.write_text(
         f'[cold]\nwarehouse = "s3://lake/cold"\n[cold.catalog]\n"s3.endpoint" = "{endpoint}"\n'
         f'"s3.access-key-id" = "{KEY}"\n"s3.secret-access-key" = "{SECRET}"\n"s3.region" = "us-east-1"\n'
@@ -112,6 +120,34 @@ def answers(server: Server) -> dict[str, Any]:
     return found
 
 
+def places(server: Server) -> list[str]:
+    """The options that say where a server's data are, for commands beside it."""
+    file = server.folder / "neve.toml"
+    return ["--data", str(server.folder / "data"), *(["--config", str(file)] if file.exists() else [])]
+
+
+def counted_by_others(server: Server, folder: Path) -> set[int]:
+    """How many rows PyIceberg, PyArrow, DuckDB and a ClickHouse that knows nothing of Neve count in the table."""
+    file = server.folder / "neve.toml"
+    _, config = local(server.folder / "data", file if file.exists() else None)
+    cold = ColdTier(config)
+    pinned, table = cold.pin("default"), cold.catalog.table("default")
+    assert pinned is not None
+    assert table is not None
+    paths = [one.file_path.partition("://")[2] for one in data_files(table)]
+    scheme, _, rest = table.location().partition("://")
+    filesystem = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]
+    found = {table.scan(selected_fields=("row",)).to_arrow().num_rows}
+    found.add(ds.dataset(paths, format="parquet", filesystem=filesystem).count_rows())
+    if config.is_local:
+        named = ", ".join(f"'{path}'" for path in paths)
+        found.update(duckdb.sql(f"SELECT count(*) FROM read_parquet([{named}])").fetchall()[0])
+    with EmbeddedServer(folder, lake=config.lake) as fresh, Hot(fresh.config) as hot:
+        # Without a metadata file's name, as anybody would read it.
+        found.update(hot.query(f"SELECT count() AS n FROM {pinned.place.call})", pinned.parameters).rows[0])
+    return found
+
+
 def test_real_logs_answer_the_same_once_they_are_cold(
     server: Server, logs: dict[str, Path], tmp_path: Path, neve: Run
 ) -> None:
@@ -129,5 +165,25 @@ def test_real_logs_answer_the_same_once_they_are_cold(
     assert found["stats"]["tiers"] == ["cold"]
     assert {event["tier"] for event in found["events"]} == {"cold"}
     assert server.count() == events
+    assert counted_by_others(server, tmp_path / "fresh") == {events}
+
+    gone = server.count("service:Spark")
+    done = neve("delete", "service:Spark", "--yes", "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert server.count() == events - gone
+    assert server.count("service:Spark") == 0
+    assert counted_by_others(server, tmp_path / "fresh again") == {events - gone}
+
+    back = server.count("service:Windows")
+    done = neve("restore", "range", "--from", "2016-09-01", "--to", "2016-10-01", "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert {event["tier"] for event in server.search("service:Windows", limit=500)["events"]} == {"hot"}
+    assert (server.count(), server.count("service:Windows")) == (events - gone, back)
+    done = neve("age", "--now", "--grace", "0", *places(server))
+    assert done.returncode == 0, done.stderr
+    done = neve("restore", "catalog", "--replace", *places(server))
+    assert done.returncode == 0, done.stderr
+    assert server.search("*", limit=1)["stats"]["tiers"] == ["cold"]
+    assert server.count() == events - gone
     logs = "".join(path.read_text(errors="replace") for path in (server.folder / "data").rglob("*.log"))
     assert SECRET not in logs

@@ -13,10 +13,17 @@ import pytest
 import neve
 from ingest.app import GatewaySettings, create_app
 from ingest.spool import Spool
+from storage.ageing import Ager
+from storage.cold import ColdTier
+from storage.cold_config import ColdConfig
+from storage.deletions import Deletion
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
+from storage.matching import Matching
 from storage.native import frames
 from storage.native.block import SealedBlock, pack
+from storage.published import tier_state
+from storage.standing import hidden_by
 from tests.listening import Listening
 
 Make = Callable[..., SealedBlock]
@@ -110,6 +117,28 @@ def test_replayed_block_is_stored_once(
     assert stored(hot, namespace) == 5
     assert neve.main(["deadletter", "replay", "--all", "--to", str(client.base_url)]) == 0
     assert capsys.readouterr().out == "no dead letters\n"
+
+
+def test_a_deletion_reaches_what_is_sent_again(
+    client: Listening, early: bytes, hot: Hot, namespace: str, clickhouse: EmbeddedServer
+) -> None:
+    """It is hidden as soon as it is stored, and then removed."""
+    refused(client, early)
+    ager = Ager(hot, clickhouse.config, ColdTier(ColdConfig(clickhouse.lake / namespace)))
+    what = Matching("endsWith(message, {p0:String})", {"p0": "3"})
+    ager.ask_deletion(Deletion(namespace, "3", what, until=hot.epochs.last(namespace)[0]))
+    ager.delete_pending(namespace)
+    mend(hot, namespace)
+    [one] = client.post("/gateway/deadletter/replay", json={"all": True}).json()["replayed"]
+    assert one["state"] == "stored"
+    assert stored(hot, namespace) == 5
+    hidden = hidden_by(tier_state(hot, ager.cold.config, namespace).standing)
+    assert hidden is not None
+    seen = f"SELECT message AS m FROM neve_{namespace}.events WHERE NOT ({hidden.among} AND {hidden.where}) ORDER BY m"
+    left = ["line 0", "line 1", "line 2", "line 4"]
+    assert hot.scalars(seen, hidden.values) == left
+    ager.tend_deletions(namespace)
+    assert hot.scalars(f"SELECT message AS m FROM neve_{namespace}.events ORDER BY m") == left
 
 
 def test_replay_that_was_killed_before_its_end_is_harmless(

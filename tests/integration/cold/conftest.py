@@ -1,11 +1,17 @@
-"""A cold tier of one test's own on the shared server, and ways to fill, age and read both tiers."""
+"""A cold tier of one test's own on the shared server, and ways to fill, age and read both tiers.
+
+`both` is in a folder; a test that is marked `parametrize("both", ["folder", "s3"], indirect=True)` runs on S3 too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
@@ -13,6 +19,8 @@ from storage.cold_config import ColdConfig, Policy
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.native.block import SealedBlock
+
+KEY, SECRET = "AKIDHUSHHUSHHUSHHUSH", "hush-hush-secret"
 
 EVENT = """
     toUnixTimestamp64Nano(timestamp) AS at, hex(level) AS level, hex(service) AS service, hex(host) AS host,
@@ -74,8 +82,43 @@ def config(clickhouse: EmbeddedServer, namespace: str) -> ColdConfig:
     return ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0), namespaces={})
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """An S3 with a bucket `lake`; its address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    client = boto3.client(
+        "s3", endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+    )
+    client.create_bucket(Bucket="lake")
+    yield url
+    server.stop()
+
+
 @pytest.fixture
-def both(hot: Hot, clickhouse: EmbeddedServer, config: ColdConfig, namespace: str) -> Both:
+def on_s3(config: ColdConfig, s3: str) -> ColdConfig:
+    """The same on S3, but for the catalog."""
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{config.folder}/catalog.db",
+        "s3.endpoint": s3,
+        "s3.access-key-id": KEY,
+        "s3.secret-access-key": SECRET,
+        "s3.region": "us-east-1",
+    }
+    warehouse = f"s3://lake/{config.folder.name}"
+    return ColdConfig(config.folder, warehouse, properties, default=Policy(grace_seconds=0), namespaces={})
+
+
+@pytest.fixture
+def both(
+    request: pytest.FixtureRequest, hot: Hot, clickhouse: EmbeddedServer, config: ColdConfig, namespace: str
+) -> Both:
+    if getattr(request, "param", "folder") == "s3":
+        config = request.getfixturevalue("on_s3")
     return Both(hot, ColdTier(config), clickhouse, namespace)
 
 

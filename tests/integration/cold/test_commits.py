@@ -8,10 +8,11 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.table import Table
 
-from storage import commits
+from storage import commits, upkeep
 from storage.commits import Change, commit
 from storage.errors import ColdBroken, ColdUnavailable
 from storage.record import Record, record_at, record_of
+from storage.upkeep import Upkeep
 
 Both = Any
 
@@ -48,6 +49,49 @@ def test_commit_landed_and_the_answer_was_lost(
     table = both.cold.catalog.table(both.namespace)
     assert len(table.metadata.snapshots) == 1
     assert table.scan().to_arrow().num_rows == 5
+
+
+def landing_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next commit fail, and land once it has been looked for."""
+    real, landed, sent = Table._do_commit, commits._landed, []
+
+    def do_commit(self: Table, **what: Any) -> None:
+        if sent:
+            real(self, **what)
+            return
+        sent.append((self, what))
+        raise CommitStateUnknownException("gateway timeout")
+
+    def look(*of: Any) -> bool:
+        found = landed(*of)
+        table, what = sent[0]
+        real(table, **what)
+        return found
+
+    monkeypatch.setattr(Table, "_do_commit", do_commit)
+    monkeypatch.setattr(commits, "_landed", look)
+
+
+def test_a_commit_that_landed_after_all_keeps_its_files(
+    both: Both, make_block: Any, events: Any, monkeypatch: Any
+) -> None:
+    """To its own next try it looks like somebody else's, whose files are not to be deleted."""
+    both.insert(make_block(events(5)))
+    both.cold.catalog.made(both.namespace)
+    with monkeypatch.context() as patched:
+        landing_late(patched)
+        assert both.age() == 5
+    assert len(both.cold_events()) == 5
+    monkeypatch.setattr(upkeep, "COMPACT_FILES", 2)
+    for _ in range(2):
+        both.insert(make_block(events(5)))
+        both.age()
+    table = both.cold.catalog.table(both.namespace)
+    with monkeypatch.context() as patched:
+        landing_late(patched)
+        assert Upkeep(both.ager).compact(both.namespace, table) == 1
+    assert len(both.cold_events()) == 15
+    assert both.count() == (15, 15)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from storage.cold_config import Policy
 from storage.deletions import Deletion
 from storage.record import record_at
 from storage.removing import count_both
+from storage.restoring import restore
 from storage.upkeep import Upkeep, named_files, stored_files
 
 Both = Any
@@ -56,6 +56,7 @@ def mixed(events: Any, count: int, start: int = 1_700_000_000 * 10**9) -> list[d
 ANY = f'"{SECRET}" OR trace_id:"{SECRET}" OR mail:"{SECRET}"'
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_both_tiers(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(mixed(events, 30)))
     both.insert(
@@ -123,15 +124,20 @@ def test_a_namespace_that_is_hot_alone(new_both: Any, config: Any, make_block: A
     assert both.count() == (6, 6)
 
 
-def texts(folder: Path) -> Iterator[str]:
-    """Everything that can be read from the data files in a folder."""
-    for path in folder.rglob("*.parquet"):
-        yield repr(pq.read_table(path, partitioning=None).to_pylist())
-        yield repr([pq.ParquetFile(path).metadata.row_group(0).to_dict()])
-    for path in folder.rglob("*.json"):
-        yield path.read_text()
+def texts(table: Any) -> Iterator[str]:
+    """Everything that can be read from the data and metadata files in a table's folder."""
+    for location, _ in list(stored_files(table)):
+        with table.io.new_input(location).open() as file:
+            data = file.read()
+        if location.endswith(".parquet"):
+            parquet = pq.ParquetFile(io.BytesIO(data))
+            yield repr(parquet.read().to_pylist())
+            yield repr([parquet.metadata.row_group(0).to_dict()])
+        elif location.endswith(".json"):
+            yield data.decode()
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_the_bytes_are_gone_after_expiry(
     both: Both, make_block: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,8 +146,7 @@ def test_the_bytes_are_gone_after_expiry(
         both.insert(make_block(mixed(events, 9)))
         both.age()
     table = both.cold.catalog.table(both.namespace)
-    folder = Path(table.location().removeprefix("file://"))
-    assert any(SECRET in one for one in texts(folder))
+    assert any(SECRET in one for one in texts(table))
     delete(both, ANY)
     chores = Upkeep(both.ager, now=lambda: time.time() + 9 * DAY)
     table.refresh()
@@ -155,11 +160,11 @@ def test_the_bytes_are_gone_after_expiry(
     assert both.count() == (19, 19)
     assert {place for place, _ in stored_files(table)} <= named_files(table)
     assert len(table.metadata.snapshots) == 1
-    assert not any(SECRET in one for one in texts(folder))
+    assert not any(SECRET in one for one in texts(table))
     for manifest in table.current_snapshot().manifests(table.io):
         for entry in manifest.fetch_manifest_entry(table.io, False):
             file = entry.data_file
-            assert os.path.exists(file.file_path.removeprefix("file://"))
+            assert table.io.new_input(file.file_path).exists()
             bounds = [*(file.lower_bounds or {}).values(), *(file.upper_bounds or {}).values()]
             assert not any(SECRET.encode() in one for one in bounds)
 
@@ -179,3 +184,30 @@ def test_another_pass_goes_on_where_one_was_cut(
     assert counted(both) == 12
     assert all(one.done for one in deletions.active(both.hot, both.namespace))
     assert record_at(both.cold.catalog.table(both.namespace))
+
+
+def test_a_cold_tier_that_was_put_back_to_before_is_cleaned_again(
+    both: Both, make_block: Any, events: Any
+) -> None:
+    both.insert(make_block(mixed(events, 9)))
+    both.age()
+    table = both.cold.catalog.table(both.namespace)
+    old = {place for place, _ in stored_files(table)}
+    delete(both, ANY)
+    for place, _ in list(stored_files(table)):
+        if place not in old and place.endswith(".metadata.json"):
+            table.io.delete(place)
+    restore(both.hot, both.cold, both.namespace, replace=True)
+    assert both.count() == (9, 9)
+    both.ager.tend_deletions(both.namespace)
+    assert both.count() == (6, 6)
+    assert counted(both) == 6
+
+
+def test_a_cold_tier_that_is_left_behind_is_reached(both: Both, make_block: Any, events: Any) -> None:
+    """Of a namespace that is to be hot alone from now on."""
+    both.insert(make_block(mixed(events, 9)))
+    both.age()
+    both.cold.config.namespaces[both.namespace] = Policy(tier="hot")
+    assert delete(both, ANY).cold_rows == 3
+    assert both.count() == (6, 6)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from storage import upkeep
+from storage.ageing import Ager, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig, Policy
 from storage.errors import ColdBroken
@@ -131,6 +132,7 @@ def test_orphans_go_and_what_is_named_stays(both: Both, make_block: Any, events:
     assert both.count() == (5, 5)
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
@@ -148,6 +150,48 @@ def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: An
     assert both.count() == (11, 11)
 
 
+def test_nothing_is_built_upon_an_old_catalog(both: Both, make_block: Any, events: Any) -> None:
+    """Its next snapshots would say that all is cold which has left the hot tier, and some day be read."""
+    both.insert(make_block(events(5)))
+    both.age()
+    catalog = both.cold.config.folder / "catalog.db"
+    backup = catalog.read_bytes()
+    both.insert(make_block(events(6)))
+    both.age()
+
+    def refused(replace: bool) -> None:
+        both.cold = both.ager.cold = ColdTier(both.cold.config)
+        for _ in range(3):
+            both.insert(make_block(events(1)))
+            with pytest.raises(ColdBroken, match="older state than what queries read"):
+                both.age()
+        restore(both.hot, both.cold, both.namespace, replace=replace)
+        both.age()
+
+    catalog.write_bytes(backup)
+    refused(replace=True)
+    assert both.count() == (14, 14)
+    catalog.unlink()
+    refused(replace=False)
+    assert both.count() == (17, 17)
+
+
+def test_what_another_process_has_published_is_compared_before_it_is_dropped(
+    both: Both, make_block: Any, events: Any
+) -> None:
+    both.insert(make_block(events(5)))
+    both.age(grace=99.0, wait=False)
+    both.hot.query(
+        f"ALTER TABLE {both.database}.events DELETE WHERE message = 'number 1'",
+        settings={"mutations_sync": 2},
+    )
+    other = Ager(both.hot, both.clickhouse.config, both.cold)
+    with pytest.raises(ColdBroken, match="cannot trust the cold copy"):
+        other.age(both.namespace, Wish(grace=0))
+    assert both.hot_rows() == 4
+
+
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) -> None:
     for count in (5, 6):
         both.insert(make_block(events(count)))
@@ -164,11 +208,12 @@ def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) 
         restore(both.hot, cold, both.namespace)
 
 
+@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
 def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
     table = both.cold.catalog.table(both.namespace)
-    Path(data_files(table)[0].file_path.removeprefix("file://")).unlink()
+    table.io.delete(data_files(table)[0].file_path)
     with pytest.raises(ColdBroken, match="no metadata file is whole"):
         restore(both.hot, both.cold, both.namespace, replace=True)
 

@@ -206,3 +206,9 @@ def test_too_many_at_once_is_429(serve: Callable[..., str]) -> None:
     answer = httpx.get(f"{url}/api/v1/search", trust_env=False)
     assert answer.status_code == 429
     assert answer.headers["Retry-After"]
+
+
+def test_zero_is_one_number_whatever_its_sign(api: httpx.Client, store: Store) -> None:
+    store([{"timestamp": NOW + i, "tags": {"n": text}} for i, text in enumerate(["0", "-0", "-0.0", "-0ms"])])
+    asked = {"q": "* | stats max(n) as n by _time | stats count() as rows by n"}
+    assert api.get("/api/v1/search", params=asked).json()["rows"] == [[0, 4]]

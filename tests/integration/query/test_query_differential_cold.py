@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from query import ast
 from query.limits import Limits
+from query.parse import parse
 from query.running import Running
 from query.tiers import COLD, HOT
 from storage.ageing import Ager, Wish
@@ -98,6 +99,17 @@ def test_filters_find_in_cold_and_across_what_a_plain_reading_finds(aged: Aged, 
             filters.check_filter(running, namespace, run, node, events)
             tiers |= running.tiers
     assert tiers == {HOT, COLD}
+
+
+def test_a_quantity_that_is_filtered_by_and_counted_with(aged: Aged, namespace: str) -> None:
+    """The server refused to read Parquet for it."""
+    [(events, _)] = drawn(pipes.CASES, 1)
+    run = aged.add(events)
+    stored = aged.store()
+    query = parse(
+        f"host:{run} | where user < 3600s or user < 100 | stats min(user) as low, count() as n by service"
+    )
+    pipes.check_pipes(aged.running(), namespace, query, stored[run])
 
 
 def test_pipes_give_in_cold_and_across_what_a_plain_reading_gives(aged: Aged, namespace: str) -> None:

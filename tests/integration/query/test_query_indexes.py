@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from query.plan import make_plan
+from query.logql.asking import split
+from query.logql.parse import parse_log
+from query.plan import Plan, make_plan
 from query.search import window_sql
 from query.windows import Window
 from storage.hot import Hot
@@ -37,7 +40,11 @@ def filled(namespace: str, store: Callable[..., Any]) -> str:
 
 def run(hot: Hot, namespace: str, query: str) -> tuple[set[int], list[str]]:
     """The rows that a query finds, and what the server says of the indexes that it used."""
-    plan = make_plan(query, now=0, namespace=namespace)
+    return run_plan(hot, make_plan(query, now=0, namespace=namespace))
+
+
+def run_plan(hot: Hot, plan: Plan) -> tuple[set[int], list[str]]:
+    """The same of a plan."""
     sql, params = window_sql(plan, Window(None, None), None)
     settings = {"use_query_condition_cache": 0}
     told = [line.strip(" │") for line, *_ in hot.query(f"EXPLAIN indexes = 1 {sql}", params, settings).rows]
@@ -61,7 +68,9 @@ CASES = [
     ("zebracorn OR nowhere", "message_words"),
     ("zebra*", ""),
     ("*corn", ""),
-    ("登录", ""),
+    ("登录", "message_pairs"),
+    ("*登录*", "message_pairs"),
+    ("录", ""),
     ("/Zebra/", ""),
 ]
 
@@ -77,6 +86,29 @@ def test_what_is_found_by_which_index(hot: Hot, filled: str) -> None:
             assert any(line.startswith("Granules: 1/") for line in used), (query, used)
 
 
+LOGQL_CASES = [
+    ('{request_id="q-1"}', "tags_00_values"),
+    ('{request_id=~"q-1|q-2"}', "tags_00_values"),
+    ('{region="r1"} |= "“Zebracorn” abor"', "message_words"),
+    ('{} |= " error_code=7"', "message_words"),
+    ('{} |= " nowhere, never" or "“Zebracorn”"', "message_words"),
+    ('{} |> "<_>“Zebracorn” <_>"', "message_words"),
+    ('{} |= "ebracor"', ""),
+]
+
+
+def test_logql_is_served_by_the_same_indexes(hot: Hot, filled: str) -> None:
+    for query, index in LOGQL_CASES:
+        condition, stages = split(parse_log(query), query)
+        assert not stages
+        plan = replace(make_plan("", now=0, namespace=filled), condition=condition)
+        found, told = run_plan(hot, plan)
+        assert found == {PLACE}, query
+        granules = [line for line in told if line.startswith("Granules: ")]
+        assert (f"Name: {index}" in told) == bool(index), (query, told)
+        assert not index or granules[-1].startswith("Granules: 1/"), (query, told)
+
+
 def test_what_is_denied_rules_nothing_out(hot: Hot, filled: str) -> None:
     for query, rest in [("-zebracorn", ROWS - 1), ("-request_id:q-1", ROWS - 1), ("NOT (zebracorn dull)", ROWS),
                         ("-(-dull)", ROWS - 1), ("dull OR zebracorn OR request_id:q-1", ROWS)]:  # fmt: skip
@@ -86,3 +118,17 @@ def test_what_is_denied_rules_nothing_out(hot: Hot, filled: str) -> None:
 def test_no_tag_and_an_empty_tag_are_one(hot: Hot, filled: str) -> None:
     assert len(run(hot, filled, 'request_id:""')[0]) == ROWS - 1
     assert len(run(hot, filled, 'request_id:("" OR q-1)')[0]) == ROWS
+
+
+def test_pairs_are_found_beside_bytes_that_are_no_utf8(
+    hot: Hot, namespace: str, store: Callable[..., Any]
+) -> None:
+    wanted = "登录".encode()
+    broken = [b"\xe4", b"\xf0", b"\xe7\x99", b"\xff\xff", b"\x9f", b"x\xf0.", b"\xf0\x9f\x98"]
+    messages = [
+        part for bad in broken for part in (bad + wanted, wanted + bad, b"z" + wanted + bad + b"z" + bad)
+    ]
+    store([{"timestamp": row, "message": message} for row, message in enumerate(messages)])
+    found, told = run(hot, namespace, "登录")
+    assert found == set(range(len(messages)))
+    assert "Name: message_pairs" in told

@@ -61,6 +61,25 @@ def test_fields_are_also_what_pipes_took_out(ask: Callable[..., Any]) -> None:
     assert values["values"] == [{"value": "/a", "count": 30}]
 
 
+def test_tags_are_counted_map_by_map_as_they_are_at_once(api: httpx.Client, store: Store) -> None:
+    rows = [
+        {
+            "timestamp": NOW + i,
+            "service": "api" if i % 2 else "web",
+            "message": "took",
+            "tags": {f"key{n}": str(i) for n in range(i % 40)} | ({"ключ": "x"} if i % 3 else {}),
+        }
+        for i in range(90)
+    ]
+    store(rows)
+    expected = Counter(key for row in rows if row["service"] == "api" for key in row["tags"])  # type: ignore[attr-defined]
+    for filter_ in ("service:api", "service:api took"):  # the second one reads messages: once for all maps
+        found = api.get("/api/v1/fields", params={"q": filter_}).json()["fields"]
+        assert {f["name"]: f["count"] for f in found if f["kind"] == "tag"} == expected
+    first = api.get("/api/v1/fields", params={"limit": 2}).json()["fields"]
+    assert [f["name"] for f in first if f["kind"] == "tag"] == ["key0", "key1"]
+
+
 @pytest.mark.parametrize("path", ["histogram", "patterns", "fields", "fields/host/values"])
 @pytest.mark.parametrize("pipe", ["stats count()", "top 5 host", "limit 5", "sort host", "fields host", "patterns",
                                   "histogram(1m)", "uniq host", "where n > 1 | stats count()"])  # fmt: skip

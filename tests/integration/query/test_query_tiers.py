@@ -11,12 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
+from lexer.book import Entry
+from lexer.pins import Pattern
 from storage.ageing import Ager, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig, Policy
 from storage.embedded import EmbeddedServer
 from storage.errors import EpochClosed
 from storage.hot import Hot
+from storage.patterns import add_entries
 
 START = 1_767_225_600 * 10**9  # 2026-01-01
 HOUR = 3600 * 10**9
@@ -58,6 +61,11 @@ PATHS = [
     ("/api/v1/patterns", {"q": "*"}),
     ("/api/v1/patterns", {"q": "*", "from": "2026-01-03T00:00:00Z", "to": "2026-01-04T00:00:00Z",
                           "compare_from": "2026-01-01T00:00:00Z", "compare_to": "2026-01-02T00:00:00Z"}),
+    ("/api/v1/patterns", {"q": "level:error", "sparkline": 12}),
+    ("/api/v1/patterns/compare", {"q": "service:api", "from": "2026-01-03T00:00:00Z", "to": "2026-01-04T00:00:00Z",
+                                  "sparkline": 12}),
+    ("/api/v1/fields/compare", {"q": "region:eu status:>=404"}),
+    ("/api/v1/fields/compare", {"q": "user", "compare_q": "took", "from": "2026-01-02T00:00:00Z"}),
     ("/api/v1/fields", {"q": "*"}),
     ("/api/v1/fields/region/values", {"q": "*"}),
     ("/api/v1/fields/fingerprint/values", {"q": "service:api"}),
@@ -311,3 +319,40 @@ def test_counts_while_events_arrive_age_and_drop(
         for thread in threads:
             thread.join()
     assert tiers.get("/api/v1/search", q="* | stats count() as n")["rows"] == [[stored[0]]]
+
+
+def test_a_fingerprint_opens_few_files_and_costs_are_of_all_that_was_read(
+    tiers: Tiers, store: Callable[[Any], Any]
+) -> None:
+    """A pattern's members too: of each day's file one shape alone."""
+    shapes = {day: (1 << 63) + (day << 40) for day in range(5)}
+    for day, shape in shapes.items():
+        at = START + day * DAY
+        store(
+            [
+                {"timestamp": at + i, "fingerprint": shape, "message": f"day {day}", "tags": {"k": f"v{i}"}}
+                for i in range(500)
+            ]
+        )
+        tiers.age()
+    one, other = shapes[1], shapes[3]
+    pattern = Entry(Pattern(one, b"day <n>", ""), b"", False)
+    add_entries(tiers.hot, tiers.namespace, {one: pattern, other: pattern})
+
+    def asked(query: str, events: int) -> dict[str, Any]:
+        found = tiers.get("/api/v1/search", q=query, limit=3000)
+        assert (len(found["events"]), found["stats"]["tiers"]) == (events, ["cold"])
+        stats: dict[str, Any] = found["stats"]
+        return stats
+
+    everything = asked("k:v*", 2500)
+    assert everything["rows_read"] >= 2500
+    stored = sum(path.stat().st_size for path in tiers.config.folder.rglob("*.parquet"))
+    assert everything["bytes_read"] >= stored / 2
+    rare = asked("k:v7", 5)  # of which ClickHouse's progress has five rows
+    assert rare["rows_read"] >= 2500
+    two = asked(f"fingerprint:{one:016x}", 1000)
+    alone = asked(f"fingerprint:{shapes[2]:016x}", 500)
+    missing = asked(f"fingerprint:{one + 1:016x}", 0)
+    assert missing["bytes_read"] < alone["bytes_read"] < two["bytes_read"] < rare["bytes_read"]
+    assert missing["rows_read"] < 100

@@ -1,6 +1,7 @@
 """Content encodings: whole, and within their bound."""
 
 import gzip
+import zlib
 
 import pytest
 import zstandard
@@ -10,7 +11,19 @@ from hypothesis import strategies as st
 from ingest.errors import RequestRefused
 from ingest.receivers.encodings import decode
 
-PACK = {"gzip": gzip.compress, "zstd": zstandard.compress, "": bytes, "identity": bytes}
+
+def bare(plain: bytes) -> bytes:
+    """Deflate as some senders have it: without zlib's header."""
+    return zlib.compress(plain, wbits=-zlib.MAX_WBITS)
+
+
+PACK = {
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "deflate": zlib.compress,
+    "": bytes,
+    "identity": bytes,
+}
 
 
 @pytest.mark.parametrize("encoding", PACK)
@@ -19,20 +32,25 @@ def test_round_trip(encoding: str, plain: bytes) -> None:
     assert decode(PACK[encoding](plain), encoding, 5000) == plain
 
 
+@given(plain=st.binary(max_size=5000))
+def test_deflate_without_a_header(plain: bytes) -> None:
+    assert decode(bare(plain), "deflate", 5000) == plain
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_members_that_follow_one_another_are_one_body(encoding: str) -> None:
     pack = PACK[encoding]
     assert decode(pack(b"one\n") + pack(b"two\n"), encoding, 100) == b"one\ntwo\n"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "deflate"])
 def test_small_body_does_not_become_a_large_one(encoding: str) -> None:
     with pytest.raises(RequestRefused) as caught:
         decode(PACK[encoding](b"\0" * 10_000_000), encoding, 1_000_000)
     assert caught.value.status == 413
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "deflate"])
 @pytest.mark.parametrize(
     "damage", [lambda body: body[:-5], lambda body: b"nonsense" + body, lambda _body: b"x"]
 )

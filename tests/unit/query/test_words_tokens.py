@@ -34,3 +34,18 @@ from query.words import WordPattern
 )
 def test_tokens(parts: tuple[str, ...], tokens: list[str]) -> None:
     assert WordPattern.of(parts).tokens() == tokens
+
+
+@pytest.mark.parametrize(
+    ("parts", "runs"),
+    [
+        (("登录",), ["登录"]),
+        (("录",), []),
+        (("用户 登录失败 x",), ["用户", "登录失败"]),
+        (("登", "录"), []),
+        (("abc登录", "登录 ไม่พบ"), ["登录", "ไม่พบ"]),
+        (("привет",), []),
+    ],
+)
+def test_runs_of_scripts_without_spaces(parts: tuple[str, ...], runs: list[str]) -> None:
+    assert WordPattern.of(parts).spaceless() == runs

@@ -1,0 +1,95 @@
+"""`opentelemetry.proto.collector.logs.v1.LogsService/Export`: OpenTelemetry's log records over gRPC.
+
+gRPC would unpack a message before it looks at how large it has become; so it hands compressed ones over as they came,
+and they are unpacked here, within bounds.
+"""
+
+from typing import Any
+
+import grpc
+from fastapi import FastAPI, Request
+
+from ingest.receivers.listeners import Stop
+from ingest.receivers.otlp import BINARY, MAX_BODY_BYTES, Failure, export, failure
+from ingest.receivers.protobuf import integer, length_delimited
+from ingest.receivers.sender import admitted
+from storage.errors import NeveError
+
+SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
+STOP_SECONDS = 5.0
+"""That calls have to end when the gateway does."""
+MAX_CALLS = 32
+"""Of one connection at once: its other calls wait."""
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+    ("grpc.per_message_decompression", 0),
+    ("grpc.max_concurrent_streams", MAX_CALLS),
+    ("grpc.so_reuseport", 0),  # else somebody else's port would be shared with him
+)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+# How compressed messages begin. An ExportLogsServiceRequest cannot: its fields would have odd numbers, or no type.
+_ENCODINGS = {b"\x1f\x8b": "gzip", b"\x78\x01": "deflate", b"\x78\x5e": "deflate",
+              b"\x78\x9c": "deflate", b"\x78\xda": "deflate"}  # fmt: skip
+
+Call = Any  # a grpc.aio.ServicerContext: grpcio says nothing of its types
+
+
+async def start(app: FastAPI, host: str, port: int) -> Stop:
+    """Listen. Raises OSError where the address cannot be had."""
+    server = grpc.aio.server(options=_OPTIONS)
+
+    async def export_logs(body: bytes, call: Call) -> bytes:
+        return await _export(app, body, call)
+
+    methods = {"Export": grpc.unary_unary_rpc_method_handler(export_logs)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+    try:
+        server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError("it is in use, or no address of this machine") from error
+    await server.start()
+
+    async def stop() -> None:
+        await server.stop(STOP_SECONDS)
+
+    return stop
+
+
+async def _export(app: FastAPI, body: bytes, call: Call) -> bytes:
+    """Answers once the records are durable."""
+    gateway, budget = app.state.gateway, app.state.budget
+    try:
+        gateway.spool.refuse_while_full()
+        budget.take(len(body))
+        try:
+            namespace = await admitted(_as_request(app, call))
+            encoding = _ENCODINGS.get(body[:2], "")
+            rejected = await export(app, body, encoding, BINARY, namespace, "otlp_grpc")
+        finally:
+            budget.give_back(len(body))
+    except (NeveError, OSError) as error:
+        await _fail(call, failure(error))
+        raise  # not reached: to fail a call ends it
+    return rejected.binary()
+
+
+def _as_request(app: FastAPI, call: Call) -> Request:
+    """The call's metadata as the headers that they are: who sends is found out in one way."""
+    metadata: Any = call.invocation_metadata() or ()
+    headers = [
+        (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in metadata
+    ]
+    scope = {"type": "http", "method": "POST", "path": f"/{SERVICE}/Export", "query_string": b""}
+    return Request({**scope, "headers": headers, "app": app})
+
+
+async def _fail(call: Call, said: Failure) -> None:
+    """End the call with a google.rpc.Status, and where another try is worth it with a RetryInfo in it."""
+    status, metadata = said.binary(), []
+    if said.retry_after:
+        retry = length_delimited(1, integer(1, said.retry_after))
+        kind = length_delimited(1, b"type.googleapis.com/google.rpc.RetryInfo")
+        status += length_delimited(3, kind + length_delimited(2, retry))
+        metadata.append(("google.rpc.retryinfo-bin", retry))  # where the SDK for Python looks
+    metadata.append(("grpc-status-details-bin", status))
+    await call.abort(_CODES[said.code], said.message, tuple(metadata))

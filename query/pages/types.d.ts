@@ -1,0 +1,153 @@
+// What the API answers, as the page uses it. Not served.
+
+export interface LogEvent {
+  id: string;
+  timestamp: string;
+  level: string;
+  service: string;
+  host: string;
+  message: string;
+  fingerprint: string;
+  trace_id: string;
+  span_id: string;
+  tags: Record<string, string>;
+  tier: string;
+  message_base64?: string;
+}
+
+export interface Stats {
+  complete: boolean;
+  tiers: string[];
+  rows_read: number;
+  bytes_read: number;
+  elapsed_ms: number;
+  limits_hit: string[];
+}
+
+export interface Found {
+  events?: LogEvent[];
+  next_cursor?: string | null;
+  columns?: { name: string; type: string; approximate?: boolean }[];
+  rows?: unknown[][];
+  stats: Stats;
+}
+
+export interface Bucket {
+  start: string;
+  count: number;
+  groups?: Record<string, number>;
+}
+
+export interface Histogram {
+  buckets: Bucket[];
+  interval_ms: number | null;
+  stats: Stats;
+}
+
+export interface Field {
+  name: string;
+  kind: string;
+  type: string;
+  count: number;
+}
+
+export interface Values {
+  field: string;
+  values: { value: string; count: number }[];
+  events: number;
+  distinct: number;
+}
+
+export interface Pattern {
+  fingerprint: string;
+  name: string | null;
+  template: string;
+  count: number;
+  share: number;
+  sample: string;
+  first_seen: string;
+  last_seen: string;
+  services: string[];
+  previous_count: number | null;
+  sparkline?: number[];
+}
+
+export interface Patterns {
+  patterns: Pattern[];
+  total_events: number;
+  total_patterns: number;
+  sparkline?: { start: string; interval_ms: number } | null;
+  stats: Stats;
+}
+
+export interface Change extends Pattern {
+  change: "new" | "gone" | "grown" | "shrunk" | "same";
+  previous_count: number;
+  previous_share: number;
+  previous_sparkline?: number[];
+}
+
+export interface Changes {
+  patterns: Change[];
+  counts: Record<string, number>;
+  total_events: number;
+  previous_total_events: number;
+  sparkline?: { start: string; interval_ms: number } | null;
+  stats: Stats;
+}
+
+export interface Difference {
+  field: string;
+  value: string;
+  count: number;
+  share: number;
+  other_count: number;
+  other_share: number;
+}
+
+export interface Differences {
+  differences: Difference[];
+  total_events: number;
+  other_events: number;
+  stats: Stats;
+}
+
+export interface Context {
+  events: LogEvent[];
+  index: number;
+  stats: Stats;
+}
+
+/** What the address says. Every view is made of it alone. */
+export interface State {
+  view: string;
+  q: string;
+  from: string;
+  to: string;
+  namespace: string;
+  order: string;
+  by: string;
+  columns: string[];
+  facets: string[];
+  side: boolean;
+  wrap: boolean;
+  raw: boolean;
+  utc: boolean;
+  open: string;
+  compare: string;
+  compareFrom: string;
+  compareTo: string;
+  show: string;
+  other: string;
+  mark: string;
+}
+
+export interface View {
+  element: HTMLElement;
+  /** Show a state: called whenever the address changes while the view is the one shown. `fresh`: ask again. */
+  show(state: State, fresh: boolean): void;
+  /** The view is left: stop what runs. */
+  leave(): void;
+  /** A key that nobody else took. True if it was for this view. */
+  key?(event: KeyboardEvent): boolean;
+}
