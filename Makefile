@@ -73,8 +73,8 @@ syslog-ng: $(SYSLOG_NG)/.unpacked
 
 $(SYSLOG_NG)/.unpacked: | system-packages
 	@mkdir -p $(SYSLOG_NG)
-	-@cd $(SYSLOG_NG) && apt-get -qq download syslog-ng-core 2>/dev/null && dpkg -x syslog-ng-core_*.deb . && rm *.deb
-	@touch $@
+	-@cd $(SYSLOG_NG) && apt-get -qq download syslog-ng-core 2>/dev/null && dpkg -x syslog-ng-core_*.deb . && rm *.deb && \
+	    touch .unpacked
 
 test: build system-packages deploy-tools page-tools syslog-ng
 	@$(BIN)/python -m tests.run $(PYTEST_ARGS)

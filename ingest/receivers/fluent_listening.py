@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from ingest.errors import RequestRefused, SpoolFull
 from ingest.gateway import GatewayState
+from ingest.receivers.answers import count_refused
 from ingest.receivers.batches import Batches
 from ingest.receivers.body import Budget
 from ingest.receivers.connections import Connection, Connections
@@ -110,7 +111,9 @@ class Fluent:
         self._secret = self._gateway.settings.receivers.fluent_shared_key.encode()
         self._host = socket.gethostname().encode()
         self._counters.add_all(
-            dict.fromkeys((f"{NAME}_refused", f"{NAME}_odd_entries", f"requests_{NAME}", f"lines_{NAME}"), 0)
+            dict.fromkeys(
+                (f"requests_refused_{NAME}", f"{NAME}_odd_entries", f"requests_{NAME}", f"lines_{NAME}"), 0
+            )
         )
         self.batches: Batches[tuple[Forwarded, bytes]] = Batches(
             self._gateway, self._lexers, NAME, self._namespace, self._put_unasked
@@ -182,7 +185,7 @@ class Fluent:
             self._refuse(error, item[1])
 
     def _refuse(self, error: RequestRefused, peer: bytes) -> None:
-        self._counters.add(f"{NAME}_refused")
+        count_refused(self._gateway, NAME)
         self._counters.trouble(f"receiver {NAME} from {peer.decode()}", error.message)
 
     async def _shake_hands(self, connection: Connection, stream: Stream) -> None:

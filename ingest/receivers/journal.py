@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.journal import Export, ExportDamaged, Fields, cursor_of, record_of
+from ingest.receivers.answers import REFUSED, count_refused
 from ingest.receivers.body import Budget, gateway_of
 from ingest.receivers.intake import Intake, Lexers, Taken, accept
 from ingest.receivers.sender import admitted
@@ -32,8 +33,16 @@ async def upload(request: Request) -> PlainTextResponse:
     if kind != MEDIA_TYPE:
         message = f"cannot take journal: content type {kind or 'none'}"
         raise RequestRefused("bad_content_type", message, f"send {MEDIA_TYPE}", 415)
-    gateway, budget = gateway_of(request), request.app.state.budget
-    assert isinstance(budget, Budget)
+    try:
+        await _take(request, gateway_of(request), request.app.state.budget)
+    except REFUSED:
+        count_refused(gateway_of(request), NAME)
+        raise
+    return PlainTextResponse("OK.\n", 202)
+
+
+async def _take(request: Request, gateway: GatewayState, budget: Budget) -> None:
+    """Store the body's entries. Raises RequestRefused, SpoolFull, OSError: those before are stored."""
     gateway.spool.refuse_while_full()
     namespace = await admitted(request)
     parts = Parts(gateway, request.app.state.lexers, namespace)
@@ -54,7 +63,6 @@ async def upload(request: Request) -> PlainTextResponse:
         gateway.counters.add(f"{NAME}_fields_cut", export.cut)
     finally:
         budget.give_back(PART_BYTES)
-    return PlainTextResponse("OK.\n", 202)
 
 
 class Parts:

@@ -71,7 +71,7 @@ def test_a_chunk_is_answered_when_it_is_durable_and_stored_once(wire: Place) -> 
 
 
 def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> None:
-    before = wire.counter("fluent_refused")
+    before = wire.counter("requests_refused_fluent")
     for body in (
         b"\xc1",
         b"GET / HTTP/1.1\r\n\r\n",
@@ -81,7 +81,7 @@ def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> No
         with connected(wire.ports["fluent"]) as sock:
             sock.sendall(body)
             assert answer(sock) is None
-    assert wire.counter("fluent_refused") == before + 4
+    assert wire.counter("requests_refused_fluent") == before + 4
     with connected(wire.ports["fluent"]) as sock:
         sock.sendall(chunk("after", 1, "x"))
         assert answer(sock) == {"ack": "x"}

@@ -144,6 +144,7 @@ def test_requests_that_no_uploader_sends(wire: Place) -> None:
     assert client.post("/upload", content=good).status_code == 415
     refused = client.post("/upload", content=good + b"A\n\xff", headers=kind)
     assert refused.status_code == 400
+    assert wire.counter("requests_refused_journal") == 1
     assert re.search("after 3 entries", refused.json()["error"]["message"])
     assert client.post("/upload", content=iter([good[:100], good[100:]]), headers=kind).text == "OK.\n"
     assert client.post("/upload", content=b"", headers=kind).status_code == 202
