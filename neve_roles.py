@@ -31,6 +31,7 @@ TO_GATEWAY = (
     "/api/prom/push",
     "/v1/logs",
     "/services/collector",
+    "/upload",
 )
 TO_AGER = ("/cold/",)
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

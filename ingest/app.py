@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from ingest import operations, watching
 from ingest.gateway import GatewaySettings, GatewayState
-from ingest.receivers import blocks, elastic, http, loki, otlp, splunk
+from ingest.receivers import blocks, elastic, http, journal, loki, otlp, splunk
 from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
@@ -46,6 +46,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.leave = lambda: None
     app.include_router(blocks.router)
     app.include_router(http.router)
+    app.include_router(journal.router)
     app.include_router(otlp.router)
     app.include_router(loki.router)
     app.include_router(splunk.router)

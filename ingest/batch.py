@@ -77,9 +77,13 @@ class Batch:
         newline. Stops early when full.
         """
         taken = add_lines(self.columns, stream.labels, data, stream.carry, final=final, flush=flush)
+        self.opened()
+        return taken
+
+    def opened(self) -> None:
+        """Records were added to `columns` itself: from now on it may become due."""
         if not self._opened and self.columns.rows:
             self._opened = time.monotonic()
-        return taken
 
     def cover(self, stream: Stream, start: int, end: int) -> None:
         """Record that [start, end) of `stream` is in the columns; ranges that touch become one."""

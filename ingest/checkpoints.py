@@ -130,6 +130,22 @@ class Checkpoints:
             progress = _with_source(progress, source)
         return progress
 
+    def place(self, device: int, inode: int) -> tuple[str, int, list[tuple[int, int]]]:
+        """For what is no file: the path of the source up to which all is done, its end, and ranges beyond it that are.
+
+        A damaged block leaves a gap before these.
+        """
+        with self._lock:
+            known = self._files.get((device, inode))
+        path, offset = (known.path, known.offset) if known is not None else ("", 0)
+        ahead = []
+        for source in sorted(self._spooled.get((device, inode), []), key=lambda one: one.start):
+            if source.start > offset:
+                ahead.append((source.start, source.end))
+            elif source.end > offset:
+                path, offset = source.path, source.end
+        return path, offset, ahead
+
     def known(self) -> list[tuple[int, int, Progress]]:
         """Every file that anything is known of: device, inode, progress."""
         with self._lock:

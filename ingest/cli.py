@@ -17,6 +17,7 @@ from ingest.batch import DEFAULT_NAMESPACE, Labels
 from ingest.errors import StateInUse, UsageError
 from ingest.pipeline import Agent, AgentSettings, default_state
 from ingest.progress import Progress, summary
+from ingest.sources.journal import JournalSettings
 from ingest.spool import DEFAULT_QUOTA_BYTES
 from lexer import Multiline, Redaction
 from lexer.errors import RedactionInvalid
@@ -40,7 +41,23 @@ def add_commands(subparsers: Any) -> None:
         description="Follow files over rotation, or read standard input, and ship every line exactly once.",
         epilog=_EPILOG,
     )
-    parser.add_argument("sources", nargs="+", metavar="PATH|GLOB|-", help=_SOURCES_HELP)
+    parser.add_argument("sources", nargs="*", metavar="PATH|GLOB|-", help=_SOURCES_HELP)
+    parser.add_argument(
+        "--journal", action="store_true", help="read systemd's journal too, all of it at first"
+    )
+    parser.add_argument(
+        "--unit",
+        metavar="U",
+        action="append",
+        default=[],
+        help="of the journal only this unit; may be repeated",
+    )
+    parser.add_argument(
+        "--journal-directory",
+        metavar="DIR",
+        type=Path,
+        help="read the journal files in DIR; default: this machine's",
+    )
     parser.add_argument(
         "--to", metavar="URL", default=os.environ.get("NEVE_URL") or DEFAULT_URL, help=_TO_HELP
     )
@@ -145,10 +162,23 @@ def _open(args: argparse.Namespace) -> Agent:
         once=args.once,
         quota_bytes=args.spool_mib << 20,
         redaction=_redaction(args),
+        journal=_journal(args),
     )
     if args.state is None and set(args.sources) == {"-"}:
         return _open_pipe(settings)
     return Agent(settings)
+
+
+def _journal(args: argparse.Namespace) -> JournalSettings | None:
+    if not args.journal:
+        if args.unit or args.journal_directory:
+            raise UsageError("cannot choose from the journal without reading it", "give --journal")
+        if not args.sources:
+            raise UsageError("cannot ship nothing", "name files, -, or give --journal")
+        return None
+    if args.journal_directory is not None and not args.journal_directory.is_dir():
+        raise UsageError(f"cannot read journal: {args.journal_directory}", "give a folder with journal files")
+    return JournalSettings(tuple(args.unit), args.journal_directory)
 
 
 def _open_pipe(settings: AgentSettings) -> Agent:

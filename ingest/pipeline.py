@@ -24,6 +24,7 @@ from ingest.destination import Gateway
 from ingest.sealer import Sealer
 from ingest.shipper import Shipper
 from ingest.sources.files import Files
+from ingest.sources.journal import Journal, JournalSettings
 from ingest.sources.stdin import Stdin
 from ingest.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolEntry
 from ingest.state import Identity, StateFolder
@@ -54,6 +55,7 @@ class AgentSettings:
     once: bool = False
     quota_bytes: int = DEFAULT_QUOTA_BYTES
     redaction: Redaction | None = None  # what is masked before anything is written
+    journal: JournalSettings | None = None
 
 
 class Feed(Protocol):
@@ -174,6 +176,12 @@ class Agent:
             )
         if len(paths) < len(settings.sources):
             feeds.append(Stdin(settings.labels))
+        if settings.journal is not None:
+            feeds.append(
+                Journal(
+                    settings.journal, self._checkpoints, settings.labels, self.counters, once=settings.once
+                )
+            )
         return feeds
 
     def _make_delivery(self) -> Delivery:

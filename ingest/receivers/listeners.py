@@ -13,7 +13,13 @@ Stop = Callable[[], Awaitable[None]]
 Start = Callable[[FastAPI, str, int], Awaitable[Stop]]
 """Begins to listen on a host and port; raises OSError where that cannot be."""
 
-_STARTS = {"otlp_grpc": "ingest.receivers.otlp_grpc:start"}
+_STARTS = {
+    "otlp_grpc": "ingest.receivers.otlp_grpc:start",
+    "syslog_tcp": "ingest.receivers.syslog_listening:start_tcp",
+    "syslog_tls": "ingest.receivers.syslog_listening:start_tls",
+    "syslog_udp": "ingest.receivers.syslog_listening:start_udp",
+    "fluent": "ingest.receivers.fluent_listening:start",
+}
 """By the field of ReceiversConfig. A module is imported only where it is listened to: some are large."""
 _AUTO_PORTS = {"otlp_grpc": 4317}
 

@@ -30,7 +30,7 @@ async def _through(folder: Path, kind: bytes) -> bytes:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     task = asyncio.ensure_future(
-        front.serve("127.0.0.1", port, lambda path: str(folder / path.split("/")[1]))
+        front.serve("127.0.0.1", port, lambda path, _headers: str(folder / path.split("/")[1]))
     )
     while True:
         try:

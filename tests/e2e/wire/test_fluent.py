@@ -1,0 +1,121 @@
+"""Fluent's forward protocol: fluent-logger unmodified, and what Fluentd and Fluent Bit send, byte for byte."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from bench.server import Server, free_port
+from tests.e2e.wire.conftest import Place
+from tests.pages import blocks
+
+SECRET = "between us"
+
+
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), 60) as sock:
+        yield sock
+
+
+def answer(sock: socket.socket) -> Any:
+    """The next whole answer; None where the connection was closed."""
+    walk = msgpack.Unpacker()
+    with suppress(ConnectionResetError):  # where it had not read everything
+        while data := sock.recv(65536):
+            walk.feed(data)
+            for one in walk:
+                return one
+    return None
+
+
+def chunk(tag: str, count: int, name: str, **option: Any) -> bytes:
+    """As Fluentd sends a compressed buffer chunk."""
+    time = msgpack.ExtType(0, struct.pack(">II", 1_700_000_000, 5))
+    entries = b"".join(
+        msgpack.packb([time, {"message": f"m{n}", "service": tag, "n": n}]) for n in range(count)
+    )
+    return msgpack.packb(
+        [tag, gzip.compress(entries), {"chunk": name, "size": count, "compressed": "gzip", **option}]
+    )
+
+
+def test_fluent_logger(wire: Place) -> None:
+    (script,) = blocks("ingest/fluentd.md", "python")
+    subprocess.run([sys.executable, "-c", wire.here(script)], check=True)
+    (event,) = wire.events("fluent.tag:shop.cart", 1)
+    assert (event["message"], event["level"], event["host"]) == ("paid", "warn", "127.0.0.1")
+    assert event["tags"] == {"fluent.tag": "shop.cart", "user.id": "u17", "items": "3"}
+
+
+def test_a_chunk_is_answered_when_it_is_durable_and_stored_once(wire: Place) -> None:
+    with connected(wire.ports["fluent"]) as sock:
+        for _ in range(3):  # as after lost answers
+            sock.sendall(chunk("chunks", 50, "Y2h1bms="))
+            assert answer(sock) == {"ack": "Y2h1bms="}
+        sock.sendall(b"\xc0" + chunk("chunks", 5, "second"))
+        assert answer(sock) == {"ack": "second"}
+    events = wire.events("service:chunks", 55)
+    assert {one["timestamp"] for one in events} == {"2023-11-14T22:13:20.000000005Z"}
+
+
+def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> None:
+    before = wire.counter("requests_refused_fluent")
+    for body in (
+        b"\xc1",
+        b"GET / HTTP/1.1\r\n\r\n",
+        chunk("t", 1, "x", compressed="zstd"),
+        msgpack.packb(["t", 5]),
+    ):
+        with connected(wire.ports["fluent"]) as sock:
+            sock.sendall(body)
+            assert answer(sock) is None
+    assert wire.counter("requests_refused_fluent") == before + 4
+    with connected(wire.ports["fluent"]) as sock:
+        sock.sendall(chunk("after", 1, "x"))
+        assert answer(sock) == {"ack": "x"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder, port = tmp_path_factory.mktemp("guarded"), free_port()
+    config = folder / "neve.toml"
+    config.write_text(f'[receivers]\nfluent = "127.0.0.1:{port}"\nfluent_shared_key = "{SECRET}"\n')
+    with Server(folder / "server", options=("--config", str(config))):
+        yield port
+
+
+@pytest.mark.parametrize("secret", [SECRET, "another"])
+def test_a_shared_key(guarded: int, secret: str, tmp_path: Path) -> None:
+    del tmp_path
+    with connected(guarded) as sock:
+        hello, option = answer(sock)
+        assert hello == "HELO"
+        salt, host, nonce = b"s" * 16, b"client", option["nonce"]
+        proof = hashlib.sha512(salt + host + nonce + secret.encode()).hexdigest()
+        sock.sendall(msgpack.packb(["PING", host.decode(), salt, proof, "", ""]))
+        pong, let_in, why, server, shown = answer(sock)
+        assert (pong, let_in, why) == (
+            "PONG",
+            secret == SECRET,
+            "" if secret == SECRET else "shared key mismatch",
+        )
+        if let_in:
+            known = hashlib.sha512(salt + server.encode() + nonce + secret.encode()).hexdigest()
+            assert shown == known
+            sock.sendall(chunk("guarded", 1, "c"))
+            assert answer(sock) == {"ack": "c"}
+        else:
+            sock.sendall(chunk("guarded", 1, "c"))
+            assert answer(sock) is None
