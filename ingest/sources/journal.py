@@ -16,6 +16,7 @@ from ingest.counters import Counters
 from ingest.errors import IngestError
 from ingest.identity import Mark
 from ingest.journal import Export, ExportDamaged, Fields, cursor_of, record_of
+from lexer import Carry
 from storage.native.block import Source
 
 JOURNAL_DEVICE = 0x6A6F75726E616C
@@ -63,6 +64,7 @@ class Journal:
         once: bool,
     ) -> None:
         self.labels = labels
+        self.carry = Carry()  # an entry is whole: nothing of it is carried over
         self.finished = False
         self.behind = False
         self._settings, self._counters, self._once = settings, counters, once
