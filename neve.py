@@ -14,6 +14,7 @@ ROOMS = {
     "ship": "ingest.cli",
     "lex": "lexer.cli",
     "serve": "neve_serve",
+    "config": "neve_config",
     "search": "query.cli",
     "mcp": "query.mcp_cli",
     "tail": "query.cli",

@@ -37,9 +37,11 @@ def run_role(role: str, config: ServeConfig) -> int:
     sockets.mkdir(parents=True, exist_ok=True)
     if role == "front":
         return run_front(config, sockets)
-    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse)
+    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse.url)
     if not url:
-        raise ConfigError(f"cannot run {role} alone without storage", "set `clickhouse` in the configuration")
+        raise ConfigError(
+            f"cannot run {role} alone without storage", "set `clickhouse.url` in the configuration"
+        )
     clickhouse = ClickHouseConfig.from_url(url)
     import uvicorn
 
@@ -75,8 +77,9 @@ def open_app(
         settings = ingest.app.GatewaySettings(
             config.data / "gateway",
             clickhouse,
+            create_namespaces=config.create_namespaces,
             spool_quota_bytes=config.spool_bytes,
-            embedded=None if config.clickhouse else config.data / "clickhouse",
+            embedded=None if config.clickhouse.url else config.data / "clickhouse",
             cold=config.cold_config(),
             receivers=config.receivers,
         )

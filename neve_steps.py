@@ -39,11 +39,12 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
     """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
-    from neve_serve import ServeConfig, read_config
+    from neve_serve import ServeConfig, config_file, read_config
 
+    file = config_file(file)
     config = read_config(file) if file is not None else ServeConfig()
     folder = (data or config.data).absolute()
-    url = config.clickhouse
+    url = config.clickhouse.url
     clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
     return clickhouse, config.cold_config(folder)
 

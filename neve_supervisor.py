@@ -32,7 +32,9 @@ class Server:
         self.config = config
         self.file = file
         lake = config.cold_config().lake
-        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse", lake=lake)
+        self.embedded = (
+            None if config.clickhouse.url else EmbeddedServer(config.data / "clickhouse", lake=lake)
+        )
         self.supervisor = Supervisor(say)
         self.stopping = False
         self.url = ""  # how to reach ClickHouse
@@ -63,7 +65,7 @@ class Server:
     def _storage_url(self) -> str:
         """Bring storage up, its schema included; how to reach it."""
         if self.embedded is None:
-            config = ClickHouseConfig.from_url(self.config.clickhouse)
+            config = ClickHouseConfig.from_url(self.config.clickhouse.url)
         else:
             config = self.embedded.start()
         hot = Hot(config)

@@ -19,6 +19,7 @@ OURS = {
     "tests",
     "neve",
     "neve_cold",
+    "neve_config",
     "neve_delete",
     "neve_steps",
     "neve_serve",
