@@ -22,6 +22,7 @@ from storage.config import ClickHouseConfig
 from storage.deletions import Deletion
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.namespace_settings import stored_over
 from storage.removing import count_both
 
 DONE, FAILED = 0, 1
@@ -76,7 +77,7 @@ def _say_all(args: argparse.Namespace, asked: dict[str, Any]) -> bool:
     clickhouse, config = local(args.data, args.config)
     with Hot(clickhouse) as hot:
         hot.migrate()
-        for said in delete_there(hot, clickhouse, ColdTier(config), asked):
+        for said in delete_there(hot, clickhouse, ColdTier(stored_over(config, hot)), asked):
             failed |= tell(said)
     return failed
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.receivers.listening import ReceiversConfig
+from query.door import HttpConfig
 from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
 from storage.config import ClickHouseConfig, ClickHouseUrls
@@ -30,17 +31,6 @@ SOCKETS = "NEVE_SOCKETS"
 PARENT = "NEVE_PARENT"
 CONFIG_FILE = Path("neve.toml")  # read where it is there and no other is named
 PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
-
-
-@dataclass(frozen=True)
-class HttpConfig:
-    """What the front door bears from clients."""
-
-    head_seconds: float = 10.0  # for a request's head, and for a TLS handshake
-    idle_seconds: float = 75.0  # that a connection may wait for its next request
-    body_seconds: float = 60.0  # that a request's body may stand still
-    connections: int = 4096  # at once; those beyond are refused
-    connections_of_one: int = 1024  # at once from one address
 
 
 @dataclass(frozen=True)

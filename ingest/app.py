@@ -14,6 +14,8 @@ from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, http
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
+from storage.access.audit import refused
+from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.errors import NeveError
 
 RETRY_AFTER_SECONDS = 1
@@ -41,6 +43,12 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(title="Neve gateway", lifespan=lifespan)
     app.state.leave = lambda: None
+    app.add_middleware(
+        Guarded,
+        access=lambda: app.state.gateway.access,
+        process="gateway",
+        refused=lambda *what: refused(app.state.gateway.audit, *what),
+    )
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(operations.router)
@@ -55,6 +63,8 @@ async def answer_error(_request: Request, error: Exception) -> JSONResponse:
     """An error of ours, in the interface's shape."""
     assert isinstance(error, NeveError)
     headers = {}
+    if error.status == 401:
+        headers.update(ASK_FOR_KEY)
     if error.status in (429, 503):
         after = error.retry_after if isinstance(error, SpoolFull) else RETRY_AFTER_SECONDS
         headers["Retry-After"] = str(after)

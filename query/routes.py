@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from query import ast, overview
+from query.auditing import note_rows
 from query.explain import explain as explained
 from query.leading import check_pipes
 from query.learning import Learner
@@ -45,7 +46,9 @@ async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Ans
             return {**running.answer(plan, lambda settled: work(settled, running)), "stats": running.stats()}
 
     gate: Gate = request.app.state.gate
-    return JSONResponse(await gate.run(request, checked))
+    answer = await gate.run(request, checked)
+    note_rows(request, next((len(one) for one in answer.values() if isinstance(one, list)), 0))
+    return JSONResponse(answer)
 
 
 def _limits(request: Request) -> Limits:

@@ -129,7 +129,7 @@ def _window_rows(
 
 def window_sql(plan: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
     """The statement for one window, with its parameters."""
-    params = Params(plan.database)
+    params = plan.params()
     where = [compile_condition(plan.condition, params), *_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
     order = ORDERS[plan.newest]

@@ -43,7 +43,7 @@ def events_source(
     `cold_where`: what follows from it for a row `cold` of the cold table.
     """
     tiers = plan.tiers.read(low, high)
-    hot = hot_source(plan, where)
+    hot = hot_source(plan, params, where)
     if COLD not in tiers:
         return hot
     cold = cold_source(plan, params, where, low, high, cold_where)
@@ -69,7 +69,7 @@ def page_sql(
     `order`: the ORDER BY over columns of the table, and over those of the answer; `bound`: the LIMIT, if any.
     """
     tiers = plan.tiers.read(low, high)
-    sources = [hot_source(plan, where)] if HOT in tiers or COLD not in tiers else []
+    sources = [hot_source(plan, params, where)] if HOT in tiers or COLD not in tiers else []
     sources += [cold_source(plan, params, where, low, high)] if COLD in tiers else []
     parts = [
         f"SELECT {event_columns(one.tier)} FROM {one} ORDER BY {order['table']}{bound}" for one in sources
@@ -80,10 +80,11 @@ def page_sql(
     return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}"
 
 
-def hot_source(plan: Plan, where: str) -> Source:
+def hot_source(plan: Plan, params: Params, where: str) -> Source:
     """The events of the hot tier alone."""
     kept = plan.tiers.hot_condition()
-    return Source(f"{plan.database}.events", (kept, where) if kept else (where,), f"'{HOT}'")
+    tests = (*((kept,) if kept else ()), *_guard(plan, params), where)
+    return Source(f"{plan.database}.events", tests, f"'{HOT}'")
 
 
 def cold_source(
@@ -98,8 +99,13 @@ def cold_source(
     pinned = plan.tiers.pinned
     assert pinned is not None
     params.values.update(pinned.parameters)
-    rows = pinned.select(pinned.columns(), low, high, [*_bounded(plan.condition, params), *more])
-    return Source(f"({rows})", (where,), f"'{COLD}'")
+    rows = pinned.select(pinned.columns(), low, high, [*_bounded(plan.whole, params), *more])
+    return Source(f"({rows})", (*_guard(plan, params), where), f"'{COLD}'")
+
+
+def _guard(plan: Plan, params: Params) -> tuple[str, ...]:
+    """What keeps events away that do not exist for who asks: here, so that no path can forget it."""
+    return (compile_condition(plan.guard, params),) if plan.guarded else ()
 
 
 def _bounded(condition: c.Condition, params: Params) -> list[str]:
@@ -130,8 +136,9 @@ def plan_source(plan: Plan, params: Params, more: str = "") -> Source:
 
 
 def matching(plan: Plan) -> Matching:
-    """The events that a plan is about, for who deletes them."""
-    params = Params(plan.database)
+    """The events that a plan is about, for who deletes them: an administrator, for whom all exist."""
+    assert not plan.guarded
+    params = plan.params()
     where = range_sql(plan, params)
     bounds = tuple(_bounded(plan.condition, params))
     return Matching(where, params.values, plan.low, plan.high, bounds)

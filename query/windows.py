@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from query import conditions as c
 from query.plan import Plan
 from query.running import Running
-from query.sql import Params, compile_condition
+from query.sql import compile_condition
 from query.times import SECOND
 
 FIRST_EVENTS = 100_000  # a window this small is read in some ten milliseconds, whatever the filter
@@ -107,11 +107,11 @@ def _edges(
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
-    params = Params(plan.database)
+    params = plan.params()
     where = [
         f"minute {op} toDateTime({params.add(_minute(at), 'UInt32')}, 'UTC')" for op, at in _ends(low, high)
     ]
-    where += [compile_condition(test, params) for test in _guides(plan.condition)]
+    where += [compile_condition(test, params) for test in _guides(plan.whole)]
     clause = f" WHERE {' AND '.join(where)}" if where else ""
     direction, pick = ("DESC", "minIf") if plan.newest else ("ASC", "maxIf")
     picks = ", ".join(

@@ -23,7 +23,7 @@ keep_days = 3
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class Policy:
             )
 
 
+Override = Callable[[str, Policy], Policy]
+"""From a namespace and what the file says of it to what holds."""
+
+
 @dataclass(frozen=True)
 class ColdConfig:
     """Where the cold tier is, and what holds for each namespace."""
@@ -70,9 +74,12 @@ class ColdConfig:
     named_collection: str = ""  # of ClickHouse, with the credentials of an S3 warehouse
     default: Policy = Policy()
     namespaces: Mapping[str, Policy] = field(default_factory=dict)
+    override: Override | None = field(default=None, repr=False, compare=False)
 
     def policy(self, namespace: str) -> Policy:
-        return self.namespaces.get(namespace, self.default)
+        """What holds for a namespace; what was set of it wins over the file."""
+        configured = self.namespaces.get(namespace, self.default)
+        return self.override(namespace, configured) if self.override is not None else configured
 
     @property
     def warehouse_uri(self) -> str:

@@ -7,6 +7,7 @@
     ├── Forbidden               who asks may not do that
     ├── NamespaceUnclear        a key for several namespaces, and none was named
     ├── KeyInvalid              a key, a role or a setting that cannot be
+    ├── KeyUnknown              no such key or role
     ├── BlockDamaged            bytes that are not a whole, unchanged sealed block
     ├── StorageUnavailable      ClickHouse cannot be reached, or cannot work now; nothing was sent
     ├── InsertRefused           the server looked at the data and said no
@@ -90,7 +91,12 @@ class NamespaceUnclear(NeveError):
 
 
 class KeyInvalid(NeveError):
-    code = "request_invalid"
+    code = "setting_invalid"
+
+
+class KeyUnknown(NeveError):
+    code = "key_unknown"
+    status = 404
 
 
 class BlockDamaged(NeveError):

@@ -49,6 +49,11 @@ SYSTEM: tuple[Migration, ...] = (
     Migration(4, "snapshots of the cold tier", lambda _database: [schema.snapshots_table()]),
     Migration(5, "deletions", lambda _database: [schema.deletions_table()]),
     Migration(6, "thaws", lambda _database: [schema.epoch_states_thawed(), schema.thaws_table()]),
+    Migration(
+        7,
+        "keys, roles, settings of namespaces",
+        lambda _database: [schema.documents_table(name) for name in schema.DOCUMENTS],
+    ),
 )
 
 NAMESPACE: tuple[Migration, ...] = (
@@ -88,6 +93,13 @@ def namespaces(runner: Runner) -> list[str]:
     """The namespaces that were made, in alphabetical order."""
     sql = f"SELECT DISTINCT scope FROM {schema.SYSTEM_DATABASE}.migrations WHERE scope != '' ORDER BY scope"
     return runner.scalars(sql)
+
+
+def forget(runner: Runner, namespace: str) -> None:
+    """Forget that a namespace was made; its tables are gone."""
+    schema.namespace_database(namespace)
+    table = f"{schema.SYSTEM_DATABASE}.migrations"
+    runner.execute(f"DELETE FROM {table} WHERE scope = {{scope:String}}", {"scope": namespace})
 
 
 def _apply(runner: Runner, scope: str, database: str, migrations: tuple[Migration, ...]) -> int:

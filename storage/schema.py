@@ -386,3 +386,16 @@ def thaws_table() -> str:
   namespace String, epoch UInt32, version UInt64, said String
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, epoch)
 SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+DOCUMENTS = ("keys", "key_uses", "roles", "namespaces")
+"""Tables of small documents by name (storage/documents.py)."""
+
+
+def documents_table(name: str) -> str:
+    """What was said last of each name: the row of the highest version holds. Forgotten after `until`."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.{name} (
+  name String, version UInt64, said_at DateTime64(3, 'UTC'), until DateTime('UTC'), said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY name
+TTL until
+SETTINGS {DURABLE}, {NOT_SPARSE}"""

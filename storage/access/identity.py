@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from storage.errors import Forbidden, NamespaceUnclear
 
-INGEST, SEARCH, ADMIN = "ingest", "search", "admin"
-SCOPES = (INGEST, SEARCH, ADMIN)
+INGEST, SEARCH, ADMIN, METRICS = "ingest", "search", "admin", "metrics"
+SCOPES = (INGEST, SEARCH, ADMIN, METRICS)
 
 
 @dataclass(frozen=True)
