@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from ingest.remote import Remote, ServerError
+from storage.access.carried import carried
 from storage.ageing import Step
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
@@ -54,9 +55,15 @@ def asked_there(to: str | None, path: str, asked: dict[str, Any]) -> Iterator[di
     with Remote(to) as server:
         url = server.url
         _wait_ready(server)
+    shown = carried()
     try:
         with (
-            httpx.Client(trust_env=False, timeout=httpx.Timeout(10.0, read=None)) as client,
+            httpx.Client(
+                trust_env=False,
+                timeout=httpx.Timeout(10.0, read=None),
+                headers=shown.headers(),
+                verify=shown.context() if url.startswith("https:") else True,
+            ) as client,
             client.stream("POST", f"{url}{path}", json=asked) as answer,
         ):
             for line in answer.iter_lines():

@@ -116,8 +116,7 @@ async def revoke_key(request: Request, id: str) -> Said:
 @router.get("/api/v1/roles")
 async def roles(request: Request) -> Said:
     """All roles."""
-    found = await _work(request, lambda a: a.roles())
-    return {"roles": [role.to_json() for role in found.values()]}
+    return {"roles": await _work(request, lambda a: a.all_roles())}
 
 
 @router.put("/api/v1/roles/{name}")

@@ -107,6 +107,10 @@ class Administration:
             name: Role.read(name, one) for name, one in self._roles.all().items() if not one.get("deleted")
         }
 
+    def all_roles(self) -> list[Said]:
+        """The same, as they are shown."""
+        return [role.to_json() for role in self.roles().values()]
+
     def set_role(self, name: str, asked: Mapping[str, Any]) -> Said:
         """Make a role, or another of one: `filter`, `namespaces`, `scopes`. Keys that have it follow."""
         _known(asked, ("filter", "namespaces", "scopes"))

@@ -18,6 +18,7 @@ OURS = {
     "bench",
     "tests",
     "neve",
+    "neve_admin",
     "neve_cold",
     "neve_config",
     "neve_delete",
