@@ -21,10 +21,10 @@ from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
 from storage.access.access import Access
-from storage.access.audit import NAMESPACE as AUDIT_NAMESPACE
 from storage.access.audit import Audit
 from storage.access.book import Book
 from storage.access.config import AuthConfig
+from storage.access.identity import AUDIT
 from storage.catching_up_aside import catch_up_aside
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
@@ -156,7 +156,7 @@ class GatewayState:
         }
 
     def _prepare(self) -> None:
-        audited = (AUDIT_NAMESPACE,) if self.audit is not None else ()
+        audited = (AUDIT,) if self.audit is not None else ()
         for namespace in (*self.settings.namespaces, *audited):
             self.namespaces.ensure(namespace)
         if self.settings.cold is not None:

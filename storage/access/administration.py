@@ -9,7 +9,7 @@ from typing import Any
 
 from storage import migrations, schema
 from storage.access.config import AuthConfig
-from storage.access.identity import Grant
+from storage.access.identity import AUDIT, Grant
 from storage.access.keys import SESSION, Key, new_key
 from storage.access.roles import Role, checked
 from storage.cold_config import ColdConfig
@@ -22,7 +22,7 @@ KEPT_DAYS = 90  # that a key can still be seen once it is revoked or has expired
 DAY = 86400
 DURATION = re.compile(r"(\d{1,6})([smhdw])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
-ALWAYS = ("default", "audit")  # namespaces that are made at every start
+ALWAYS = ("default", AUDIT)  # namespaces that are made at every start
 Said = dict[str, Any]
 
 

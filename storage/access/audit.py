@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from storage.access.access import Shown
-from storage.access.identity import Identity
+from storage.access.identity import AUDIT, Identity
 from storage.access.keys import id_of
 from storage.access.middleware import IDENTITY, SHOWN
 from storage.errors import NeveError
 
 log = logging.getLogger("neve.audit")
-NAMESPACE, SERVICE = "audit", "neve"
+SERVICE = "neve"
 WAITING = 10_000  # events; a few megabytes
 BATCH = 500
 PAUSE_SECONDS = 0.5
@@ -131,7 +131,7 @@ class Audit:
     def _post(self, body: bytes) -> int:
         connection = _UnixConnection(self._address)
         try:
-            path = f"/api/v1/ingest?namespace={NAMESPACE}&service={SERVICE}"
+            path = f"/api/v1/ingest?namespace={AUDIT}&service={SERVICE}"
             connection.request("POST", path, body, self._headers)
             return connection.getresponse().status
         finally:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from storage.errors import Forbidden, NamespaceUnclear
 
 INGEST, SEARCH, ADMIN, METRICS = "ingest", "search", "admin", "metrics"
+AUDIT = "audit"
+"""The namespace of the audit log: nobody writes to it but the server, and only administrators read it, and those whose
+keys name it."""
 SCOPES = (INGEST, SEARCH, ADMIN, METRICS)
 
 
@@ -54,6 +57,8 @@ class Identity:
 
         Raises Forbidden, the same for namespaces that are there and those that are not, and NamespaceUnclear.
         """
+        if wanted == AUDIT and not self._may_audit(scope):
+            raise Forbidden(f"cannot use namespace {AUDIT!r}: you have no access to it")
         allowed = self.namespaces(scope)
         if allowed is None:
             return wanted or default
@@ -70,6 +75,12 @@ class Identity:
         raise NamespaceUnclear(
             "cannot tell which namespace is meant", f"name one of {', '.join(sorted(allowed))}"
         )
+
+    def _may_audit(self, scope: str) -> bool:
+        if scope == INGEST:
+            return self.kind in ("inside", "anyone")
+        named = any(one.covers(scope, AUDIT) and one.namespaces is not None for one in self.grants)
+        return named or self.may(ADMIN)
 
     def filters(self, namespace: str) -> tuple[str, ...]:
         """Of the events of a namespace those exist that at least one of these finds; empty: all of them."""
