@@ -14,10 +14,19 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from neve_serve import CLICKHOUSE_URL, INSIDE, PARENT, ROLES, SOCKETS, ServeConfig
+from neve_serve import (
+    CLICKHOUSE_INGEST_URL,
+    CLICKHOUSE_SEARCH_URL,
+    CLICKHOUSE_URL,
+    INSIDE,
+    PARENT,
+    ROLES,
+    SOCKETS,
+    ServeConfig,
+)
 from storage.config import ClickHouseConfig
-from storage.embedded import EmbeddedServer
-from storage.embedded_files import sync_folders
+from storage.embedded import EmbeddedServer, saved_config
+from storage.embedded_files import INSERTER, SEARCHER, sync_folders
 from storage.errors import NeveError, StorageUnavailable
 from storage.hot import Hot
 from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, Supervisor
@@ -85,9 +94,17 @@ class Server:
             sync_folders(self.embedded.data_dir)
         return config.url()
 
+    def _urls(self, owner: str) -> dict[str, str]:
+        """How each process reaches ClickHouse, by the names of variables."""
+        if self.embedded is None:
+            return {CLICKHOUSE_URL: owner}
+        users = {CLICKHOUSE_SEARCH_URL: SEARCHER, CLICKHOUSE_INGEST_URL: INSERTER}
+        others = {name: saved_config(self.embedded.data_dir, user).url() for name, user in users.items()}
+        return {CLICKHOUSE_URL: owner, **others}
+
     def _start_roles(self, url: str, sockets: str) -> None:
         config = self.config
-        environment = {**os.environ, CLICKHOUSE_URL: url, SOCKETS: sockets, PARENT: str(os.getpid())}
+        environment = {**os.environ, **self._urls(url), SOCKETS: sockets, PARENT: str(os.getpid())}
         environment[INSIDE] = str(config.auth.inside) or secrets.token_hex(32)
         for role in ROLES:
             command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
@@ -140,7 +157,7 @@ class Server:
         self.pause = 0.0
         if url != self.url:  # somebody took its port meanwhile
             self.url = url
-            self.supervisor.restart({CLICKHOUSE_URL: url})
+            self.supervisor.restart(self._urls(url))
 
 
 def say(line: str) -> None:

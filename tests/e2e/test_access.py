@@ -108,7 +108,8 @@ def reads(house: House) -> list[tuple[str, str, dict[str, str]]]:
 
 NAMES = (
     "tenant_b", "TENANT_B", "tenant_b/", "../tenant_b", "tenant_a/../tenant_b", "tenant_b%00", "tenant_b\x00",
-    " tenant_b", "tenant_b.events", "tenant_b; DROP TABLE neve_tenant_b.events", "tenant_a,tenant_b", "*", "audit", "system",
+    " tenant_b", "tenant_b.events", "tenant_b; DROP TABLE neve_tenant_b.events", "tenant_a,tenant_b", "*", "audit",
+    "system",
 )  # fmt: skip
 
 
