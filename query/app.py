@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lexer.errors import PinsInvalid
-from query import adminroutes, page
+from query import adminroutes, authroutes, page
 from query.auditing import Searches
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.guards import check_filter
@@ -22,6 +22,7 @@ from query.learning import Learner
 from query.limits import Limits
 from query.metrics import Counting, Metrics
 from query.metrics import router as metrics_router
+from query.oidc import Provider
 from query.routes import router
 from query.serving import ClientGone, Gate
 from query.tail import TailHub
@@ -99,6 +100,8 @@ def create_app(
         made=made,
         changed=access.book.refresh if access.book is not None else lambda: None,
     )
+    oidc = access.config.oidc
+    app.state.provider = Provider(oidc, access.secret()) if access.enabled and oidc.issuer else None
     # The last one is asked first.
     app.add_middleware(Searches, audit=audit)
     app.add_middleware(Guarded, access=lambda: access, process="api", refused=partial(refused, audit))
@@ -107,6 +110,7 @@ def create_app(
     app.include_router(tail_router)
     app.include_router(metrics_router)
     app.include_router(adminroutes.router)
+    app.include_router(authroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
     return app

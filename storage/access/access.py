@@ -62,6 +62,10 @@ class Access:
         """What one process of the server shows another."""
         return {INSIDE_HEADER.decode(): self._inside.decode()}
 
+    def secret(self) -> bytes:
+        """What this server's processes share, and nobody else knows."""
+        return self._inside
+
     def shown(self, headers: Headers) -> Shown:
         """Read it from headers, or from gRPC's metadata. Raises Unauthenticated where they say it twice."""
         found: dict[bytes, bytes] = {}
@@ -114,17 +118,10 @@ class Access:
         fits = key.fits(shown.key) if key is not None else hmac.compare_digest(NOBODY, hash_of(shown.key))
         if key is None or not fits or not key.is_valid(time.time()):
             raise Unauthenticated("cannot use this key: it is unknown, revoked or expired", "make a new one")
-        filter_ = ""
-        if key.role:
-            role = self.book.known.roles.get(key.role)
-            if role is None:
-                raise Forbidden(f"cannot use this key: its role {key.role!r} is no more", "make a new one")
-            filter_ = role.filter
+        grants = grants_of(key, self.book.known.roles)
         self.book.used(key.id)
         kind = "user" if key.kind == SESSION else "key"
-        return Identity(
-            key.name or key.id, kind, grants_of(key, filter_), key=key.id, by_cookie=shown.by_cookie
-        )
+        return Identity(key.name or key.id, kind, grants, key=key.id, by_cookie=shown.by_cookie)
 
     def known_at_once(self, shown: Shown) -> bool:
         """Can `identify` answer without asking ClickHouse?"""

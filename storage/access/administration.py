@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from storage import migrations, schema
-from storage.access.config import AuthConfig
-from storage.access.identity import AUDIT, Grant
-from storage.access.keys import SESSION, Key, new_key
+from storage.access.identity import AUDIT
+from storage.access.keys import SESSION, Key, new_key, new_session
 from storage.access.roles import Role, checked
 from storage.cold_config import ColdConfig
 from storage.documents import FOR_EVER, Documents
@@ -68,10 +67,9 @@ class Administration:
         self._put_key(key)
         return {**key.to_json(), "key": text}
 
-    def create_session(self, name: str, grants: tuple[Grant, ...], seconds: float) -> str:
+    def create_session(self, name: str, roles: Iterable[str], seconds: float) -> str:
         """The text of a key for a login at the page."""
-        scopes = sorted({scope for one in grants for scope in one.scopes})
-        key, text = new_key(scopes, name=name[:200], seconds=seconds, kind=SESSION, grants=grants)
+        key, text = new_session(name, roles, seconds)
         self._put_key(key)
         return text
 
@@ -209,11 +207,6 @@ class Administration:
     def _put_settings(self, name: str, settings: Settings) -> None:
         self._settings.put(name, settings.to_json())
         self._changed()
-
-
-def session_seconds(config: AuthConfig) -> int:
-    """How long a login lasts."""
-    return config.session_hours * 3600
 
 
 def duration(text: str) -> float:

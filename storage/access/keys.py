@@ -17,12 +17,13 @@ import re
 import secrets
 import string
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from storage.access.identity import ADMIN, INGEST, SCOPES, SEARCH, Grant, grant
-from storage.errors import KeyInvalid
+from storage.access.identity import ADMIN, SCOPES, SEARCH, Grant, grant
+from storage.access.roles import Role
+from storage.errors import Forbidden, KeyInvalid
 from storage.schema import NAMESPACE
 
 KEY = re.compile(r"neve_([a-z0-9]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -36,7 +37,8 @@ SESSION = "session"
 class Key:
     """What is kept of a key. Times are seconds since 1970; 0: never.
 
-    `kind`: key, or session for a login at the page, whose `grants` are its own; a key's follow from the rest.
+    `kind`: key, or session for a login at the page, which has one or more roles with commas between them, and no scopes
+    of its own.
     """
 
     id: str
@@ -49,7 +51,6 @@ class Key:
     expires_at: int = 0
     revoked_at: int = 0
     kind: str = "key"
-    grants: tuple[Grant, ...] = ()
 
     def fits(self, text: str) -> bool:
         """Is this the key? In a time that says nothing."""
@@ -74,31 +75,14 @@ class Key:
 
     def kept(self) -> dict[str, Any]:
         """Everything, as it is stored."""
-        grants = [
-            {
-                "scopes": sorted(one.scopes),
-                "namespaces": None if one.namespaces is None else sorted(one.namespaces),
-                "filter": one.filter,
-            }
-            for one in self.grants
-        ]
-        return {**self.to_json(), "hash": self.hash, "grants": grants}
+        return {**self.to_json(), "hash": self.hash}
 
     @classmethod
     def read(cls, said: dict[str, Any]) -> Key:
         """What `kept` gave."""
-        grants = tuple(
-            Grant(
-                frozenset(one["scopes"]),
-                None if one["namespaces"] is None else frozenset(one["namespaces"]),
-                one["filter"],
-            )
-            for one in said["grants"]
-        )
         return cls(
             said["id"], said["hash"], said["name"], tuple(said["scopes"]), tuple(said["namespaces"] or ()),
             said["role"] or "", said["created_at"], said["expires_at"] or 0, said["revoked_at"] or 0, said["kind"],
-            grants,
         )  # fmt: skip
 
 
@@ -109,17 +93,24 @@ def new_key(
     role: str = "",
     name: str = "",
     seconds: float = 0,
-    kind: str = "key",
-    grants: tuple[Grant, ...] = (),
 ) -> tuple[Key, str]:
     """A new key, and its text, which is nowhere else. `seconds`: until it expires; 0: never. Raises KeyInvalid."""
     chosen, named = tuple(dict.fromkeys(scopes)), tuple(dict.fromkeys(namespaces))
     check(chosen, named, role, name)
+    return _made(Key("", "", name, chosen, named, role), seconds)
+
+
+def new_session(name: str, roles: Iterable[str], seconds: float) -> tuple[Key, str]:
+    """The key of a login at the page."""
+    return _made(Key("", "", name[:200], role=",".join(roles), kind=SESSION), seconds)
+
+
+def _made(key: Key, seconds: float) -> tuple[Key, str]:
     id_ = "".join(secrets.choice(LETTERS) for _ in range(ID_LENGTH))
     text = f"neve_{id_}_{secrets.token_urlsafe(SECRET_BYTES)}"
     now = int(time.time())
     expires = int(now + seconds) if seconds else 0
-    return Key(id_, hash_of(text), name, chosen, named, role, now, expires, 0, kind, grants), text
+    return replace(key, id=id_, hash=hash_of(text), created_at=now, expires_at=expires), text
 
 
 def check(scopes: tuple[str, ...], namespaces: tuple[str, ...], role: str, name: str) -> None:
@@ -141,14 +132,19 @@ def check(scopes: tuple[str, ...], namespaces: tuple[str, ...], role: str, name:
         raise KeyInvalid("cannot use this name for a key", "give up to 200 printable characters")
 
 
-def grants_of(key: Key, filter_: str) -> tuple[Grant, ...]:
-    """What a key may; `filter_` is that of its role."""
+def grants_of(key: Key, roles: Mapping[str, Role]) -> tuple[Grant, ...]:
+    """What a key may now. Raises Forbidden where its role is no more."""
     if key.kind == SESSION:
-        return key.grants
+        names = key.role.split(",")
+        administrator = (grant({ADMIN}),) if ADMIN in names else ()
+        return (*administrator, *(roles[name].grant() for name in names if name in roles))
     if not key.role:
         return (grant(key.scopes, key.namespaces),)
-    writing = (grant({INGEST}, key.namespaces),) if INGEST in key.scopes else ()
-    return (grant({SEARCH}, key.namespaces, filter_), *writing)
+    if key.role not in roles:
+        raise Forbidden(f"cannot use this key: its role {key.role!r} is no more", "make a new one")
+    others = set(key.scopes) - {SEARCH}
+    rest = (grant(others, key.namespaces),) if others else ()
+    return (grant({SEARCH}, key.namespaces, roles[key.role].filter), *rest)
 
 
 def hash_of(text: str) -> str:
