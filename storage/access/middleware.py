@@ -41,9 +41,12 @@ class Guarded:
         shown = Shown()
         try:
             access = self.access()
-            shown = access.shown(scope["headers"])
+            if access.enabled:
+                shown = access.shown(scope["headers"])
+                scope[IDENTITY] = await self._admit(access, scope, shown)
+            else:
+                scope[IDENTITY] = ANYONE
             scope[SHOWN] = shown
-            scope[IDENTITY] = await self._admit(access, scope, shown)
         except NeveError as error:
             if self.refused is not None:
                 self.refused(scope, shown, error)
@@ -53,8 +56,6 @@ class Guarded:
 
     async def _admit(self, access: Access, scope: Scope, shown: Shown) -> Identity:
         """Raises Unauthenticated, Forbidden, StorageUnavailable."""
-        if not access.enabled:
-            return ANYONE
         need = self.need(scope["path"])
         wanted = scope_of(need, access.config)
         if wanted is None:
