@@ -126,6 +126,7 @@ SEARCHING = (
     "GRANT READ ON S3",
     "GRANT NAMED COLLECTION ON *",
     "GRANT SELECT ON system.processes",  # its own, to stop them
+    "GRANT SELECT ON system.parts",  # of tables that it may read: which epochs are hot
 )
 """Events of both tiers, and which of them are where; neither keys nor anything that changes."""
 

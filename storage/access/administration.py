@@ -179,6 +179,8 @@ class Administration:
             raise KeyInvalid(f"cannot make namespace: {name} is there", "neve namespaces set changes it")
         settings = Settings().changed(asked)
         self._hot.create_namespace(name)
+        if before.deleted_at:  # nothing that was for the old one is to be taken for the new
+            self._hot.open_epoch(name)
         self._made()
         self._put_settings(name, settings)
         return self.namespace(name)

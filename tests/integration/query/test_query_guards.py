@@ -20,6 +20,11 @@ from storage.access.administration import Administration
 from storage.access.book import Book
 from storage.access.config import AuthConfig
 from storage.access.paths import Need, needs
+from storage.ageing import Ager, Wish
+from storage.cold import ColdTier
+from storage.cold_config import ColdConfig, Policy
+from storage.embedded import EmbeddedServer, saved_config
+from storage.embedded_files import SEARCHER
 from storage.hot import Hot
 from tests.routes import paths_of
 
@@ -100,14 +105,23 @@ def filter_(hot: Hot, namespace: str, store: Callable[[Sequence[Mapping[str, Any
 
 
 @pytest.fixture
-def clients(hot: Hot, namespace: str, filter_: str) -> Iterator[Client]:
-    """Clients by role: `seller` has the filter, "" none."""
+def config(clickhouse: EmbeddedServer, namespace: str) -> ColdConfig:
+    return ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0))
+
+
+@pytest.fixture
+def clients(
+    hot: Hot, clickhouse: EmbeddedServer, namespace: str, filter_: str, config: ColdConfig
+) -> Iterator[Client]:
+    """Clients by role: `seller` has the filter, "" none. Queries run as the user of ClickHouse who may only read."""
     book = Book(hot)
     access = Access(AuthConfig(enabled=True), book)
     admin = Administration(hot, check_filter=check_filter, changed=book.refresh)
     admin.set_role("seller", {"filter": filter_})
     opened: list[httpx.Client] = []
-    with serving(create_app(hot, default_namespace=namespace, access=access)) as url:
+    reader = Hot(saved_config(clickhouse.data_dir, SEARCHER))
+    app = create_app(reader, default_namespace=namespace, access=access, owner=hot, cold=config)
+    with reader, serving(app) as url:
 
         def client(role: str) -> httpx.Client:
             key = admin.create_key({"scopes": ["search"], "namespaces": [namespace], "role": role})["key"]
@@ -152,6 +166,24 @@ def test_hidden_events_do_not_exist(clients: Client) -> None:
                 "new_since" not in asked and "atterns" not in f"{path}{query}"
             ):  # those have a test of their own
                 assert stripped(seen.json()) == stripped(same.json()), (path, asked)
+
+
+def test_nor_when_they_are_cold(
+    hot: Hot, clickhouse: EmbeddedServer, config: ColdConfig, namespace: str, clients: Client
+) -> None:
+    Ager(hot, clickhouse.config, ColdTier(config), lambda _step: None).age(namespace, Wish(now=True, grace=0))
+    seller = clients("seller")
+    for path in ("/api/v1/search", "/api/v1/histogram", "/api/v1/patterns", "/api/v1/fields"):
+        found = seller.get(path, params={"q": "hidden OR sold OR *"})
+        assert found.json()["stats"]["tiers"] == ["cold"], path
+        assert not [word for word in HIDDEN if word in found.text], path
+    assert seller.get("/api/v1/search", params={"q": "| stats count() as n"}).json()["rows"] == [[30]]
+    new = {"new_since": str(START // 10**9 + 600)}
+    assert seller.get("/api/v1/patterns", params=new).json()["patterns"] == []
+    event = seller.get("/api/v1/search", params={"limit": 1}).json()["events"][0]
+    around = seller.get("/api/v1/context", params={"id": event["id"], "before": 500}).json()["events"]
+    assert len(around) == 30
+    assert seller.post("/api/v1/explain", json={"q": "*"}).json()["plan"]["snapshot"] is None
 
 
 def test_ndjson_shows_the_same(clients: Client) -> None:
