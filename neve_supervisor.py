@@ -107,7 +107,17 @@ class Server:
         environment = {**os.environ, **self._urls(url), SOCKETS: sockets, PARENT: str(os.getpid())}
         environment[INSIDE] = str(config.auth.inside) or secrets.token_hex(32)
         for role in ROLES:
-            command = [sys.executable, "-m", "neve", "serve", "--role", role, "--data", str(config.data)]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "neve",
+                "serve",
+                "--role",
+                role,
+                "--data",
+                str(config.data),
+            ]
             command += ["--listen", config.listen]
             if self.file is not None:
                 command += ["--config", str(self.file.absolute())]

@@ -26,8 +26,11 @@ NEVE = [sys.executable, "-m", "neve"]
 class Server:
     """`neve serve` as its users run it, with what it costs by part. For a with statement."""
 
-    def __init__(self, folder: Path, address: str = "", options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, address: str = "", options: Sequence[str] = (), program: Sequence[str] = NEVE
+    ) -> None:
         """`address`: HOST:PORT to listen on, by default a free port of this machine; `options`: of `neve serve`."""
+        self.program = program
         self.folder = folder
         self.options = options
         self.address = address or f"127.0.0.1:{free_port()}"
@@ -40,7 +43,7 @@ class Server:
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
                 [
-                    *NEVE,
+                    *self.program,
                     "serve",
                     "--data",
                     str(self.folder / "data"),

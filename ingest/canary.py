@@ -252,7 +252,7 @@ def _through_agent(server: Remote, namespace: str) -> Iterator[Callable[[bytes],
         words += ["--state", str(Path(folder) / "state")]
         said = Path(folder) / "agent.err"
         with said.open("wb") as err, log.open("ab", buffering=0) as file:
-            agent = subprocess.Popen([sys.executable, "-m", "neve", *words], stderr=err, stdout=err)
+            agent = subprocess.Popen([sys.executable, "-P", "-m", "neve", *words], stderr=err, stdout=err)
 
             def put(text: bytes) -> None:
                 if agent.poll() is not None:

@@ -32,6 +32,11 @@ from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
 
+COUNTED = (
+    "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
+    "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
+)  # fmt: skip
+"""Counters that are there from the start: what is first seen at one has never grown, for who watches it."""
 WATCH_SECONDS = 10.0
 """How long ClickHouse may say nothing about its own state."""
 
@@ -67,6 +72,7 @@ class GatewayState:
         self.settings = settings
         self._started = time.monotonic()
         self.counters = Counters()
+        self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse, settings.cold, settings.inserting)
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from query import cli_patterns
 from query.client import DEFAULT_URL, Client
 from query.follow import event_of, follow, followed
+from query.pager import paged
 from query.progress import Progress
 from query.terminal import Screen
 from query.zones import typed
@@ -78,6 +79,9 @@ def _command(subparsers: Any, name: str, work: Command, help_: str) -> argparse.
     zone.add_argument(
         "--local", action="store_true", help="times in this machine's zone, also those typed without one"
     )
+    parser.add_argument(
+        "--no-pager", action="store_false", dest="pager", help="long answers straight to the terminal"
+    )
     parser.set_defaults(local=False, run=lambda args: _run(args, work))
     return parser
 
@@ -99,8 +103,9 @@ def _run(args: argparse.Namespace, work: Command) -> int:
     try:
         client = Client(args.url or os.environ.get("NEVE_URL") or DEFAULT_URL)
         try:
-            with Progress(wanted=not getattr(args, "follow", True)) as progress:
-                screen = Screen(colour=args.color, local=args.local, progress=progress)
+            still = not getattr(args, "follow", True)
+            with Progress(wanted=still) as progress, paged(wanted=still and args.pager) as out:
+                screen = Screen(out, colour=args.color, local=args.local, progress=progress)
                 return 0 if work(args, client, screen) else 1
         finally:
             client.close()
@@ -109,8 +114,9 @@ def _run(args: argparse.Namespace, work: Command) -> int:
         return 2 if error.status in (400, 404, 405, 413, 422) else 1
     except KeyboardInterrupt:
         return 0
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `| head` has seen enough, or the pager was left
+        if not sys.stdout.isatty():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

@@ -11,7 +11,7 @@ from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of
 from storage.access.access import OURS
 from storage.access.identity import INGEST, Identity
-from storage.access.middleware import identity_of
+from storage.access.middleware import IDENTITY
 from storage.errors import Forbidden
 
 NAMESPACE_HEADER = "x-neve-namespace"
@@ -27,26 +27,19 @@ async def admitted(request: Request, namespace: str = "") -> str:
     """
     headers = request.headers
     wanted = namespace or headers.get(NAMESPACE_HEADER) or headers.get(TENANT_HEADER) or ""
-    return await admitted_as(gateway_of(request), identity_of(request), wanted)
+    gateway = gateway_of(request)
+    # What is no request of HTTP, but gRPC's metadata in its place, has come past no middleware.
+    known: Identity | None = request.scope.get(IDENTITY)
+    identity = known if known is not None else await identified(gateway, request.scope["headers"])
+    return await admitted_as(gateway, identity, wanted)
 
 
 async def admitted_as(gateway: GatewayState, identity: Identity, wanted: str = "") -> str:
-    """The same for what is no HTTP request; see `admitted_by`."""
+    """The same for who is known already, as by a client certificate; see `identified`."""
     chosen = identity.choose(INGEST, wanted, DEFAULT_NAMESPACE)
     if chosen not in gateway.namespaces.known or gateway.namespaces.is_gone(chosen):
         await asyncio.to_thread(gateway.namespaces.check, chosen)
     return chosen
-
-
-async def admitted_by(
-    gateway: GatewayState, metadata: Iterable[tuple[bytes, bytes]], namespace: str = ""
-) -> str:
-    """The same for gRPC's metadata, as pairs of bytes. Raises Unauthenticated and Forbidden too."""
-    pairs = list(metadata)
-    identity = await identified(gateway, pairs)
-    said = {name.lower(): value.decode("utf-8", "replace") for name, value in pairs}
-    wanted = namespace or said.get(NAMESPACE_HEADER.encode()) or said.get(TENANT_HEADER.encode()) or ""
-    return await admitted_as(gateway, identity, wanted)
 
 
 async def identified(
