@@ -143,7 +143,7 @@ async def _identity(request: Request) -> Identity | None:
 
 
 async def _identified(request: Request, shown: Shown) -> Identity:
-    identity = await asyncio.to_thread(_access(request).identify, shown)
+    identity = await _access(request).identified(shown)
     request.scope[IDENTITY] = identity
     return identity
 

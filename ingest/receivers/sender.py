@@ -9,10 +9,11 @@ from fastapi import Request
 from ingest.batch import DEFAULT_NAMESPACE
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of
-from storage.access.access import OURS
+from storage.access.access import OURS, Shown
+from storage.access.audit import refused
 from storage.access.identity import INGEST, Identity
 from storage.access.middleware import IDENTITY
-from storage.errors import Forbidden
+from storage.errors import Forbidden, NeveError
 
 NAMESPACE_HEADER = "x-neve-namespace"
 TENANT_HEADER = "x-scope-orgid"
@@ -46,10 +47,14 @@ async def identified(
     gateway: GatewayState, metadata: Iterable[tuple[bytes, bytes]], certificates: tuple[str, ...] = ()
 ) -> Identity:
     """Who sends, by metadata and by the names of a checked client certificate. Raises Unauthenticated, Forbidden."""
-    access = gateway.access
-    outside = [pair for pair in metadata if pair[0].lower() not in OURS]
-    shown = replace(access.shown(outside), certificates=certificates)
-    identity = await asyncio.to_thread(access.identify, shown)
-    if not identity.may(INGEST):
-        raise Forbidden("cannot do that: it needs a key of scope ingest")
+    access, shown = gateway.access, Shown()
+    try:
+        outside = [pair for pair in metadata if pair[0].lower() not in OURS]
+        shown = replace(access.shown(outside), certificates=certificates)
+        identity = await access.identified(shown)
+        if not identity.may(INGEST):
+            raise Forbidden("cannot do that: it needs a key of scope ingest")
+    except NeveError as error:
+        refused(gateway.audit, {}, shown, error)
+        raise
     return identity

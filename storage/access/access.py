@@ -7,11 +7,13 @@ another such word to one another (`INSIDE`).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, unquote
@@ -29,6 +31,7 @@ FORWARDED_HEADER = b"x-forwarded-for"
 OURS = frozenset((INSIDE_HEADER, VIA_HEADER, CERTIFICATE_HEADER, FORWARDED_HEADER, b"x-forwarded-proto"))
 """Headers that a client does not say: the front door takes them out."""
 COOKIE = "neve_session"
+LOOKING = 2  # threads that look for keys nobody knows
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -53,6 +56,7 @@ class Access:
         self.book = book
         self._inside = (inside or str(config.inside) or secrets.token_hex(32)).encode()
         self._via = word_of_front(self._inside)
+        self._threads = ThreadPoolExecutor(LOOKING, "keys")
 
     @property
     def enabled(self) -> bool:
@@ -91,6 +95,12 @@ class Access:
             _text(found.get(FORWARDED_HEADER)) if via or not self.enabled else "",
             inside,
         )
+
+    async def identified(self, shown: Shown) -> Identity:
+        """The same for an event loop: what takes time is done in threads of its own, which unknown keys cannot use up."""
+        if self.known_at_once(shown):
+            return self.identify(shown)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.identify, shown)
 
     def identify(self, shown: Shown) -> Identity:
         """Who it is. May ask ClickHouse, so not for an event loop. Raises Unauthenticated, StorageUnavailable."""

@@ -26,7 +26,7 @@ from storage.namespace_settings import Settings
 
 log = logging.getLogger("neve.access")
 REFRESH_SECONDS = 2.0
-SOON_SECONDS = 0.5  # a key that nobody knows is looked for at once, but not more often than that
+SOON_SECONDS = 0.5  # a key that nobody knows is looked for at once, but not again before that
 USED_SECONDS = 600  # how coarsely it is noted that a key was used
 KEPT = ("keys", "roles", "namespaces")
 
@@ -82,14 +82,19 @@ class Book:
     def key(self, id_: str) -> Key | None:
         """A key by its id, which may have been made a moment ago. Blocks. Raises NeveError where nobody can tell."""
         found = self.known.keys.get(id_)
-        if found is None and time.monotonic() > self._asked + SOON_SECONDS:
-            try:
-                self.refresh()
-            except NeveError as error:
-                if not self.loaded:
-                    raise StorageUnavailable("cannot check key: clickhouse does not answer") from error
-            found = self.known.keys.get(id_)
-        return found
+        if found is not None:
+            return found
+        arrived = time.monotonic()
+        try:
+            with self._lock:
+                if self._asked < arrived:  # else somebody has looked for all who waited
+                    self._stop.wait(max(0.0, self._asked + SOON_SECONDS - arrived))
+                    self._look()
+        except NeveError as error:
+            log.info("cannot look for a key: %s", error)
+        if not self.loaded:
+            raise StorageUnavailable("cannot check key: clickhouse does not answer")
+        return self.known.keys.get(id_)
 
     def settings(self, namespace: str) -> Settings:
         return self.known.namespaces.get(namespace, Settings())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -60,10 +59,7 @@ class Guarded:
         wanted = scope_of(need, access.config)
         if wanted is None:
             return NOT_ASKED
-        if access.known_at_once(shown):
-            identity = access.identify(shown)
-        else:
-            identity = await asyncio.to_thread(access.identify, shown)
+        identity = await access.identified(shown)
         if identity.by_cookie:
             check_origin(scope, access.config.public_url)
         if need is Need.INSIDE:

@@ -21,7 +21,13 @@ from tests.certificates import Authority
 from tests.e2e.guarded import Guarded, patiently
 
 OTHERS = "bravo-secret"
-PLANTED = ("planted-catalog-secret",)
+PLANTED = ("planted-catalog-secret", "planted-oidc-secret")
+OIDC = """
+[auth.oidc]
+issuer = "https://127.0.0.1:9"
+client_id = "neve"
+client_secret = "planted-oidc-secret"
+"""
 
 
 @dataclass
@@ -38,7 +44,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with Guarded(tmp_path_factory.mktemp("guarded")) as server:
+    with Guarded(tmp_path_factory.mktemp("guarded"), OIDC) as server:
         admin = server.key("--scope", "admin", "--name", "root")
         server.client.headers["Authorization"] = f"Bearer {admin}"
 
@@ -445,6 +451,7 @@ def test_no_secret_is_in_what_is_written_or_said(house: House) -> None:
         for path in ("/metrics", "/gateway/status", "/gateway/storage", "/cold/status")
     ]
     said.append(server.client.get("/api/v1/keys").text)
+    said.append(server.client.get("/auth/login").text)
     said.append(server.client.get("/api/v1/search", params={"namespace": "audit", "limit": 10_000}).text)
     said.append(server.neve("config", "print", "--config", str(server.folder / "neve.toml")).stdout)
     said.append(server.client.post("/api/v1/explain", json={"q": "*"}).text)
