@@ -97,7 +97,7 @@ class Access:
         )
 
     async def identified(self, shown: Shown) -> Identity:
-        """The same for an event loop: what takes time is done in threads of its own, which unknown keys cannot use up."""
+        """The same for an event loop: what takes time is done in a few threads that are for nothing else."""
         if self.known_at_once(shown):
             return self.identify(shown)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.identify, shown)

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +55,8 @@ class Audit:
         """Send what waits, if the gateway takes it soon."""
         self._ended.set()
         if self._thread.is_alive():
-            self._waiting.put(None)
+            with suppress(queue.Full):  # then it is awake
+                self._waiting.put_nowait(None)
             self._thread.join(PAUSE_SECONDS * 4)
 
     def say(self, action: str, level: str = "info", **facts: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import signal
+import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -437,6 +439,26 @@ def test_what_was_done_is_written_down(house: House) -> None:
     with server.with_key(everywhere) as client:
         assert client.get("/api/v1/search", params={"namespace": "audit"}).status_code == 403
         assert client.get("/api/v1/search", params={"namespace": "tenant_b"}).status_code == 200
+
+
+def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
+    server = house.server
+
+    def serial() -> str:
+        host, port = server.address.split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            server.context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            return str((secure.getpeercert() or {})["serialNumber"])
+
+    before = serial()
+    server.authority.signed("neve", addresses=("127.0.0.1",), file="server")
+    assert serial() == before
+    server.process.send_signal(signal.SIGHUP)
+    patiently(lambda: serial() != before or None)
+    assert server.client.get("/readyz").status_code == 200
+    assert "certificates are read again" in (server.folder / "serve.log").read_text()
 
 
 def test_no_secret_is_in_what_is_written_or_said(house: House) -> None:
