@@ -74,7 +74,7 @@ NAMESPACE: tuple[Migration, ...] = (
     Migration(2, "indexes for words, tags, fingerprints and traces", schema.choose_events_table),
     Migration(3, "patterns of fingerprints", lambda database: [schema.patterns_table(database)]),
     Migration(4, "counts by minute, service and level", schema.count_by_minute),
-    Migration(5, "counting views run as the owner", schema.views_of_owner),
+    Migration(6, "counting views run as the owner", schema.views_of_owner),
 )
 
 
