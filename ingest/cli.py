@@ -19,6 +19,7 @@ from ingest.pipeline import Agent, AgentSettings, default_state
 from ingest.progress import Progress, summary
 from ingest.spool import DEFAULT_QUOTA_BYTES
 from lexer import Multiline
+from storage.access.carried import carried
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
@@ -62,6 +63,17 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--state", metavar="DIR", type=Path, help=_STATE_HELP)
     parser.add_argument(
         "--spool-mib", metavar="N", type=int, default=DEFAULT_QUOTA_BYTES >> 20, help=_SPOOL_HELP
+    )
+    who = parser.add_argument_group("who ships", "a key also from $NEVE_KEY or $NEVE_KEY_FILE")
+    who.add_argument("--key-file", metavar="FILE", type=Path, help="a file with an API key of scope ingest")
+    who.add_argument(
+        "--cert", metavar="FILE", default="", help="PEM file of a client certificate; also $NEVE_CERT"
+    )
+    who.add_argument(
+        "--key", metavar="FILE", default="", help="PEM file of its private key; also $NEVE_CERT_KEY"
+    )
+    who.add_argument(
+        "--ca", metavar="FILE", default="", help="PEM file of the authorities to trust; also $NEVE_CA"
     )
     parser.set_defaults(run=run)
 
@@ -122,6 +134,7 @@ def _open(args: argparse.Namespace) -> Agent:
         ),
         once=args.once,
         quota_bytes=args.spool_mib << 20,
+        shown=carried(args.key_file, args.ca, args.cert, args.key),
     )
     if args.state is None and set(args.sources) == {"-"}:
         return _open_pipe(settings)

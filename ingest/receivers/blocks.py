@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from ingest.committer import Submission
 from ingest.errors import RequestRefused
 from ingest.receivers.body import gateway_of, read_body
+from ingest.receivers.sender import admitted
 from storage.native.block import REDACTION_VERSION, SealedBlock
 from storage.schema import SCHEMA_VERSION
 
@@ -23,7 +24,7 @@ async def take_block(request: Request) -> dict[str, Any]:
     gateway = gateway_of(request)
     async with read_body(request, MAX_BLOCK_BYTES) as data:
         header = await asyncio.to_thread(_verify, data)
-        await asyncio.to_thread(gateway.namespaces.check, header.namespace)
+        await admitted(request, header.namespace)
         submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("blocks_received")
