@@ -143,6 +143,7 @@ def open_app(
                 inside=inside,
                 socket=gateway,
                 inserting=_other_user(CLICKHOUSE_INGEST_URL, config.clickhouse.ingest),
+                tls=config.tls,
             )
         )
         return

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ingest.receivers.listening import ReceiversConfig
+from ingest.receivers.listening import AUTO, ReceiversConfig
 from query.door import HttpConfig
 from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
@@ -61,6 +61,9 @@ class ServeConfig:
         host, _ = self.address()
         self.cold_config()
         self.auth.check_address(host)
+        for name, address in asdict(self.receivers).items():
+            if address and address != AUTO:
+                self.auth.check_address(host_and_port(address, f"receivers.{name}")[0])
         for url in (self.clickhouse.url, self.clickhouse.search, self.clickhouse.ingest):
             if url:
                 ClickHouseConfig.from_url(url)

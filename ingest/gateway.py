@@ -31,6 +31,7 @@ from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.tls import TlsConfig
 
 COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
@@ -49,7 +50,7 @@ class GatewaySettings:
     `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on, on `host` where no
     address is said. `auth`, `inside`: who may send, and the word by which the server's processes know one another.
     `socket`: its own, for its audit events. `inserting`: who stores events, where that is another user than
-    `clickhouse`."""
+    `clickhouse`. `tls`: what those listeners show that can speak it."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -64,6 +65,7 @@ class GatewaySettings:
     inside: str = field(default="", repr=False)
     socket: str = ""
     inserting: ClickHouseConfig | None = None
+    tls: TlsConfig = field(default_factory=TlsConfig)
 
 
 class GatewayState:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from bench.server import NEVE, Server
+from bench.server import NEVE, Server, free_port
 from storage.tls import client_context
 from tests.certificates import Authority
 
@@ -25,6 +25,8 @@ enabled = true
 {oidc}
 [auth.certificates.agent-a]
 namespaces = ["tenant_a"]
+[receivers]
+otlp_grpc = "{grpc}"
 [tls]
 certificate = "{certificate}"
 key = "{key}"
@@ -47,6 +49,7 @@ class Guarded(Server):
         self.authority = Authority(folder / "tls")
         self.authority.signed("neve", addresses=("127.0.0.1",), file="server")
         self.tls = folder / "tls"
+        self.grpc = f"127.0.0.1:{free_port()}"
         config = folder / "neve.toml"
         config.write_text(
             CONFIG.format(
@@ -55,6 +58,7 @@ class Guarded(Server):
                 ca=self.authority.ca,
                 folder=folder,
                 oidc=oidc,
+                grpc=self.grpc,
             )
         )
         super().__init__(folder, options=["--config", str(config)])

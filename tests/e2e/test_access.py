@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from storage.native.block import seal
 from storage.tls import client_context
@@ -106,6 +109,9 @@ def reads(house: House) -> list[tuple[str, str, dict[str, str]]]:
         ("GET", "/api/v1/histogram", {"by": "service"}),
         ("GET", "/api/v1/patterns", {}),
         ("GET", "/api/v1/patterns", {"new_since": "2020-01-01"}),
+        ("GET", "/api/v1/patterns/compare", {"compare_q": OTHERS}),
+        ("GET", "/api/v1/fields/compare", {"q": "level:info"}),
+        ("GET", "/api/v1/search", {"format": "csv"}),
         ("GET", "/api/v1/fields", {}),
         ("GET", "/api/v1/fields/service/values", {}),
         ("GET", "/api/v1/fields/bravo_secret_tag/values", {}),
@@ -152,7 +158,7 @@ def test_without_a_name_it_is_ones_own(house: House) -> None:
         cursor = client.get("/api/v1/search", params={"limit": 1}).json()["next_cursor"]
     with house.server.with_key(house.a_search) as client:
         for method, path, asked in reads(house):
-            if path.endswith("/tail"):
+            if path.endswith("/tail") or "format" in asked:
                 continue
             answer = ask(client, method, path, asked)
             said = json.dumps({**answer.json(), "query": "", "ast": "", "plan": "", "sql": "", "field": ""})
@@ -171,6 +177,135 @@ def ask(client: httpx.Client, method: str, path: str, asked: dict[str, str]) -> 
     if method == "POST":
         return client.post(path, json=asked)
     return client.get(path, params=asked)
+
+
+LOKI = (
+    "query_range", "query", "labels", "label/service_name/values", "series", "detected_labels", "index/stats",
+    "index/volume", "index/volume_range", "patterns", "detected_fields", "detected_field/bravo_secret_tag/values",
+)  # fmt: skip
+
+
+def test_clients_of_loki_see_their_own_tenant(house: House) -> None:
+    """`X-Scope-OrgID` names the namespace: another's is refused, without it is one's own."""
+    with house.server.with_key(house.a_search) as client:
+        for path in LOKI:
+            query = "sum by (service_name) (count_over_time({}[1h]))" if path == "query" else "{}"
+            asked = {"query": query, "step": "60"}
+            said = []
+            for name in ("tenant_b", "tenant_n"):
+                answer = client.get(f"/loki/api/v1/{path}", params=asked, headers={"X-Scope-OrgID": name})
+                assert answer.status_code == 403, path
+                said.append(answer.text.replace(name, "NAME"))
+            assert said[0] == said[1]
+            own = client.get(f"/loki/api/v1/{path}", params=asked)
+            assert own.status_code == 200, own.text
+            assert "bravo" not in own.text.lower(), path
+    with house.server.with_key("") as client:
+        assert client.get("/loki/api/v1/labels").status_code == 401
+    with house.server.with_key(house.a_ingest) as client:
+        assert client.get("/loki/api/v1/labels").status_code == 403
+
+
+def watch(house: House, key: str, **headers: str) -> ClientConnection:
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    address = f"wss://{house.server.address}/loki/api/v1/tail?query=%7B%7D"
+    return connect(address, ssl=house.server.context, additional_headers=headers, proxy=None)
+
+
+def test_a_tail_of_loki_asks_who_is_there(house: House) -> None:
+    for key, headers, status in (
+        ("", {}, 403), (house.a_search, {"X-Scope-OrgID": "tenant_b"}, 403), (house.a_ingest, {}, 403),
+        (house.a_search, {"X-Scope-OrgID": "tenant_n"}, 403), ("", {"Cookie": f"neve_session={house.a_search}"}, 403),
+    ):  # fmt: skip
+        with pytest.raises(InvalidStatus) as caught:
+            watch(house, key, **headers)
+        assert caught.value.response.status_code == status
+    word = f"lokied{secrets.token_hex(4)}"
+    with watch(house, house.viewer) as socket:
+        hidden = {"level": "error", "msg": f"{word} hidden"}
+        assert (
+            house.server.send(
+                house.a_ingest, "", hidden, {"level": "info", "msg": f"{word} seen"}
+            ).status_code
+            == 200
+        )
+        told = ""
+        while f"{word} seen" not in told:
+            told += str(socket.recv(timeout=60))
+    assert "hidden" not in told
+    assert '"error"' not in told
+
+
+RECEIVERS: tuple[tuple[str, str, bytes], ...] = (
+    ("/api/v1/ingest", "text/plain", b"smuggled"),
+    ("/v1/logs", "application/json", b'{"resourceLogs":[]}'),
+    (
+        "/loki/api/v1/push",
+        "application/json",
+        b'{"streams":[{"stream":{"a":"b"},"values":[["1","smuggled"]]}]}',
+    ),
+    ("/api/prom/push", "application/json", b'{"streams":[{"stream":{"a":"b"},"values":[["1","smuggled"]]}]}'),
+    ("/_bulk", "application/x-ndjson", b'{"create":{"_index":"logs"}}\n{"message":"smuggled"}\n'),
+    ("/logs/_doc", "application/json", b'{"message":"smuggled"}'),
+    ("/services/collector", "application/json", b'{"event":"smuggled"}'),
+    ("/services/collector/event", "application/json", b'{"event":"smuggled"}'),
+    ("/services/collector/raw", "text/plain", b"smuggled"),
+)
+
+
+@pytest.mark.parametrize(("path", "kind", "body"), RECEIVERS, ids=[one[0] for one in RECEIVERS])
+def test_every_receiver_asks_for_a_key(house: House, path: str, kind: str, body: bytes) -> None:
+    def post(headers: dict[str, str]) -> int:
+        with house.server.with_key("") as client:
+            return client.post(path, content=body, headers={"content-type": kind, **headers}).status_code
+
+    key = house.a_ingest
+    id_ = key.split("_")[1]
+    assert post({}) == 401
+    assert post({"Authorization": f"Bearer {house.a_search}"}) == 403
+    for name in ("X-Scope-OrgID", "X-Neve-Namespace"):
+        assert post({"Authorization": f"Splunk {key}", name: "tenant_b"}) == 403
+    for shown in (
+        f"Bearer {key}", f"Splunk {key}", "Basic " + base64.b64encode(f"any:{key}".encode()).decode(),
+        "ApiKey " + base64.b64encode(f"{id_}:{key}".encode()).decode(),
+    ):  # fmt: skip
+        assert post({"Authorization": shown}) in (200, 201, 204)
+    with house.server.with_key(house.b_search) as client:
+        assert client.get("/api/v1/search", params={"q": "smuggled"}).json()["events"] == []
+
+
+def test_grpc_asks_for_a_key(house: House) -> None:
+    """Its port shows the server's certificate, and takes what HTTP takes."""
+    trusted = grpc.ssl_channel_credentials(house.server.authority.ca.read_bytes())
+
+    def export(*metadata: tuple[str, str]) -> Any:
+        with grpc.secure_channel(house.server.grpc, trusted) as channel:
+            method = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+            try:
+                method(b"", metadata=metadata, timeout=60)
+            except grpc.RpcError as error:
+                return error.code()
+            return grpc.StatusCode.OK
+
+    def key(text: str) -> tuple[str, str]:
+        return ("authorization", f"Bearer {text}")
+
+    code = grpc.StatusCode
+    assert export() is code.UNAUTHENTICATED
+    assert export(key(house.a_ingest[:-4] + "AAAA")) is code.UNAUTHENTICATED
+    assert (
+        export(("x-neve-inside", "x"), ("x-neve-via", "x"), ("x-neve-certificate", "agent-a"))
+        is code.UNAUTHENTICATED
+    )
+    assert export(key(house.a_ingest), key(house.a_ingest)) is code.UNAUTHENTICATED
+    assert export(key(house.a_search)) is code.PERMISSION_DENIED
+    for name in ("x-scope-orgid", "x-neve-namespace"):
+        assert export(key(house.a_ingest), (name, "tenant_b")) is code.PERMISSION_DENIED
+        assert export(key(house.a_ingest), (name, "tenant_n")) is code.PERMISSION_DENIED
+    assert export(key(house.a_ingest)) is code.OK
+    with grpc.insecure_channel(house.server.grpc) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")(b"", timeout=10)
 
 
 def test_a_key_for_several_says_which(house: House) -> None:

@@ -50,7 +50,7 @@ async def opened(folder: Path, door: Door) -> AsyncIterator[tuple[int, Behind, B
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    route = lambda path: names[0] if path.startswith("/gateway/") else names[1]  # noqa: E731
+    route = lambda path, _headers: names[0] if path.startswith("/gateway/") else names[1]  # noqa: E731
     task = asyncio.ensure_future(front.serve("127.0.0.1", port, route, None, door))
     while not task.done():
         try:

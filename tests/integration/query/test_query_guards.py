@@ -84,13 +84,54 @@ ASKED: dict[str, list[dict[str, Any]]] = {
         {"new_since": str(START // 10**9 + 600)},
         {"new_since": "1000000000"},
     ],
+    "/api/v1/patterns/compare": [
+        {"from": str(START // 10**9 + 600), "to": str(START // 10**9 + 1200), "sparkline": 5},
+        {"compare_q": "hidden"},
+        {"q": "item:i1", "compare_q": "*"},
+        {"q": "hidden", "compare_q": "sold", "change": "gone"},
+    ],
     "/api/v1/fields": [{}, {"q": "hidden OR sold"}],
+    "/api/v1/fields/compare": [
+        {"q": "item:i1", "compare_q": "hidden"},
+        {"q": "item:i1", "compare_q": "item:*"},
+        {"q": "hidden", "compare_q": "*"},
+    ],
     "/api/v1/fields/{name:path}/values": [
         {"name": n} for n in ("service", "vault", "level", "fingerprint", "item")
     ],
     "/api/v1/context": [],  # by ids, below
     "/api/v1/explain": [{"q": "sold"}],
     "/api/v1/tail": [],  # tests/e2e/test_access.py
+}
+LINES = ("{}", '{service_name=~".*"}', '{} |= "hidden"', '{} |= "sold"', '{host="h"} != "sold"', '{level="error"}',
+         '{vault=~".+"}', "{} | logfmt", '{} | service_name="bank"')  # fmt: skip
+SELECTORS = ("{}", '{host="h"}', '{vault=~".+"}', '{level="error"}', '{service_name="bank"}')
+NUMBERS = ("sum(count_over_time({}[10m]))", "sum by (service_name) (count_over_time({}[5m]))",
+           'sum by (vault) (bytes_over_time({vault=~".*"}[1h]))', "topk(5, sum by (level) (rate({}[1m])))",
+           "absent_over_time({vault=~\".+\"}[1h])")  # fmt: skip
+LOKI: dict[str, list[dict[str, str]]] = {
+    "query": [{"query": one} for one in NUMBERS],
+    "query_range": [{"query": one, "step": "300"} for one in (*NUMBERS, *LINES)],
+    "labels": [{}, *({"query": one} for one in SELECTORS)],
+    "label": [{}],
+    "label/{name}/values": [
+        {"name": name, "query": one}
+        for name in ("service_name", "level", "vault", "item", "host")
+        for one in SELECTORS
+    ],
+    "series": [{"match[]": one} for one in SELECTORS],
+    "detected_labels": [{"query": one} for one in SELECTORS],
+    "index/stats": [{"query": one} for one in SELECTORS],
+    "index/volume": [{"query": one} for one in SELECTORS],
+    "index/volume_range": [{"query": one, "step": "300"} for one in SELECTORS],
+    "patterns": [{"query": one, "step": "300"} for one in SELECTORS],
+    "detected_fields": [{"query": one} for one in LINES],
+    "detected_field/{name}/values": [
+        {"name": name, "query": one} for name in ("vault", "item", "service_name") for one in LINES
+    ],
+    "format_query": [],  # says what was asked
+    "status/buildinfo": [],
+    "tail": [],  # tests/e2e/test_access.py
 }
 WITHOUT = ("elapsed_ms", "rows_read", "bytes_read")
 Client = Callable[[str], httpx.Client]
@@ -147,7 +188,8 @@ def get(client: httpx.Client, path: str, asked: Mapping[str, Any]) -> httpx.Resp
 def test_every_path_that_reads_is_asked_here(hot: Hot) -> None:
     need = needs("api")
     paths = paths_of(create_app(hot))
-    assert {path for path in paths if need(path) is Need.SEARCH} == set(ASKED)
+    asked = {*ASKED, *(f"/loki/api/v1/{path}" for path in LOKI)}
+    assert {path for path in paths if need(path) is Need.SEARCH} == asked
 
 
 def test_hidden_events_do_not_exist(clients: Client) -> None:
@@ -157,7 +199,12 @@ def test_hidden_events_do_not_exist(clients: Client) -> None:
             query = str(asked.get("q", ""))
             filter_, pipe, pipes = query.partition("|")
             there = f"({filter_}) {FILTER}" if filter_.strip() else FILTER
-            seen, same = get(seller, path, asked), get(other, path, {**asked, "q": f"{there} {pipe}{pipes}"})
+            if "compare_q" in asked:
+                asked = {"from": str(START // 10**9), "to": str(START // 10**9 + 7200), **asked}
+            narrowed = {**asked, "q": f"{there} {pipe}{pipes}"}
+            if path.endswith("/compare"):
+                narrowed["compare_q"] = f"({asked.get('compare_q', '*')}) {FILTER}"
+            seen, same = get(seller, path, asked), get(other, path, narrowed)
             assert seen.status_code == same.status_code == 200, (path, asked, seen.text, same.text)
             said = {**seen.json(), "field": ""}  # what was asked may be said again
             assert not [word for word in HIDDEN if word in json.dumps(said)], (path, asked)
@@ -168,11 +215,86 @@ def test_hidden_events_do_not_exist(clients: Client) -> None:
                 assert stripped(seen.json()) == stripped(same.json()), (path, asked)
 
 
+def narrowed(query: str) -> str:
+    """The same with the filter of the role in every selector."""
+    return query.replace("{}", "{,}").replace("{", '{service_name="shop",').replace(",,}", "}")
+
+
+def loki(client: httpx.Client, path: str, asked: Mapping[str, str]) -> httpx.Response:
+    asked = {
+        "start": str(START - MINUTE),
+        "end": str(START + 100 * MINUTE),
+        "time": str(START + 45 * MINUTE),
+        **asked,
+    }
+    path = path.replace("{name}", asked.pop("name", ""))
+    return client.get(f"/loki/api/v1/{path}", params=asked)
+
+
+def test_nor_in_what_clients_of_loki_ask(clients: Client) -> None:
+    seller, other = clients("seller"), clients("")
+    for path, all_asked in LOKI.items():
+        for asked in all_asked or []:
+            there = {**asked}
+            name = "match[]" if path == "series" else "query"
+            there[name] = narrowed(asked.get(name, "{}"))
+            if path in ("index/volume", "index/volume_range"):
+                asked, there = ({**one, "targetLabels": "service_name,host"} for one in (asked, there))
+            seen, same = loki(seller, path, asked), loki(other, path, there)
+            assert seen.status_code == same.status_code == 200, (path, asked, seen.text, same.text)
+            assert not [word for word in HIDDEN if word in seen.text], (path, asked, seen.text)
+            if path == "patterns" or "absent" in there[name]:
+                continue  # named by their first event each; labels are of what was asked
+            assert shown(seen) == shown(same), (path, asked)
+
+
+def shown(answer: httpx.Response) -> Any:
+    said = answer.json()
+    if isinstance(said.get("data"), dict):
+        said["data"].pop("stats", None)
+    said.pop("stats", None)
+    return said
+
+
+def test_loki_counts_what_is_seen(clients: Client) -> None:
+    seller = clients("seller")
+    total = loki(
+        seller, "query", {"query": "sum(count_over_time({}[2h]))", "time": str(START + 100 * MINUTE)}
+    )
+    assert [one["value"][1] for one in total.json()["data"]["result"]] == ["30"]
+    assert loki(seller, "index/stats", {"query": "{}"}).json()["entries"] == 30
+    found = loki(seller, "patterns", {"query": "{}", "step": "60"}).json()["data"]
+    assert [sum(count for _, count in one["samples"]) for one in found] == [30]
+    stats = loki(seller, "query_range", {"query": "{}"}).json()["data"]["stats"]["summary"]
+    assert (stats["totalBytesProcessed"], stats["totalLinesProcessed"]) == (0, 0)
+
+
+def test_the_rest_is_of_what_is_seen(clients: Client) -> None:
+    """Without another query, events are compared with the others of their range."""
+    found = clients("seller").get("/api/v1/fields/compare", params={"q": "item:i1"}).json()
+    assert (found["total_events"], found["other_events"]) == (10, 20)
+    asked = {"from": str((START + 10 * MINUTE) // 10**9), "to": str((START + 20 * MINUTE) // 10**9)}
+    found = clients("seller").get("/api/v1/patterns/compare", params={**asked, "sparkline": 5}).json()
+    assert (found["total_events"], found["previous_total_events"]) == (10, 10)
+    assert [sum(one["sparkline"]) for one in found["patterns"]] == [10]
+
+
+def test_a_file_of_commas_shows_the_same(clients: Client) -> None:
+    for query in ("", "| stats count() as n by service"):
+        found = clients("seller").get("/api/v1/search", params={"q": query, "format": "csv"})
+        assert found.status_code == 200
+        assert "shop" in found.text
+        assert not [word for word in HIDDEN if word in found.text]
+
+
 def test_nor_when_they_are_cold(
     hot: Hot, clickhouse: EmbeddedServer, config: ColdConfig, namespace: str, clients: Client
 ) -> None:
     Ager(hot, clickhouse.config, ColdTier(config), lambda _step: None).age(namespace, Wish(now=True, grace=0))
     seller = clients("seller")
+    found = loki(seller, "query_range", {"query": "{}", "limit": "1000"})
+    assert sum(len(one["values"]) for one in found.json()["data"]["result"]) == 30
+    assert not [word for word in HIDDEN if word in found.text]
     for path in ("/api/v1/search", "/api/v1/histogram", "/api/v1/patterns", "/api/v1/fields"):
         found = seller.get(path, params={"q": "hidden OR sold OR *"})
         assert found.json()["stats"]["tiers"] == ["cold"], path
