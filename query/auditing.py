@@ -16,7 +16,7 @@ def say(request: Request, action: str, level: str = "info", **facts: Any) -> Non
     """Write down what somebody did."""
     audit: Audit | None = request.app.state.audit
     if audit is not None:
-        audit.say(action, level, **who(request.scope), **facts)
+        audit.say(action, level, **{**who(request.scope), **facts})
 
 
 def note_rows(request: Request, rows: int) -> None:

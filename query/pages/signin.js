@@ -11,7 +11,8 @@ export async function signIn() {
   if (shown) return;
   const key = h("input", { type: "password", id: "signin-key", autocomplete: "current-password", spellcheck: "false", required: true });
   const fault = h("p", { class: "fault", role: "alert" });
-  const form = h("form", {}, h("p", {}, h("label", { for: "signin-key" }, "Key "), key), h("button", { type: "submit" }, "Sign in"));
+  const user = h("input", { type: "text", autocomplete: "username", hidden: true }); // browsers ask for one
+  const form = h("form", {}, user, h("p", {}, h("label", { for: "signin-key" }, "Key "), key), h("button", { type: "submit" }, "Sign in"));
   const dialog = h("dialog", { id: "signin", "aria-labelledby": "signin-title" }, h("h2", { id: "signin-title" }, "Sign in"), form, fault);
   shown = dialog;
   form.addEventListener("submit", async (event) => {
