@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -20,6 +20,11 @@ from ingest.metrics import MEDIA_TYPE, metric, of_process
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
+from storage.access.access import Access
+from storage.access.audit import Audit, refused, who
+from storage.access.book import Book
+from storage.access.config import AuthConfig
+from storage.access.middleware import Guarded
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
@@ -27,10 +32,13 @@ from storage.config import ClickHouseConfig
 from storage.deletions import active
 from storage.errors import AgerBusy, NeveError
 from storage.hot import Hot
+from storage.leaving import is_due, leave
+from storage.namespace_settings import Settings, StoredPolicies
 from storage.upkeep import Upkeep
 
 TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
+NOTHING = Settings()
 
 
 # --- a pass over namespaces -----------------------------------------------------------------------------------
@@ -96,7 +104,9 @@ class Keeper:
     def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig) -> None:
         self.hot = Hot(clickhouse)
         self.clickhouse = clickhouse
-        self.cold = ColdTier(config)
+        self.policies = StoredPolicies(self.hot)
+        self.settings: dict[str, Settings] = {}
+        self.cold = ColdTier(replace(config, override=self.policies))
         self.ager = Ager(self.hot, clickhouse, self.cold, self._heard)
         self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
         self.troubles: dict[str, str] = {}
@@ -114,6 +124,7 @@ class Keeper:
         """One pass over every namespace."""
         upkeep = time.monotonic() >= self._next_upkeep
         try:
+            self.settings = self.policies.all()
             namespaces = self.hot.namespaces()
         except NeveError as error:
             self._trouble("clickhouse", error)
@@ -134,6 +145,11 @@ class Keeper:
         self.counts["passes"] += 1
 
     def _tend(self, namespace: str, *, upkeep: bool) -> None:
+        settings = self.settings.get(namespace, NOTHING)
+        if settings.deleted_at:
+            if is_due(settings):
+                leave(self.ager, namespace)
+            return
         policy = self.cold.config.policy(namespace)
         self.ager.tend_deletions(namespace)
         if policy.tier == "cold":
@@ -190,17 +206,40 @@ class Keeper:
         return "".join(lines) + troubles + of_process("neve_ager_")
 
 
-def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
-    """The ager process as an ASGI app."""
+def create_app(
+    clickhouse: ClickHouseConfig,
+    config: ColdConfig,
+    auth: AuthConfig | None = None,
+    inside: str = "",
+    gateway: str = "",
+) -> FastAPI:
+    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log."""
+    auth = auth or AuthConfig()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.keeper = Keeper(clickhouse, config)
-        app.state.keeper.start()
+        app.state.keeper = keeper = Keeper(clickhouse, config)
+        keeper.start()
+        book = Book(keeper.hot)
+        app.state.access = access = Access(auth, book, inside)
+        app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
+        if auth.enabled:
+            book.start()
+        if app.state.audit is not None:
+            app.state.audit.start()
         yield
-        app.state.keeper.stop()
+        if app.state.audit is not None:
+            app.state.audit.stop()
+        book.stop()
+        keeper.stop()
 
     app = FastAPI(title="Neve ager", lifespan=lifespan)
+    app.add_middleware(
+        Guarded,
+        access=lambda: app.state.access,
+        process="ager",
+        refused=lambda *what: refused(app.state.audit, *what),
+    )
     app.add_exception_handler(NeveError, answer_error)
 
     def keeper_of(request: Request) -> Keeper:
@@ -229,6 +268,8 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
         """Delete what a query finds; the steps as they are done, a JSON object a line."""
         from neve_delete import delete_there
 
+        if not asked.get("dry_run"):
+            note(request, "events deleted", asked, "warn")
         keeper = keeper_of(request)
         return steps_answer(delete_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
 
@@ -236,6 +277,7 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
     def restore_range(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
         """Let a range of time come back to the hot tier; the steps as they are done, a JSON object a line."""
         keeper = keeper_of(request)
+        note(request, "range restored", asked)
         return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
 
     @app.post("/cold/age")
@@ -249,9 +291,18 @@ def create_app(clickhouse: ClickHouseConfig, config: ColdConfig) -> FastAPI:
         """One pass; its steps as they are done, a JSON object a line, and errors in between."""
         keeper = keeper_of(request)
         asked = {"namespace": namespace, "before": before, "now": now, "grace": grace}
+        note(request, "events aged", asked)
         return steps_answer(age_all(keeper.hot, keeper.clickhouse, keeper.cold, asked))
 
     return app
+
+
+def note(request: Request, action: str, asked: dict[str, Any], level: str = "info") -> None:
+    """Write down what somebody asked for."""
+    audit: Audit | None = request.app.state.audit
+    if audit is not None:
+        namespace = asked.get("namespace") or "default"
+        audit.say(action, level, **who(request.scope), namespace=namespace, settings=json.dumps(asked))
 
 
 def steps_answer(steps: Iterator[dict[str, Any]]) -> StreamingResponse:

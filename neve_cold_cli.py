@@ -172,8 +172,9 @@ def _beside(args: argparse.Namespace, path: str, asked: dict[str, Any]) -> Itera
     from neve_delete import delete_there
     from storage.cold import ColdTier
     from storage.hot import Hot
+    from storage.namespace_settings import stored_over
 
     work = {AGE: age_all, RESTORE: thaw_there, DELETE: delete_there}[path]
     with Hot(clickhouse) as hot:
         hot.migrate()
-        yield from work(hot, clickhouse, ColdTier(config), asked)
+        yield from work(hot, clickhouse, ColdTier(stored_over(config, hot)), asked)

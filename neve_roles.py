@@ -6,19 +6,30 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ingest.receivers.elastic_clients import wants_elasticsearch
-from neve_serve import CLICKHOUSE_URL, PARENT, PINS_FILE, SOCKETS, ServeConfig
+from neve_serve import (
+    CLICKHOUSE_INGEST_URL,
+    CLICKHOUSE_SEARCH_URL,
+    CLICKHOUSE_URL,
+    INSIDE,
+    PARENT,
+    PINS_FILE,
+    SOCKETS,
+    ServeConfig,
+)
 from query import front
+from query.door import Door
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
 from storage.supervise import follow_parent
+from storage.tls import ServerTls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -46,11 +57,18 @@ def run_role(role: str, config: ServeConfig) -> int:
         follow_parent(int(os.environ[PARENT]))
     sockets = Path(os.environ.get(SOCKETS, config.data / "run"))
     sockets.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # who has certificates reads them again
+    if config.auth.enabled and not os.environ.get(INSIDE) and not config.auth.inside:
+        raise ConfigError(
+            f"cannot run {role} alone with auth.enabled", "set `auth.inside`, the same for all roles"
+        )
     if role == "front":
         return run_front(config, sockets)
-    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse)
+    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse.url)
     if not url:
-        raise ConfigError(f"cannot run {role} alone without storage", "set `clickhouse` in the configuration")
+        raise ConfigError(
+            f"cannot run {role} alone without storage", "set `clickhouse.url` in the configuration"
+        )
     clickhouse = ClickHouseConfig.from_url(url)
     import uvicorn
 
@@ -61,7 +79,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             super().handle_exit(number, frame)
             app.state.leave()
 
-    with open_app(role, config, clickhouse, (str(sockets / "gateway"),)) as app:
+    with open_app(role, config, clickhouse, sockets) as app:
         starting = Starting(app)
         settings = uvicorn.Config(
             starting,
@@ -71,6 +89,8 @@ def run_role(role: str, config: ServeConfig) -> int:
             ws="websockets-sansio",
             log_level="warning",
             access_log=False,
+            proxy_headers=False,
+            server_header=False,
         )
         server = Leaving(settings)
         try:
@@ -102,44 +122,94 @@ class Starting:
 
 @contextmanager
 def open_app(
-    role: str, config: ServeConfig, clickhouse: ClickHouseConfig, gateways: Sequence[str]
+    role: str, config: ServeConfig, clickhouse: ClickHouseConfig, sockets: Path
 ) -> Iterator[FastAPI]:
-    """The ASGI app of a role; `gateways` are the addresses of those that tell what arrives."""
+    """The ASGI app of a role; `sockets` has those of the others."""
+    inside = os.environ.get(INSIDE, str(config.auth.inside))
+    gateway = str(sockets / "gateway")
     if role == "gateway":
         import ingest.app
 
-        settings = ingest.app.GatewaySettings(
-            config.data / "gateway",
-            clickhouse,
-            spool_quota_bytes=config.spool_bytes,
-            embedded=None if config.clickhouse else config.data / "clickhouse",
-            cold=config.cold_config(),
-            receivers=config.receivers,
-            redaction=config.policy(),
-            limits=config.limits,
-            host=config.address()[0],
+        yield ingest.app.create_app(
+            ingest.app.GatewaySettings(
+                config.data / "gateway",
+                clickhouse,
+                create_namespaces=config.create_namespaces,
+                spool_quota_bytes=config.spool_bytes,
+                embedded=_embedded(config),
+                cold=config.cold_config(),
+                receivers=config.receivers,
+                redaction=config.policy(),
+                limits=config.limits,
+                host=config.address()[0],
+                auth=config.auth,
+                inside=inside,
+                socket=gateway,
+                inserting=_other_user(CLICKHOUSE_INGEST_URL, config.clickhouse.ingest),
+                tls=config.tls,
+            )
         )
-        yield ingest.app.create_app(settings)
         return
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(clickhouse, config.cold_config())
+        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway)
         return
+    with _open_api(config, clickhouse, inside, gateway) as app:
+        yield app
+
+
+@contextmanager
+def _open_api(
+    config: ServeConfig, clickhouse: ClickHouseConfig, inside: str, gateway: str
+) -> Iterator[FastAPI]:
     import query.app
+    from storage.access.access import Access
+    from storage.access.audit import Audit
+    from storage.access.book import Book
+    from storage.embedded_files import sync_folders
     from storage.hot import Hot
 
-    hot = Hot(clickhouse)
+    owner = Hot(clickhouse)
+    reading = _other_user(CLICKHOUSE_SEARCH_URL, config.clickhouse.search)
+    hot = Hot(reading) if reading is not None else owner
+    book = Book(owner)
+    access = Access(config.auth, book, inside)
+    audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
+    folder = _embedded(config)
     try:
-        yield query.app.create_app(
+        app = query.app.create_app(
             hot,
             limits=config.limits.search,
             pins_file=config.data / PINS_FILE,
             cold=config.cold_config(),
-            gateways=gateways,
+            gateways=(gateway,),
+            access=access,
+            owner=owner,
+            made=lambda: sync_folders(folder) if folder is not None else None,
+            audit=audit,
         )
+        book.start()
+        if audit is not None:
+            audit.start()
+        yield app
     finally:
+        if audit is not None:
+            audit.stop()
+        book.stop()
         hot.close()
+        owner.close()
+
+
+def _embedded(config: ServeConfig) -> Path | None:
+    """The folder of the ClickHouse that runs beside, if one does."""
+    return None if config.clickhouse.url else config.data / "clickhouse"
+
+
+def _other_user(variable: str, configured: str) -> ClickHouseConfig | None:
+    """As whom a process does one thing, where that is another user than who owns the tables."""
+    url = os.environ.get(variable, configured)
+    return ClickHouseConfig.from_url(url) if url else None
 
 
 def run_front(config: ServeConfig, sockets: Path) -> int:
@@ -152,12 +222,24 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
             return ager
         return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
-    async def metrics() -> tuple[str, bytes]:
-        return METRICS_TYPE, await all_metrics({"gateway": gateway, "api": api, "ager": ager})
+    async def metrics(headers: front.Headers) -> bytes:
+        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers)
+
+    tls = ServerTls(config.tls) if config.tls else None
+    door = Door(config.http, tls, os.environ.get(INSIDE, str(config.auth.inside)))
+
+    def reload() -> None:
+        try:
+            if tls is not None:
+                tls.reload()
+        except ConfigError as error:
+            print(f"neve: {error}; the old certificate holds", file=sys.stderr, flush=True)
 
     async def listen() -> None:
-        task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}, door))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         await task
 
     try:
@@ -171,16 +253,23 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     return 0
 
 
-async def all_metrics(parts: Mapping[str, str]) -> bytes:
-    """The metrics of every process, by its socket; the names of each start with its own."""
+async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes:
+    """The metrics of every process, by its socket; the names of each start with its own. As an answer: what a process
+    refuses the client is refused."""
     lines, texts = ["# HELP neve_up 1 while the process answers", "# TYPE neve_up gauge"], []
     for name, socket in parts.items():
+        text = b""
         try:
-            texts.append(await asyncio.wait_for(front.fetch(socket, "/metrics"), METRICS_SECONDS))
+            answer = await asyncio.wait_for(front.fetch(socket, "/metrics", headers), METRICS_SECONDS)
+            status = answer.split(b" ", 2)[1:2]
+            if status in ([b"401"], [b"403"]):
+                return answer
+            text = answer.partition(b"\r\n\r\n")[2] if status == [b"200"] else b""
         except (OSError, TimeoutError):
-            texts.append(b"")
-        lines.append(f'neve_up{{process="{name}"}} {int(bool(texts[-1]))}')
-    return "\n".join(lines).encode() + b"\n" + b"".join(texts)
+            pass
+        texts.append(text)
+        lines.append(f'neve_up{{process="{name}"}} {int(bool(text))}')
+    return front.page_answer(METRICS_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
 
 
 def uvicorn_loop() -> asyncio.Runner:

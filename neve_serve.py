@@ -13,21 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from ingest.limits import IngestLimits, check_numbers
-from ingest.receivers.listening import ReceiversConfig
+from ingest.receivers.listening import ADDRESSES, AUTO, ReceiversConfig
 from lexer import Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import RedactionConfig
+from query.door import HttpConfig
 from query.limits import Limits
+from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
+from storage.config import ClickHouseConfig, ClickHouseUrls
 from storage.errors import ConfigError
 from storage.sections import host_and_port, read_section
+from storage.tls import ServerTls, TlsConfig
 
 ROLES = ("gateway", "api", "ager", "front")
-CLICKHOUSE_URL = (
-    "NEVE_CLICKHOUSE_URL"  # how a role learns of the server; the environment keeps it out of `ps`
-)
+# How a role learns of what is made at the start; the environment keeps it out of `ps`.
+CLICKHOUSE_URL = "NEVE_CLICKHOUSE_URL"
+CLICKHOUSE_SEARCH_URL = "NEVE_CLICKHOUSE_SEARCH_URL"
+CLICKHOUSE_INGEST_URL = "NEVE_CLICKHOUSE_INGEST_URL"
+INSIDE = "NEVE_INSIDE"
 SOCKETS = "NEVE_SOCKETS"
 PARENT = "NEVE_PARENT"
+CONFIG_FILE = Path("neve.toml")  # read where it is there and no other is named
 PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
 
 
@@ -46,10 +53,14 @@ class LimitsConfig(IngestLimits):
 class ServeConfig:
     """What `--config` may say, under the names of the fields. The command line wins over the file."""
 
-    data: Path = Path("data")
-    listen: str = "127.0.0.1:8780"
-    clickhouse: str = ""  # clickhouse://user:password@host:port; empty for the embedded server
+    data: Path = Path("data")  # where everything is kept
+    listen: str = "127.0.0.1:8780"  # HOST:PORT of the front door
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
+    create_namespaces: bool = True  # a namespace is made when somebody first sends to it
+    clickhouse: ClickHouseUrls = field(default_factory=ClickHouseUrls)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
@@ -70,6 +81,25 @@ class ServeConfig:
         """Host and port to listen on. Raises ConfigError."""
         return host_and_port(self.listen)
 
+    def check(self) -> None:
+        """Raises ConfigError for what cannot work, without looking at anything but files."""
+        host, _ = self.address()
+        self.cold_config()
+        self.auth.check_address(host)
+        for name in ADDRESSES:
+            address = getattr(self.receivers, name)
+            if address and address != AUTO:
+                self.auth.check_address(host_and_port(address, f"receivers.{name}")[0])
+        if self.auth.enabled:
+            self.receivers.check_keys()
+        self.policy()
+        for url in (self.clickhouse.url, self.clickhouse.search, self.clickhouse.ingest):
+            if url:
+                ClickHouseConfig.from_url(url)
+        if self.tls:
+            ServerTls(self.tls)
+        check_pins(self.data / PINS_FILE)
+
 
 def read_config(path: Path) -> ServeConfig:
     """Read a TOML file. Raises ConfigError for a key or a value that is not known."""
@@ -77,13 +107,22 @@ def read_config(path: Path) -> ServeConfig:
         found = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
+    if isinstance(found.get("clickhouse"), str):
+        found["clickhouse"] = {"url": found["clickhouse"]}
     return read_section(ServeConfig, found)
+
+
+def config_file(given: Path | None) -> Path | None:
+    """The configuration's file: as given, or that of the present folder; None without one."""
+    return given or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `serve`."""
     parser = commands.add_parser("serve", help="run the server: receivers, search API and storage")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; unknown keys are an error")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a TOML file; default: ./neve.toml, if there is one"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="where everything is kept (default: ./data)")
     parser.add_argument("--listen", metavar="HOST:PORT", help="default: 127.0.0.1:8780")
     parser.add_argument("--role", choices=ROLES, help="run one of the server's processes alone")
@@ -92,8 +131,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def settle(args: argparse.Namespace) -> ServeConfig:
     """The configuration that file and command line give together."""
-    config = read_config(args.config) if args.config else ServeConfig()
-    given = {name: getattr(args, name) for name in ("data", "listen") if getattr(args, name)}
+    file = config_file(args.config)
+    config = read_config(file) if file else ServeConfig()
+    given = {name: getattr(args, name) for name in ("data", "listen") if getattr(args, name, None)}
     config = replace(config, **given)
     return replace(config, data=config.data.absolute())
 
@@ -101,17 +141,14 @@ def settle(args: argparse.Namespace) -> ServeConfig:
 def run(args: argparse.Namespace) -> int:
     """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
     config = settle(args)
-    config.address()
-    config.cold_config()
-    config.policy()
+    config.check()
     if args.role:
         from neve_roles import run_role
 
         return run_role(args.role, config)
-    check_pins(config.data / PINS_FILE)
     from neve_supervisor import Server
 
-    return Server(config, args.config).run()
+    return Server(config, config_file(args.config)).run()
 
 
 def check_pins(path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ingest.remote import Remote, ServerError
+from storage.access.carried import carried
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.errors import AgerBusy, ColdUnavailable, NeveError
@@ -40,12 +41,13 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
     """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
-    from neve_serve import ServeConfig, read_config
+    from neve_serve import ServeConfig, config_file, read_config
     from storage.embedded import saved_config
 
+    file = config_file(file)
     config = read_config(file) if file is not None else ServeConfig()
     folder = (data or config.data).absolute()
-    url = config.clickhouse
+    url = config.clickhouse.url
     clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
     return clickhouse, config.cold_config(folder)
 
@@ -55,9 +57,15 @@ def asked_there(to: str | None, path: str, asked: dict[str, Any]) -> Iterator[di
     with Remote(to) as server:
         url = server.url
         _wait_ready(server)
+    shown = carried()
     try:
         with (
-            httpx.Client(trust_env=False, timeout=httpx.Timeout(10.0, read=None)) as client,
+            httpx.Client(
+                trust_env=False,
+                timeout=httpx.Timeout(10.0, read=None),
+                headers=shown.headers(),
+                verify=shown.context() if url.startswith("https:") else True,
+            ) as client,
             client.stream("POST", f"{url}{path}", json=asked) as answer,
         ):
             for line in answer.iter_lines():

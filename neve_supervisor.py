@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import ssl
 import sys
 import tempfile
 import time
 import types
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from neve_serve import CLICKHOUSE_URL, PARENT, ROLES, SOCKETS, ServeConfig
+from neve_serve import (
+    CLICKHOUSE_INGEST_URL,
+    CLICKHOUSE_SEARCH_URL,
+    CLICKHOUSE_URL,
+    INSIDE,
+    PARENT,
+    ROLES,
+    SOCKETS,
+    ServeConfig,
+)
 from storage.config import ClickHouseConfig
-from storage.embedded import EmbeddedServer
-from storage.embedded_files import sync_folders
+from storage.embedded import EmbeddedServer, saved_config
+from storage.embedded_files import INSERTER, SEARCHER, sync_folders
 from storage.errors import NeveError, StorageUnavailable
 from storage.hot import Hot
 from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, Supervisor
@@ -32,21 +43,26 @@ class Server:
         self.config = config
         self.file = file
         lake = config.cold_config().lake
-        self.embedded = None if config.clickhouse else EmbeddedServer(config.data / "clickhouse", lake=lake)
+        self.embedded = (
+            None if config.clickhouse.url else EmbeddedServer(config.data / "clickhouse", lake=lake)
+        )
         self.supervisor = Supervisor(say)
         self.stopping = False
+        self.reloading = False  # certificates are to be read again
         self.url = ""  # how to reach ClickHouse
         self.pause, self.due = 0.0, 0.0  # before the embedded server is tried again
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
         self.url = self._storage_url()
         with tempfile.TemporaryDirectory(prefix="neve-") as sockets:  # a socket's path must be short
             try:
                 self._start_roles(self.url, sockets)
                 if self._wait_ready():
-                    say(f"ready at http://{self.config.listen}, data in {self.config.data}")
+                    scheme = "https" if self.config.tls else "http"
+                    say(f"ready at {scheme}://{self.config.listen}, data in {self.config.data}")
                 while not self.stopping:
                     self._tend()
                     time.sleep(TEND_SECONDS)
@@ -60,10 +76,13 @@ class Server:
         # A plain flag: to set an Event takes a lock that this very thread may hold when the signal comes.
         self.stopping = True
 
+    def _reload(self, _number: int, _frame: types.FrameType | None) -> None:
+        self.reloading = True
+
     def _storage_url(self) -> str:
         """Bring storage up, its schema included; how to reach it."""
         if self.embedded is None:
-            config = ClickHouseConfig.from_url(self.config.clickhouse)
+            config = ClickHouseConfig.from_url(self.config.clickhouse.url)
         else:
             config = self.embedded.start()
         hot = Hot(config)
@@ -75,9 +94,18 @@ class Server:
             sync_folders(self.embedded.data_dir)
         return config.url()
 
+    def _urls(self, owner: str) -> dict[str, str]:
+        """How each process reaches ClickHouse, by the names of variables."""
+        if self.embedded is None:
+            return {CLICKHOUSE_URL: owner}
+        users = {CLICKHOUSE_SEARCH_URL: SEARCHER, CLICKHOUSE_INGEST_URL: INSERTER}
+        others = {name: saved_config(self.embedded.data_dir, user).url() for name, user in users.items()}
+        return {CLICKHOUSE_URL: owner, **others}
+
     def _start_roles(self, url: str, sockets: str) -> None:
-        environment = {**os.environ, CLICKHOUSE_URL: url, SOCKETS: sockets, PARENT: str(os.getpid())}
         config = self.config
+        environment = {**os.environ, **self._urls(url), SOCKETS: sockets, PARENT: str(os.getpid())}
+        environment[INSIDE] = str(config.auth.inside) or secrets.token_hex(32)
         for role in ROLES:
             command = [
                 sys.executable,
@@ -100,11 +128,12 @@ class Server:
         """Wait until the front door answers for all. Raises StorageUnavailable when it does not."""
         host, port = self.config.address()
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.config.tls else "http"
+        base = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         waited = 0.0
         while not self.stopping:
             time.sleep(TEND_SECONDS / 4)
-            if all(answers(base + path) for path in ("/readyz", "/gateway/status")):
+            if all(answers(base + path) for path in ("/readyz", "/gateway/ready")):
                 return True
             waited += TEND_SECONDS / 4
             for child in self.supervisor.children:
@@ -122,6 +151,10 @@ class Server:
             say("clickhouse ended; starting it again")
             self._restart_storage(self.embedded)
         self.supervisor.tend()
+        if self.reloading:
+            self.reloading = False
+            say("certificates are read again")
+            self.supervisor.signal(signal.SIGHUP)
 
     def _restart_storage(self, embedded: EmbeddedServer) -> None:
         try:
@@ -134,7 +167,7 @@ class Server:
         self.pause = 0.0
         if url != self.url:  # somebody took its port meanwhile
             self.url = url
-            self.supervisor.restart({CLICKHOUSE_URL: url})
+            self.supervisor.restart(self._urls(url))
 
 
 def say(line: str) -> None:
@@ -143,10 +176,17 @@ def say(line: str) -> None:
 
 def answers(url: str) -> bool:
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
+        with build_opener(ProxyHandler({}), HTTPSHandler(context=_ours())).open(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, HTTPException):
         return False
+
+
+def _ours() -> ssl.SSLContext:
+    """For this server itself, at an address that its certificate may not be for. Nothing is told to whoever answers."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def last_line(log: Path) -> str:

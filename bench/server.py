@@ -134,7 +134,7 @@ def run_measured(arguments: list[str]) -> tuple[float, Cost]:
 def is_ready(client: httpx.Client) -> bool:
     """Whether both sides of a server answer, the one that takes events and the one that finds them."""
     try:
-        return all(client.get(path).status_code == 200 for path in ("/readyz", "/gateway/status"))
+        return all(client.get(path).status_code == 200 for path in ("/readyz", "/gateway/ready"))
     except httpx.HTTPError:
         return False
 

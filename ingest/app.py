@@ -15,6 +15,8 @@ from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
 from ingest.receivers.listeners import Listeners
+from storage.access.audit import refused
+from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.errors import NeveError
 
 __all__ = ["GatewaySettings", "create_app"]
@@ -44,6 +46,12 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(title="Neve gateway", lifespan=lifespan)
     app.state.leave = lambda: None
+    app.add_middleware(
+        Guarded,
+        access=lambda: app.state.gateway.access,
+        process="gateway",
+        refused=lambda *what: refused(app.state.gateway.audit, *what),
+    )
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(journal.router)
@@ -62,7 +70,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 async def answer_error(_request: Request, error: Exception) -> JSONResponse:
     """An error of ours, in the interface's shape."""
     assert isinstance(error, NeveError)
-    return JSONResponse(error.to_json(), error.status, retry_headers(error))
+    headers = retry_headers(error)
+    if error.status == 401:
+        headers = {**headers, **ASK_FOR_KEY}
+    return JSONResponse(error.to_json(), error.status, headers)
 
 
 async def answer_invalid(_request: Request, error: Exception) -> JSONResponse:

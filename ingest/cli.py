@@ -22,6 +22,7 @@ from ingest.spool import DEFAULT_QUOTA_BYTES
 from lexer import Multiline, Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import ALL, RedactionConfig
+from storage.access.carried import carried
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
@@ -83,6 +84,17 @@ def add_commands(subparsers: Any) -> None:
         "--spool-mib", metavar="N", type=int, default=DEFAULT_QUOTA_BYTES >> 20, help=_SPOOL_HELP
     )
     add_redaction(parser)
+    who = parser.add_argument_group("who ships", "a key also from $NEVE_KEY or $NEVE_KEY_FILE")
+    who.add_argument("--key-file", metavar="FILE", type=Path, help="a file with an API key of scope ingest")
+    who.add_argument(
+        "--cert", metavar="FILE", default="", help="PEM file of a client certificate; also $NEVE_CERT"
+    )
+    who.add_argument(
+        "--key", metavar="FILE", default="", help="PEM file of its private key; also $NEVE_CERT_KEY"
+    )
+    who.add_argument(
+        "--ca", metavar="FILE", default="", help="PEM file of the authorities to trust; also $NEVE_CA"
+    )
     parser.set_defaults(run=run)
 
 
@@ -163,6 +175,7 @@ def _open(args: argparse.Namespace) -> Agent:
         quota_bytes=args.spool_mib << 20,
         redaction=_redaction(args),
         journal=_journal(args),
+        shown=carried(args.key_file, args.ca, args.cert, args.key),
     )
     if args.state is None and set(args.sources) == {"-"}:
         return _open_pipe(settings)

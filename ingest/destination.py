@@ -8,14 +8,16 @@ import base64
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from storage.access.carried import Carried
 from storage.errors import ConfigError
 
+NOTHING = Carried()
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 """A gateway answers after a few fsyncs; half a minute without a byte taken or sent is a lost connection."""
@@ -49,14 +51,18 @@ class Answer:
 class Gateway:
     """The other side, over HTTP. Used by one thread."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        """`url` is http or https. Raises ConfigError for anything else."""
-        self._connection, parts = _connect(url)
+    def __init__(self, url: str, shown: Carried = NOTHING) -> None:
+        """`url` is http or https; `shown`: key and certificates. Raises ConfigError for anything else."""
+        self._connection, parts = _connect(url, shown)
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip(
             "/"
         )  # no password
         self._path = parts.path.rstrip("/") + "/api/v1/blocks"
-        self._headers = {"Content-Type": "application/octet-stream", **_credentials(parts), **(headers or {})}
+        self._headers = {
+            "Content-Type": "application/octet-stream",
+            **_credentials(parts),
+            **shown.headers(),
+        }
 
     def send(self, data: bytes | bytearray) -> Answer:
         """Send one sealed block. Never raises for what the network or the gateway does."""
@@ -101,7 +107,7 @@ class Gateway:
         return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}")
 
 
-def _connect(url: str) -> tuple[http.client.HTTPConnection, SplitResult]:
+def _connect(url: str, shown: Carried) -> tuple[http.client.HTTPConnection, SplitResult]:
     """A connection, not open yet, to what a URL names. Raises ConfigError."""
     wrong = ConfigError("cannot send there: not the address of a gateway", "give http://HOST:PORT")
     try:
@@ -111,8 +117,9 @@ def _connect(url: str) -> tuple[http.client.HTTPConnection, SplitResult]:
         raise wrong from None
     if parts.scheme not in ("http", "https") or not host:
         raise wrong
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(host, port), parts
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, context=shown.context()), parts
+    return http.client.HTTPConnection(host, port), parts
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:

@@ -22,12 +22,18 @@ from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
 from ingest.state import StateFolder
 from lexer import Redaction
+from storage.access.access import Access
+from storage.access.audit import Audit
+from storage.access.book import Book
+from storage.access.config import AuthConfig
+from storage.access.identity import AUDIT
 from storage.catching_up_aside import catch_up_aside
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.tls import TlsConfig
 
 COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
@@ -45,7 +51,9 @@ class GatewaySettings:
     `create_namespaces` any other is made when somebody first sends to it. `embedded` is the folder of the
     ClickHouse that runs beside it, if one does: what is made there is synced.
     `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on, on `host` where no
-    address is said."""
+    address is said. `auth`, `inside`: who may send, and the word by which the server's processes know one another.
+    `socket`: its own, for its audit events. `inserting`: who stores events, where that is another user than
+    `clickhouse`. `tls`: what those listeners show that can speak it."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -58,6 +66,11 @@ class GatewaySettings:
     limits: IngestLimits = field(default_factory=IngestLimits)
     receivers: ReceiversConfig = field(default_factory=lambda: ReceiversConfig(otlp_grpc=""))
     host: str = "127.0.0.1"
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    inside: str = field(default="", repr=False)
+    socket: str = ""
+    inserting: ClickHouseConfig | None = None
+    tls: TlsConfig = field(default_factory=TlsConfig)
 
 
 class GatewayState:
@@ -71,14 +84,19 @@ class GatewayState:
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._rates = Rates(settings.limits)
         self._folder = StateFolder(settings.data_dir)
-        self.hot = Hot(settings.clickhouse, settings.cold)
+        self.hot = Hot(settings.clickhouse, settings.cold, settings.inserting)
         # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
         self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
+        self.book = Book(self.watching, settings.data_dir / "access.json")
+        self.access = Access(settings.auth, self.book, settings.inside)
+        audited = settings.socket and settings.auth.enabled
+        self.audit = Audit(settings.socket, self.access.inside_headers()) if audited else None
         self.namespaces = Namespaces(
             self.hot,
             settings.data_dir / "namespaces.json",
             create=settings.create_namespaces,
             made=lambda: sync_folders(settings.embedded) if settings.embedded else None,
+            is_gone=self.book.is_gone,
         )
         self._remembered = self.namespaces.known
         self.spool = Spool(self._folder.spool, settings.spool_quota_bytes, KEEP_BYTES)
@@ -102,16 +120,23 @@ class GatewayState:
             doubtful=self.committer.may_be_forgotten,
             name=self.name,
             kind="gateway",
+            is_gone=self.book.is_gone,
         )
 
     def start(self) -> None:
         """Recover, then begin to take and to insert. Raises OSError, StateDamaged."""
         self.committer.recover()
+        self.book.start()
         self.committer.start()
         self.inserter.start()
+        if self.audit is not None:
+            self.audit.start()
 
     def stop(self) -> None:
         """Everything acknowledged is on disk by now; what is not inserted waits for the next start."""
+        if self.audit is not None:
+            self.audit.stop()
+        self.book.stop()
         self.committer.stop()
         self.inserter.stop()
         self.ledger.close()
@@ -160,7 +185,8 @@ class GatewayState:
         }
 
     def _prepare(self) -> None:
-        for namespace in self.settings.namespaces:
+        audited = (AUDIT,) if self.audit is not None else ()
+        for namespace in (*self.settings.namespaces, *audited):
             self.namespaces.ensure(namespace)
         if self.settings.cold is not None:
             self._catch_up(self.settings.cold)

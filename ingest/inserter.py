@@ -61,7 +61,8 @@ class Inserter:
     before blocks leave the spool. Without `put_away`, blocks that were set aside are retired. `doubtful` tells
     of a block that it may have been stored long ago: ClickHouse is asked for it before it is sent. `prepare` is
     called at the start, again and again until it raises no NeveError. `name` is this inserter's in the
-    registry: the same over restarts, and nobody else's; `kind` says what it is.
+    registry: the same over restarts, and nobody else's; `kind` says what it is. `is_gone` tells of a namespace that it
+    was deleted: its blocks are set aside.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Inserter:
         doubtful: Callable[[Header], bool] = lambda _: False,
         name: str = "",
         kind: str = "agent",
+        is_gone: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._spool = spool
         self._hot = hot
@@ -88,6 +90,7 @@ class Inserter:
         self._prepare = prepare
         self._put_away = put_away
         self._doubtful = doubtful
+        self._is_gone = is_gone
         self._stamps = Stamps(hot, name, kind)
         self._keeping = Keeping(hot, self._stamps.inserter, spool, dead_letters)
         self._gatherer = Gatherer(spool, dead_letters, counters)
@@ -139,7 +142,11 @@ class Inserter:
     def _insert_next(self) -> None:
         if self._stop.is_set():
             return
-        if held := self._unknown(self._gatherer.take()):
+        taken = self._gatherer.take()
+        if taken and self._is_gone(taken[0].header.namespace):
+            self._put_aside(taken, f"namespace {taken[0].header.namespace} was deleted")
+            return
+        if held := self._unknown(taken):
             self._deliver(held)
             self._last_insert = time.monotonic()
 

@@ -21,8 +21,8 @@ MAX_BUCKETS = 10_000
 class Rate:
     """Of one namespace; 0 is no limit."""
 
-    lines_per_second: int = 0
-    bytes_per_second: int = 0
+    lines_per_second: int = 0  # events a second; 0: no limit
+    bytes_per_second: int = 0  # bytes of them a second, as sent; 0: no limit
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -34,13 +34,13 @@ class IngestLimits:
     `bodies_bytes`: of all bodies in memory at once. `requests`: that send one at once. `slow_body_seconds`,
     `slow_body_bytes_per_second`: a body has this long, and a second more for so many bytes of it."""
 
-    lines_per_second: int = 0
-    bytes_per_second: int = 0
+    lines_per_second: int = 0  # of each namespace that limits.namespaces says nothing of; 0: no limit
+    bytes_per_second: int = 0  # the same, of bytes
     bodies_bytes: int = 40 << 20  # the gateway's memory is this, an INSERT and a little more
-    requests: int = 512
-    slow_body_seconds: float = 30.0
-    slow_body_bytes_per_second: int = 4096
-    namespaces: Mapping[str, Rate] = field(default_factory=dict)
+    requests: int = 512  # that send at once
+    slow_body_seconds: float = 30.0  # a body has this long,
+    slow_body_bytes_per_second: int = 4096  # and a second more for so many bytes of it
+    namespaces: Mapping[str, Rate] = field(default_factory=dict)  # rates of some
 
     def __post_init__(self) -> None:
         check_numbers(self)

@@ -20,13 +20,20 @@ class Namespaces:
     """Asks ClickHouse only about names that it has not met. `create` makes the unknown ones. Thread-safe."""
 
     def __init__(
-        self, hot: Hot, path: Path, *, create: bool, made: Callable[[], object] = lambda: None
+        self,
+        hot: Hot,
+        path: Path,
+        *,
+        create: bool,
+        made: Callable[[], object] = lambda: None,
+        is_gone: Callable[[str], bool] = lambda _name: False,
     ) -> None:
-        """`made` is called after one was made, before anything is accepted for it."""
+        """`made` is called after one was made, before anything is accepted for it; `is_gone`: was one deleted?"""
         self._hot = hot
         self._made = made
         self._path = path
         self._create = create
+        self.is_gone = is_gone
         self._lock = threading.Lock()
         self._failed = float("-inf")
         self._known: frozenset[str] = frozenset()
@@ -44,6 +51,9 @@ class Namespaces:
 
         Raises NamespaceUnknown, or NeveError where its name is wrong or nobody can tell.
         """
+        if self.is_gone(namespace):
+            hint = "make it anew with neve namespaces create, or name another"
+            raise NamespaceUnknown(f"cannot find namespace: {namespace} was deleted", hint)
         if namespace in self._known:
             return
         namespace_database(namespace)

@@ -14,6 +14,7 @@ from ingest.errors import UsageError
 from ingest.remote import DEFAULT_URL, Remote, ServerError
 from ingest.replay import KEPT, REFUSED, replay_offline, send_again
 from ingest.state import StateFolder
+from storage.access.carried import carried
 from storage.errors import NeveError
 
 DONE, FAILED, USED_WRONGLY = 0, 1, 2
@@ -134,7 +135,7 @@ def _replay_agent(args: argparse.Namespace) -> int:
     dead_letters = DeadLetters(args.state / "deadletter")
     letters = dead_letters.choose(args.ids, every=args.all)
     with Remote(args.to) as server:
-        gateway = Gateway(server.url)
+        gateway = Gateway(server.url, carried())
     try:
         return _tell(one.to_json() for one in send_again(dead_letters, letters, gateway))
     finally:

@@ -21,6 +21,12 @@ router = APIRouter()
 T = TypeVar("T")
 
 
+@router.get("/gateway/ready")
+async def ready() -> dict[str, bool]:
+    """The process answers."""
+    return {"ready": True}
+
+
 @router.get("/gateway/status")
 async def status(request: Request) -> dict[str, Any]:
     """What waits, since when, and what stands in the way. Answers whether ClickHouse does or not."""

@@ -20,7 +20,7 @@ from ingest.batch import DEFAULT_NAMESPACE, MAX_AGE_SECONDS, Batch, Labels
 from ingest.checkpoints import Checkpoints
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.destination import Gateway
+from ingest.destination import NOTHING, Gateway
 from ingest.sealer import Sealer
 from ingest.shipper import Shipper
 from ingest.sources.files import Files
@@ -29,6 +29,7 @@ from ingest.sources.stdin import Stdin
 from ingest.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolEntry
 from ingest.state import Identity, StateFolder
 from lexer import Redaction
+from storage.access.carried import Carried
 from storage.config import SCHEMES, ClickHouseConfig
 from storage.native.block import Header
 
@@ -45,7 +46,8 @@ _TICK = 0.25
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What an agent does. `sources` are paths, globs, folders, and `-`; `to` is an http or clickhouse URL."""
+    """What an agent does. `sources` are paths, globs, folders, and `-`; `to` is an http or clickhouse URL; `shown` is
+    what the gateway sees of who sends."""
 
     sources: tuple[str, ...]
     to: str
@@ -56,6 +58,7 @@ class AgentSettings:
     quota_bytes: int = DEFAULT_QUOTA_BYTES
     redaction: Redaction | None = None  # what is masked before anything is written
     journal: JournalSettings | None = None
+    shown: Carried = NOTHING
 
 
 class Feed(Protocol):
@@ -189,7 +192,9 @@ class Agent:
         dead_letters = DeadLetters(self._state.dead_letters)
         retire = self._checkpoints.acknowledge
         if settings.to.partition("://")[0] not in SCHEMES:
-            return Shipper(self.spool, Gateway(settings.to), dead_letters, retire, self.counters)
+            return Shipper(
+                self.spool, Gateway(settings.to, settings.shown), dead_letters, retire, self.counters
+            )
         # Imported here: the driver takes as much memory as the rest of the agent, and most agents need none.
         from ingest.inserter import Inserter
         from storage.hot import Hot

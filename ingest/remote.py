@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ingest.errors import UsageError
+from storage.access.carried import carried
 from storage.errors import NeveError
 
 DEFAULT_URL = "http://127.0.0.1:8780"
@@ -33,13 +34,20 @@ class Remote:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"cannot use url: {self.url}", f"write it as {DEFAULT_URL}")
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        shown = carried()
+        verify = shown.context() if parts.scheme == "https" else True
+        self._http = httpx.Client(
+            base_url=self.url, timeout=timeout, trust_env=False, headers=shown.headers(), verify=verify
+        )
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._ask("GET", path, params=params)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._ask("POST", path, json=body)
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return self._ask(method, path, json=body)
 
     def send(self, path: str, params: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         return self._ask("POST", path, params=params, content=body)

@@ -29,9 +29,9 @@ class RedactionConfig:
     """`classes`: of `REDACTION_CLASSES`, `keys` (the values of DEFAULT_KEYS), `secrets`, `all`. `keys`: more names.
     `hash_key`: a file of 16 to 64 bytes; masks then show a keyed hash, by which equal values stay joinable."""
 
-    classes: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    hash_key: str = ""
+    classes: tuple[str, ...] = ()  # what is masked: classes, `secrets` or `all` (docs/redaction.md)
+    keys: tuple[str, ...] = ()  # more names whose values are masked
+    hash_key: str = ""  # a file of 16 to 64 bytes: masks then show a keyed hash of what they hide
 
     @property
     def on(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -13,19 +14,27 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lexer.errors import PinsInvalid
-from query import page
+from query import adminroutes, authroutes, page
+from query.auditing import Searches
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
+from query.guards import check_filter
 from query.learning import Learner
 from query.limits import Limits
 from query.loki.routes import router as loki_router
 from query.loki.tail import router as loki_tail_router
 from query.metrics import Counting, Metrics
 from query.metrics import router as metrics_router
+from query.oidc import Provider
 from query.routes import router
 from query.serving import ClientGone, Gate
 from query.tail import TailHub
 from query.tailroute import router as tail_router
 from query.tailstore import TailStore
+from storage.access.access import Access
+from storage.access.administration import Administration
+from storage.access.audit import Audit, refused
+from storage.access.config import AuthConfig
+from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
@@ -45,15 +54,25 @@ def create_app(
     pins_file: Path | None = None,
     cold: ColdConfig | None = None,
     gateways: Sequence[str] = (),
+    access: Access | None = None,
+    owner: Hot | None = None,
+    made: Callable[[], object] = lambda: None,
+    audit: Audit | None = None,
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
+
+    `access`: who may ask; None: anyone. `hot` may be of a user who can only read; `owner` is who learns patterns and
+    changes keys and namespaces, by default the same. `made` is called when tables were made. `audit`: where is written
+    who did what.
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
     there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
     """
-    learner = Learner(hot, pins_file)
+    access = access or Access(AuthConfig())
+    owner = owner or hot
+    learner = Learner(owner, pins_file)
     try:
         learner.load_pins()
     except PinsInvalid as error:
@@ -64,8 +83,9 @@ def create_app(
         # Its limiters belong to the event loop that serves.
         app.state.gate = Gate(hot, limits or Limits(), cold)
         app.state.tail_store = store = TailStore(app.state.gate)
-        app.state.tail = tail = TailHub(gateways, store.of_block)
-        app.state.metrics.more = tail.metrics
+        app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
+        audited = partial(audit.metrics, "") if audit is not None else list
+        app.state.metrics.more = lambda: [*tail.metrics(), *audited()]
         app.state.leave = tail.end
         yield
         await tail.close()
@@ -74,12 +94,27 @@ def create_app(
     app.state.learner = learner
     app.state.default_namespace = default_namespace
     app.state.metrics = Metrics()
+    app.state.access, app.state.audit = access, audit
+    app.state.administration = Administration(
+        owner,
+        cold,
+        check_filter=check_filter,
+        made=made,
+        changed=access.book.refresh if access.book is not None else lambda: None,
+    )
+    oidc = access.config.oidc
+    app.state.provider = Provider(oidc, access.secret()) if access.enabled and oidc.issuer else None
+    # The last one is asked first.
+    app.add_middleware(Searches, audit=audit)
+    app.add_middleware(Guarded, access=lambda: access, process="api", refused=partial(refused, audit))
     app.add_middleware(Counting, metrics=app.state.metrics)
     app.include_router(router)
     app.include_router(tail_router)
     app.include_router(loki_router)
     app.include_router(loki_tail_router)
     app.include_router(metrics_router)
+    app.include_router(adminroutes.router)
+    app.include_router(authroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
     return app
@@ -95,7 +130,9 @@ def _handle_errors(app: FastAPI) -> None:
 
 def error_response(error: NeveError) -> JSONResponse:
     """An error as an HTTP answer."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status in (429, 503) else None
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status in (429, 503) else {}
+    if error.status == 401:
+        headers |= ASK_FOR_KEY
     return JSONResponse(error.to_json(), status_code=error.status, headers=headers)
 
 

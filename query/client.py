@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from storage.access.carried import carried
 from storage.errors import NeveError
 
 DEFAULT_URL = "http://127.0.0.1:8780"
@@ -85,7 +86,15 @@ class Client:
         self._url = url
         # The server bounds a query itself; a silent answer may be a long one.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=not _is_local(url))
+        shown = carried()
+        verify = shown.context() if urlsplit(url).scheme == "https" else True
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout,
+            trust_env=not _is_local(url),
+            headers=shown.headers(),
+            verify=verify,
+        )
 
     def close(self) -> None:
         self._http.close()

@@ -11,7 +11,6 @@ from query.patterns import counted, described
 from query.plan import Plan
 from query.running import Running
 from query.sparklines import sparklines
-from query.sql import Params
 
 CHANGES = ("new", "gone", "grown", "shrunk", "same")
 BY_CHANCE = 10.83  # of G², which one pattern in a thousand exceeds though nothing has changed
@@ -45,7 +44,7 @@ def compare(
 def _rows(plan: Plan, running: Running, other: Plan, limit: int, change: str) -> list[tuple[Any, ...]]:
     """(pattern, count, count of the other plan, change); then on each both totals, and how many there are of each
     change."""
-    params = Params(plan.database)
+    params = plan.params()
     part = params.add(_part(plan, other), "Float64")
     both = (
         f"SELECT fingerprint AS f, n AS here, toUInt64(0) AS there FROM {counted(plan, running, params)} UNION ALL "
@@ -58,7 +57,7 @@ def _rows(plan: Plan, running: Running, other: Plan, limit: int, change: str) ->
         "(a / ea) / (b / eb) AS times, "
         f"multiIf(b = 0, 'new', a = 0, 'gone', surprise < {BY_CHANCE}, 'same', times >= {NOTABLE}, 'grown', "
         f"times <= 1 / {NOTABLE}, 'shrunk', 'same') AS change "
-        f"FROM ({pattern_of(prints, plan.database)}) GROUP BY id"
+        f"FROM ({pattern_of(prints, plan.database, alone=plan.guarded)}) GROUP BY id"
     )
     kinds = ", ".join(f"countIf(change = '{kind}') OVER () AS n_{kind}" for kind in CHANGES)
     wanted = f"change = {params.add(change)}" if change else "1"

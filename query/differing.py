@@ -110,7 +110,7 @@ def _chosen(running: Running, here: Side, whole: Side, limit: int) -> list[Pair]
 
 def _sampled(running: Running, side: Side, wanted: list[Pair] | None) -> dict[Pair, int]:
     """Fields and values of a sample with their counts; the most common, or those that are wanted."""
-    params = Params(side.plan.database)
+    params = side.plan.params()
     stage = event_stage(side.plan, params)
     sample = f"cityHash64(block_id, row) % {params.add(side.every, 'UInt32')} = 0"
     where = " AND ".join((*stage.conditions, sample))
@@ -139,7 +139,7 @@ def _pairs(stage: Stage, params: Params) -> str:
 
 
 def _count(plan: Plan, running: Running) -> int:
-    params = Params(plan.database)
+    params = plan.params()
     stage = event_stage(plan, params)
     rows = aggregate(running, f"SELECT count() AS n FROM {stage.source}{stage.where()}", params)
     return int(rows[0][0]) if rows else 0
@@ -149,7 +149,7 @@ def _exact(plan: Plan, running: Running, pairs: list[Pair]) -> tuple[int, ...]:
     """How many events of a plan have each value."""
     if not pairs:
         return ()
-    params = Params(plan.database)
+    params = plan.params()
     stage = event_stage(plan, params)
     counts = ", ".join(
         f"countIf({stage.scope.text(clean(name), params)} = {params.add(value)}) AS n{i}"

@@ -36,12 +36,14 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class TailFilter:
     """What a viewer watches. Equal filters are evaluated together.
 
-    `members`: for each fingerprint that the condition names, all that it finds.
+    `members`: for each fingerprint that the condition names, all that it finds. `alone`: that is it alone, and nothing
+    is said of events that it does not find: some do not exist for who watches.
     """
 
     namespace: str
     condition: c.Condition
     members: tuple[tuple[int, frozenset[int]], ...] = ()
+    alone: bool = False
 
 
 class Digest:

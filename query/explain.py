@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from query.plan import Plan
+from query.plan import EVERYTHING, Plan
 from query.search import BY_TIME, window_sql
 from query.tables import compile_table
 from query.tiers import tiers_of
@@ -17,7 +17,11 @@ PLACE = "cold_"
 
 
 def explain(plan: Plan) -> dict[str, Any]:
-    """The tree, the plan and the statement; QueryInvalid where a pipe makes no sense."""
+    """The tree, the plan and the statement; QueryInvalid where a pipe makes no sense.
+
+    Nothing is said of a guard, nor of what there is behind it.
+    """
+    guarded, plan = plan.guarded, replace(plan, guard=EVERYTHING)
     state = plan.tiers.state
     if plan.query.pipes:
         asked = compile_table(plan, plan.limit)
@@ -34,8 +38,8 @@ def explain(plan: Plan) -> dict[str, Any]:
             "to": None if plan.high is None else to_rfc3339(plan.high),
             "order": "newest" if plan.newest else "oldest",
             "limit": plan.limit,
-            "partitions": list(state.hot_epochs) if state is not None else None,
-            "snapshot": _snapshot(plan),
+            "partitions": list(state.hot_epochs) if state is not None and not guarded else None,
+            "snapshot": None if guarded else _snapshot(plan),
             "steps": "one statement"
             if plan.query.pipes
             else "all of the hot tier at once, else windows that widen, nearest first",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +55,14 @@ class Listed:
 class Feed:
     """A gateway's paths for search processes, at a Unix socket's path or an http address. Errors are Unavailable."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
         is_url = address.startswith(("http://", "https://"))
         self._http = httpx.AsyncClient(
             base_url=address if is_url else "http://gateway",
             transport=httpx.AsyncHTTPTransport(uds=None if is_url else address),
             timeout=httpx.Timeout(3 * ALIVE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,  # no proxy stands between parts of a server
+            headers=headers,
         )
 
     async def close(self) -> None:

@@ -16,18 +16,23 @@ from typing import cast
 
 import httptools
 
+from query.door import Door, Patience
+from storage.access.access import OURS
+
 HIGH_WATER = 1 << 20  # bytes that may wait in one direction before the other side is paused
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"trailer")
 )
+LEFT_OUT = HOP_BY_HOP | OURS
 MAX_HEAD = 64 << 10
 RETRY_AFTER_SECONDS = 1
 
 Headers = Sequence[tuple[bytes, bytes]]
 Route = Callable[[str, Headers], str]
 """From a request's path and headers to the Unix socket of the process that answers it."""
-Page = Callable[[], Awaitable[tuple[str, bytes]]]
-"""Makes what the front door answers itself: content type and body."""
+Page = Callable[[Headers], Awaitable[bytes]]
+"""Makes what the front door answers itself, from what the client shows of who it is: the whole answer."""
+CREDENTIALS = frozenset((b"authorization", b"x-api-key", b"cookie"))
 
 
 @dataclass
@@ -40,10 +45,24 @@ class Head:
     chunked: bool = False
     websocket: bool = False  # it asks for a websocket: what follows is no HTTP, in either direction
 
-    def encode(self, method: bytes, peer: str) -> bytes:
+    def normalize(self) -> bool:
+        """Make an absolute address a path; False for what is neither."""
+        if self.url.startswith(b"/"):
+            return True
+        try:
+            parts = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            return False
+        if parts.schema not in (b"http", b"https"):
+            return False
+        self.url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+        return True
+
+    def encode(self, method: bytes, said: bytes) -> bytes:
+        """`said`: lines about the client. What it says of that itself is left out."""
         lines = [method + b" " + self.url + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in self.headers if name.lower() not in HOP_BY_HOP]
-        lines.append(b"x-forwarded-for: " + peer.encode())
+        lines += [name + b": " + value for name, value in self.headers if name.lower() not in LEFT_OUT]
+        lines.append(said.removesuffix(b"\r\n"))
         if self.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
         if method == b"HEAD":  # its answer's end can't be told from its head: the connection ends with it
@@ -97,6 +116,7 @@ class Behind(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.parser.get_status_code() >= 200:  # not a "100 Continue"
             self.pending -= 1
+            self.client.answered()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.client.lost(self)
@@ -111,8 +131,14 @@ class Behind(asyncio.Protocol):
 class Client(asyncio.Protocol):
     """A client's connection. Requests are handled in turn, each passed on as it comes."""
 
-    def __init__(self, route: Route, pages: Mapping[str, Page] | None = None) -> None:
+    def __init__(
+        self, route: Route, pages: Mapping[str, Page] | None = None, door: Door | None = None
+    ) -> None:
         self.route = route
+        self.door = door or Door()
+        self.patience = Patience(self.late)
+        self.said = b""
+        self.entered = self.reading = self.asked = False
         self.pages = pages or {}
         self.parser = httptools.HttpRequestParser(self)
         self.head = Head()
@@ -124,6 +150,7 @@ class Client(asyncio.Protocol):
         self.opening: asyncio.Task[None] | None = None
         self.answered_here = False
         self.tunnel = False  # a websocket was asked for: bytes are passed on as they are
+        self.paused = False  # by us
 
     # --- the client's side -------------------------------------------------------------------------------
 
@@ -132,6 +159,12 @@ class Client(asyncio.Protocol):
         self.transport.set_write_buffer_limits(HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else "unknown"
+        self.entered = self.door.enter(self.peer)
+        if not self.entered:
+            self.transport.abort()
+            return
+        self.said = self.door.said_of(self.peer, transport)
+        self.patience.within(self.door.limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         if self.tunnel:
@@ -148,6 +181,9 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.transport = None
+        self.patience.end()
+        if self.entered:
+            self.door.leave(self.peer)
         if self.opening is not None:
             self.opening.cancel()
         for behind in self.behind.values():
@@ -169,6 +205,8 @@ class Client(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self.head = Head()
         self.current = None
+        self.reading, self.asked = True, False
+        self.patience.within(self.door.limits.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         self.head.url += url
@@ -181,12 +219,17 @@ class Client(asyncio.Protocol):
         self.count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        if not self.head.normalize():
+            self.refuse(b"400 Bad Request", "bad_request", "cannot read request: its address is no path")
+            return
         upgrade = self.parser.should_upgrade()
         self.head.websocket &= upgrade
         if upgrade and not self.head.websocket:
             self.answered_here = True
             self.refuse(b"400 Bad Request", "bad_request", "cannot upgrade to anything but a websocket")
             return
+        self.asked = True
+        self.patience.within(self.door.limits.body_seconds)
         path = self.head.url.partition(b"?")[0].decode("latin-1")
         if path in self.pages and not any(other.pending for other in self.behind.values()):
             self.answered_here = True
@@ -205,14 +248,47 @@ class Client(asyncio.Protocol):
             self.opening = asyncio.ensure_future(self.open(socket))
         else:
             self.current.pending += 1
-        self.forward(self.head.encode(self.parser.get_method(), self.peer))
+        self.forward(self.head.encode(self.parser.get_method(), self.said))
 
     def on_body(self, body: bytes) -> None:
+        self.patience.within(self.door.limits.body_seconds)
         self.forward(b"%x\r\n%s\r\n" % (len(body), body) if self.head.chunked else body)
 
     def on_message_complete(self) -> None:
+        self.reading = False
+        if self.answering():
+            self.patience.endless()
+        else:
+            self.patience.within(self.door.limits.idle_seconds)
         if self.head.chunked:
             self.forward(b"0\r\n\r\n")
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def answering(self) -> bool:
+        """Is there an answer that has not ended?"""
+        opening = self.opening is not None and not self.opening.done()
+        return opening or any(other.pending for other in self.behind.values())
+
+    def answered(self) -> None:
+        """An answer has ended: the next request may take its time."""
+        if not self.reading and not self.answering():
+            self.patience.within(self.door.limits.idle_seconds)
+
+    def late(self) -> None:
+        """The client took too long, unless it is us who did not read."""
+        if self.transport is None:
+            return
+        if self.reading and self.asked and self.paused:
+            self.patience.within(self.door.limits.body_seconds)
+        elif self.reading:
+            self.refuse(
+                b"408 Request Timeout",
+                "request_timeout",
+                "cannot wait any longer for the rest of the request",
+            )
+        else:
+            self.close()
 
     # --- between the two ---------------------------------------------------------------------------------
 
@@ -225,9 +301,9 @@ class Client(asyncio.Protocol):
     async def show(self, page: Page) -> None:
         """Answer with a page of the front door's own, and end the connection."""
         self.pause_reading()
-        kind, body = await page()
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.send(head % (kind.encode(), len(body)) + body)
+        shown = [(name, value) for name, value in self.head.headers if name.lower() in CREDENTIALS]
+        lines = (line.partition(b": ") for line in self.said.split(b"\r\n") if line)
+        self.send(await page([*shown, *((name, value) for name, _, value in lines)]))
         self.close()
 
     def forward(self, data: bytes) -> None:
@@ -271,28 +347,46 @@ class Client(asyncio.Protocol):
             self.close()
 
     def pause_reading(self) -> None:
+        self.paused = True
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
+        self.paused = False
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
 
-async def fetch(socket: str, path: str) -> bytes:
-    """What a process behind answers to a GET; empty where it does not say 200. Raises OSError."""
+async def fetch(socket: str, path: str, headers: Headers) -> bytes:
+    """The whole answer of a process behind to a GET. Raises OSError."""
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        writer.write(f"GET {path} HTTP/1.0\r\nhost: neve\r\n\r\n".encode())
-        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
-        return body if head.split(b" ", 2)[1:2] == [b"200"] else b""
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        writer.write(f"GET {path} HTTP/1.0\r\nhost: neve\r\n".encode() + lines + b"\r\n")
+        return await reader.read(-1)
     finally:
         writer.close()
 
 
-async def serve(host: str, port: int, route: Route, pages: Mapping[str, Page] | None = None) -> None:
+def page_answer(kind: str, body: bytes) -> bytes:
+    """A page as an answer."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    return head % (kind.encode(), len(body)) + body
+
+
+async def serve(
+    host: str, port: int, route: Route, pages: Mapping[str, Page] | None = None, door: Door | None = None
+) -> None:
     """Listen until cancelled; `pages` are answered here. Raises OSError where the address can't be had."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Client(route, pages), host, port, backlog=1024)
+    door = door or Door()
+    server = await loop.create_server(
+        lambda: Client(route, pages, door),
+        host,
+        port,
+        backlog=1024,
+        ssl=door.tls.context if door.tls is not None else None,
+        ssl_handshake_timeout=door.limits.head_seconds if door.tls is not None else None,
+    )
     async with server:
         await server.serve_forever()

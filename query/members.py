@@ -5,12 +5,18 @@ from __future__ import annotations
 from storage.schema import current_patterns
 
 
-def pattern_of(fingerprints: str, database: str) -> str:
+def pattern_of(fingerprints: str, database: str, *, alone: bool = False) -> str:
     """A subquery's rows with what is known of their column `f`: `id`, `text` and `name` of its pattern.
 
-    A fingerprint that is too new to have a pattern is its own.
+    A fingerprint that is too new to have a pattern is its own. `alone`: each is, since what was learnt from all events
+    is not for who asks.
     """
     texts = f"(SELECT fingerprint, any(template) AS template FROM {database}.templates GROUP BY fingerprint)"
+    if alone:
+        return (
+            "SELECT counted.*, f AS id, t.template AS text, '' AS name "
+            f"FROM ({fingerprints}) AS counted LEFT JOIN {texts} AS t ON f = t.fingerprint"
+        )
     return (
         "SELECT counted.*, if(k.template = '', f, k.pattern) AS id, "
         "if(k.template = '', t.template, k.template) AS text, k.name AS name "

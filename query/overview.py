@@ -71,7 +71,7 @@ def extent(plan: Plan, running: Running, known: rollup.Split | None) -> tuple[in
         return _within(plan, *outer)
     looked: list[tuple[int, int]] = []
     if known is not None:
-        params = Params(plan.database)
+        params = plan.params()
         sql = f"SELECT min(at) AS low, max(until) AS high, sum(n) AS n FROM {rollup.source(plan, params, known)}"
         rows = aggregate(running, sql, params)
         if not rows or rows[0][2] == 0:
@@ -101,7 +101,7 @@ def _ends(plan: Plan, running: Running, looked: list[tuple[int, int]]) -> tuple[
         )
     else:
         narrowed = plan
-    params = Params(plan.database)
+    params = plan.params()
     stage = event_stage(narrowed, params)
     there = [
         f"timestamp >= {nanos(low, params)} AND timestamp < {nanos(high, params)}" for low, high in looked
@@ -117,7 +117,7 @@ def _ends(plan: Plan, running: Running, looked: list[tuple[int, int]]) -> tuple[
 
 def _bucket_counts(plan: Plan, running: Running, width: int, by: str | None) -> dict[int, dict[str, int]]:
     """From events."""
-    params = Params(plan.database)
+    params = plan.params()
     bound = params.add(width, "Int64")
     stage = event_stage(plan, params)
     group = stage.scope.text(by, params) if by else "''"
@@ -132,7 +132,7 @@ def _known_counts(
     plan: Plan, running: Running, known: rollup.Split, width: int, by: str | None
 ) -> dict[int, dict[str, int]]:
     """From the counts by minute; a bucket is some of these."""
-    params = Params(plan.database)
+    params = plan.params()
     bound, group = params.add(width, "Int64"), by or "''"
     rollup.note_tiers(plan, running)
     sql = (
@@ -171,7 +171,7 @@ def _bucket(start: int, counts: dict[str, int], by: str | None) -> Stats:
 
 def fields(plan: Plan, running: Running, limit: int) -> Stats:
     """The fields that the events of a plan have, with how many have each: columns first, then tags by count."""
-    params = Params(plan.database)
+    params = plan.params()
     stage = event_stage(plan, params)
     counts = ", ".join(f"countIf({stage.scope.text(name, params)} != '') AS n_{name}" for name in TEXTS)
     sql = f"SELECT count() AS n, {counts} FROM {stage.source}{stage.where()}"
@@ -188,7 +188,7 @@ def _field(name: str, type_: str, count: int) -> Stats:
 
 
 def _tag_fields(plan: Plan, running: Running, limit: int) -> list[Stats]:
-    params = Params(plan.database)
+    params = plan.params()
     counted = _keys_by_map(plan, params) if _is_cheap(plan) else _keys_at_once(plan, params)
     sql = f"SELECT key, n FROM ({counted}) ORDER BY n DESC, key ASC LIMIT {params.add(limit, 'UInt64')}"
     rows = aggregate(running, sql, params)
@@ -214,11 +214,7 @@ def _keys_by_map(plan: Plan, params: Params) -> str:
 
 def _is_cheap(plan: Plan) -> bool:
     """Can the filter be asked for each map? It must read neither messages nor tags, and no Parquet."""
-    return (
-        not plan.query.pipes
-        and COLD not in plan.tiers.read(plan.low, plan.high)
-        and _is_small(plan.condition)
-    )
+    return not plan.query.pipes and COLD not in plan.tiers.read(plan.low, plan.high) and _is_small(plan.whole)
 
 
 def _is_small(condition: c.Condition) -> bool:
@@ -238,7 +234,7 @@ def values(plan: Plan, running: Running, name: str, limit: int) -> Stats:
     """The most common values of a field, with counts and how many events have it."""
     if field_ref(name).kind is Kind.TIME:
         raise RequestInvalid(f"cannot list values of {name}: it is a time", "ask for the histogram")
-    params = Params(plan.database)
+    params = plan.params()
     sql = (
         "SELECT v, n, sum(n) OVER () AS events, count() OVER () AS distinct FROM ("
         f"{_values(plan, running, name, params)} GROUP BY v) "
@@ -286,7 +282,7 @@ def _event(plan: Plan, running: Running, id_: str) -> tuple[Any, ...]:
     parts = EVENT_ID.fullmatch(id_)
     if not parts or int(parts[2]) >= 1 << 32:
         raise RequestInvalid(f"cannot read id: {id_[:60]}", "give an event's id as a search shows it")
-    params = Params(plan.database)
+    params = plan.params()
     block = f"toFixedString(unhex({params.add(parts[1])}), 16)"
     where = f"block_id = {block} AND row = {params.add(int(parts[2]), 'UInt32')}"
     found = events_source(plan, params, where, None, None, (f"cold.block_id = {block}",))

@@ -8,16 +8,23 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 
 from query.errors import RequestInvalid, TooLarge
+from query.guards import guard_of
 from query.plan import DEFAULT_LIMIT, Plan, instant, make_plan
+from storage.access.access import Access
+from storage.access.identity import SEARCH, Identity
+from storage.access.middleware import identity_of
+from storage.errors import NamespaceUnknown
 
+ASKED = "neve.asked"  # in a request's scope: what it was understood as, for the audit log
+MAX_QUERY = 4096  # characters of a query that are written there
 MAX_BODY = 1 << 20  # bytes: a query is at most 16,384 characters
 TIME = "RFC 3339, Unix (s, ms, µs or ns by magnitude) or relative (now-15m, 15m)"
 PARAMETERS: dict[str, tuple[str, str]] = {
@@ -45,12 +52,37 @@ RANGE = ("q", "from", "to", "namespace")
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What who asks may read of; of every request for events."""
+
+    identity: Identity
+    access: Access
+    scope: MutableMapping[str, Any] = field(repr=False)
+
+    def namespace(self, wanted: str, default: str, query: str) -> str:
+        """The one asked about, noted for the audit log. Raises Forbidden, NamespaceUnclear, NamespaceUnknown."""
+        found = self.identity.choose(SEARCH, wanted, default)
+        if self.access.book is not None and self.access.book.is_gone(found):
+            raise NamespaceUnknown(f"cannot find namespace: {found}", "ship something to it first")
+        self.scope[ASKED] = {"namespace": found, "query": query[:MAX_QUERY]}
+        return found
+
+
+@dataclass(frozen=True)
 class Asked:
-    """The parameters of one request, and the moment that its relative times count from."""
+    """The parameters of one request, who asks, and the moment that its relative times count from."""
 
     values: dict[str, str]
     default_namespace: str
     now: int
+    identity: Identity
+    access: Access
+    scope: MutableMapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def namespace(self) -> str:
+        """The one that is asked about. Raises Forbidden, NamespaceUnclear, NamespaceUnknown."""
+        chosen = Chosen(self.identity, self.access, self.scope)
+        return chosen.namespace(self.text("namespace"), self.default_namespace, self.text("q"))
 
     def text(self, name: str) -> str:
         return self.values.get(name, "")
@@ -79,16 +111,24 @@ class Asked:
 
     def plan(self, *, limit: int = DEFAULT_LIMIT, prefix: str = "") -> Plan:
         """The plan of the request; with a prefix, that of the range it compares with."""
+        namespace = self.namespace()
         return make_plan(
             (prefix and self.text(f"{prefix}q")) or self.text("q"),
             now=self.now,
-            namespace=self.text("namespace") or self.default_namespace,
+            namespace=namespace,
+            guard=guard_of(self.identity, namespace, self.now),
             from_=self.text(f"{prefix}from"),
             to=self.text(f"{prefix}to"),
             order=self.text("order") or "newest",
             limit=limit,
             cursor=self.text("cursor"),
         )
+
+    def watching(self) -> Plan:
+        """The plan of a tail, whose cursor is another thing."""
+        namespace = self.namespace()
+        guard = guard_of(self.identity, namespace, self.now)
+        return make_plan(self.text("q"), now=self.now, namespace=namespace, guard=guard)
 
 
 def asking(*names: str) -> Callable[[Request], Awaitable[Asked]]:
@@ -100,7 +140,10 @@ def asking(*names: str) -> Callable[[Request], Awaitable[Asked]]:
         for name in values:
             if name not in names:
                 raise _unknown(name, names)
-        return Asked(values, request.app.state.default_namespace, time.time_ns())
+        state = request.app.state
+        return Asked(
+            values, state.default_namespace, time.time_ns(), identity_of(request), state.access, request.scope
+        )
 
     return asked
 

@@ -16,8 +16,9 @@ from query.events import clean, hex_fingerprint
 from query.leading import event_stage
 from query.members import pattern_of, patterns_since
 from query.overview import aggregate
-from query.plan import Plan
+from query.plan import EVERYTHING, Plan
 from query.running import Running
+from query.sources import plan_source
 from query.sql import Params, nanos
 from query.times import to_rfc3339
 from storage.schema import MINUTE_NANOS, NANOS
@@ -43,7 +44,7 @@ def patterns(
     new since then."""
 
     def new(params: Params) -> str:
-        return "1" if since is None else f"id IN ({patterns_since(nanos(since, params), plan.database)})"
+        return "1" if since is None else f"id IN ({_new(plan, params, since)})"
 
     rows, total, distinct = _rows(plan, running, limit, new)
     ids = [row[0] for row in rows]
@@ -72,7 +73,7 @@ def _rows(
     plan: Plan, running: Running, limit: int, chosen: Callable[[Params], str]
 ) -> tuple[list[tuple[Any, ...]], int, int]:
     """The patterns that `chosen`, a condition on `id`, holds for; how many events there are in all, and patterns."""
-    params = Params(plan.database)
+    params = plan.params()
     services = f"arrayFilter(x -> x != '', groupUniqArray({MOST_SERVICES})(toString(service))) AS services"
     prints = (
         f"SELECT fingerprint AS f, sum(n) AS n, min(at) AS first, max(until) AS last, {services} "
@@ -85,7 +86,7 @@ def _rows(
         # Those that may have been the first or the last: `first` and `last` are within a minute.
         f"arrayFilter(x -> x.2 < min(first) + {MINUTE_NANOS} OR x.3 > max(last) - {MINUTE_NANOS}, "
         "groupArray((f, first, last))) AS outermost "
-        f"FROM ({pattern_of(prints, plan.database)}) GROUP BY id"
+        f"FROM ({pattern_of(prints, plan.database, alone=plan.guarded)}) GROUP BY id"
     )
     sql = (
         "SELECT id, template, called, count, first_seen, last_seen, members, served, outermost, total, patterns, "
@@ -98,6 +99,15 @@ def _rows(
         return [], 0, 0
     *_, total, distinct, _ = rows[0]
     return [row for row in rows if row[-1]], total, distinct
+
+
+def _new(plan: Plan, params: Params, since: int) -> str:
+    """The ids of patterns that were never seen before a moment, by who asks."""
+    moment = nanos(since, params)
+    if not plan.guarded:
+        return patterns_since(moment, plan.database)
+    ever = plan_source(replace(plan, condition=EVERYTHING, low=None, high=None), params)
+    return f"SELECT fingerprint AS f FROM {ever} GROUP BY f HAVING min(timestamp) >= {moment}"
 
 
 def counted(plan: Plan, running: Running, params: Params) -> str:
@@ -116,7 +126,7 @@ def counted(plan: Plan, running: Running, params: Params) -> str:
 
 def _ends(plan: Plan, running: Running, rows: list[tuple[Any, ...]]) -> dict[int, Ends]:
     """The first and the last event of every fingerprint that may have its pattern's."""
-    params = Params(plan.database)
+    params = plan.params()
     looked = {(f, at // MINUTE_NANOS) for row in rows for f, first, last in row[8] for at in (first, last)}
     ranges = _ranges({minute for _, minute in looked})
     narrowed = replace(plan, low=_latest(plan.low, ranges[0][0]), high=_earliest(plan.high, ranges[-1][1]))
@@ -160,11 +170,11 @@ def _earliest(one: int | None, other: int) -> int:
 def _counts_of(plan: Plan, running: Running, ids: list[int]) -> dict[int, int]:
     if not ids:
         return {}
-    params = Params(plan.database)
+    params = plan.params()
     wanted = params.add(ids, "Array(UInt64)")
     prints = f"SELECT fingerprint AS f, sum(n) AS n FROM {counted(plan, running, params)} GROUP BY f"
     sql = (
-        f"SELECT id, sum(n) AS count FROM ({pattern_of(prints, plan.database)}) "
+        f"SELECT id, sum(n) AS count FROM ({pattern_of(prints, plan.database, alone=plan.guarded)}) "
         f"WHERE id IN {wanted} GROUP BY id"
     )
     return dict(aggregate(running, sql, params))

@@ -253,7 +253,8 @@ class Compiler:
         )
         grouped = (
             "SELECT id, any(text) AS template, any(name) AS called, sum(n) AS events, min(sample) AS example, "
-            f"min(first) AS first_seen, max(last) AS last_seen FROM ({pattern_of(inner, self.database)}) GROUP BY id"
+            f"min(first) AS first_seen, max(last) AS last_seen "
+            f"FROM ({pattern_of(inner, self.database, alone=not self.params.database)}) GROUP BY id"
         )
         made = [
             ("fingerprint", Kind.TEXT, "lower(leftPad(hex(id), 16, '0'))"),

@@ -14,6 +14,7 @@ from query import conditions as c
 from query.analyze import Analyzer
 from query.errors import RequestInvalid
 from query.parse import parse
+from query.sql import Params
 from query.tiers import HOT_ALONE, Tiers
 from query.times import SECOND, BadTime, parse_instant
 from storage.errors import NeveError
@@ -25,6 +26,7 @@ MAX_LIMIT = 10_000
 ORDERS = ("newest", "oldest")
 FIRST_ID = ("00" * 16, 0)
 LAST_ID = ("ff" * 16, (1 << 32) - 1)
+EVERYTHING = c.Everything()
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class Position:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask the tiers. Times are nanoseconds since 1970, low <= timestamp < high; None is open."""
+    """What to ask the tiers. Times are nanoseconds since 1970, low <= timestamp < high; None is open.
+
+    `guard`: events that it does not find do not exist for who asks (query/guards.py). `sources.py` adds it wherever
+    events are read from.
+    """
 
     text: str
     query: ast.Query
@@ -47,6 +53,7 @@ class Plan:
     condition: c.Condition
     low: int | None
     high: int | None
+    guard: c.Condition
     newest: bool = True
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
@@ -58,8 +65,8 @@ class Plan:
 
     @property
     def parts(self) -> tuple[c.Condition, ...]:
-        """What every event found must meet, each."""
-        return self.condition.conditions if isinstance(self.condition, c.AllOf) else (self.condition,)
+        """What every event found must meet, each; that it exists for who asks is among it."""
+        return self.whole.conditions if isinstance(self.whole, c.AllOf) else (self.whole,)
 
     @property
     def asks_values(self) -> bool:
@@ -73,6 +80,20 @@ class Plan:
         """Is it about one service? Its events lie in the order of time, so reading stops where the page is full."""
         one = any(isinstance(p, c.IsIn) and p.field == SERVICE and len(p.values) == 1 for p in self.parts)
         return one and not self.asks_values
+
+    @property
+    def guarded(self) -> bool:
+        """Are there events that do not exist for who asks? Then nothing that was counted over all may be shown."""
+        return not isinstance(self.guard, c.Everything)
+
+    @property
+    def whole(self) -> c.Condition:
+        """What an event must meet: the guard, and what was asked."""
+        return c.all_of((self.guard, self.condition))
+
+    def params(self) -> Params:
+        """For a statement of this plan. Patterns were learnt from all events: behind a guard none is known."""
+        return Params("" if self.guarded else self.database)
 
     @property
     def seconds(self) -> float | None:
@@ -144,16 +165,19 @@ def _is_state(state: list[Any]) -> bool:
 
 def make_plan(
     text: str, *, now: int, namespace: str, from_: str = "", to: str = "", order: str = "newest",
-    limit: int = DEFAULT_LIMIT, cursor: str = "",
+    limit: int = DEFAULT_LIMIT, cursor: str = "", guard: c.Condition = EVERYTHING,
 ) -> Plan:  # fmt: skip
-    """The plan of a request; QueryInvalid or RequestInvalid where it makes no sense."""
+    """The plan of a request; QueryInvalid or RequestInvalid where it makes no sense.
+
+    Within this floor a `guard` is always given; a test looks.
+    """
     check_namespace(namespace)
     if order not in ORDERS:
         raise RequestInvalid(f"cannot use order: {order[:40]!r}", "use newest or oldest")
     low, high = time_range(from_, to, now)
     query = parse(text)
     condition, low, high = _take_times(Analyzer(text, now).condition(query.filter), low, high)
-    plan = Plan(text, query, namespace, now, condition, low, high, order == "newest", limit)
+    plan = Plan(text, query, namespace, now, condition, low, high, guard, order == "newest", limit)
     return plan.with_cursor(cursor) if cursor else plan
 
 

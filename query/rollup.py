@@ -46,8 +46,8 @@ def split(plan: Plan, running: Running, *, fingerprints: bool = False) -> Split 
 
     `fingerprints`: are they wanted, or is the filter about them? Then the larger table is asked.
     """
-    fingerprints = fingerprints or _names_fingerprint(plan.condition)
-    if plan.query.pipes or not is_known(plan.condition):
+    fingerprints = fingerprints or _names_fingerprint(plan.whole)
+    if plan.query.pipes or not is_known(plan.whole):
         return None
     low = None if plan.low is None else -(-plan.low // MINUTE_NANOS) * MINUTE_NANOS
     high = None if plan.high is None else plan.high // MINUTE_NANOS * MINUTE_NANOS
@@ -91,7 +91,7 @@ def note_tiers(plan: Plan, running: Running) -> None:
 
 def _exact(plan: Plan, running: Running, fingerprints: bool) -> Split:
     """The epochs whose counts add up to the events that they have. The plan's range is of whole minutes."""
-    params = Params(plan.database)
+    params = plan.params()
     rows = running.query(_sums(plan, params, fingerprints), params.values).rows
     state, pinned = plan.tiers.state, plan.tiers.pinned
     exact, rest, cold = [], False, pinned is not None
@@ -175,7 +175,7 @@ def _counted(plan: Plan, params: Params, known: Split) -> str:
 
 def _known_where(plan: Plan, params: Params, *, fingerprints: bool) -> list[str]:
     """A plan's filter and range of whole minutes, as conditions on `counts`, or on the rollup."""
-    where = [compile_condition(plan.condition, params)]
+    where = [compile_condition(plan.whole, params)]
     for op, at in ((">=", plan.low), ("<", plan.high)):
         if at is None:
             continue

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from query import ast, csvfile, overview
+from query.auditing import note_rows
 from query.comparing import CHANGES, compare
 from query.differing import differences
 from query.errors import RequestInvalid
@@ -56,7 +57,9 @@ async def _run(request: Request, plan: Plan, work: Callable[[Plan, Running], Ans
             return {**running.answer(plan, lambda settled: work(settled, running)), "stats": running.stats()}
 
     gate: Gate = request.app.state.gate
-    return JSONResponse(await gate.run(request, checked))
+    answer = await gate.run(request, checked)
+    note_rows(request, next((len(one) for one in answer.values() if isinstance(one, list)), 0))
+    return JSONResponse(answer)
 
 
 def _limits(request: Request) -> Limits:

@@ -61,6 +61,7 @@ class Running:
         self.bytes_read = 0
         self.limits_hit: list[str] = []
         self.tiers: set[str] = set()
+        self._guarded = False
 
     # --- tiers --------------------------------------------------------------------------------------------
 
@@ -79,6 +80,7 @@ class Running:
 
     def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:
         """The plan with the tiers that it is to read. `fresh`: as they are this moment, for who will not look again."""
+        self._guarded |= plan.guarded
         if self._states is None or COLD in self.limits_hit:
             return replace(plan, tiers=HOT_ALONE)
         return replace(plan, tiers=Tiers(self._states.now(plan.namespace, fresh=fresh)))
@@ -179,12 +181,12 @@ class Running:
             self.limits_hit.append(limit)
 
     def stats(self) -> dict[str, object]:
-        """What every answer says about itself."""
+        """What every answer says about itself. How much was read is not for who must not know what else there is."""
         return {
             "complete": not self.limits_hit,
             "tiers": [tier for tier in (HOT, COLD) if tier in self.tiers] or [HOT],
-            "rows_read": self.rows_read,
-            "bytes_read": self.bytes_read,
+            "rows_read": None if self._guarded else self.rows_read,
+            "bytes_read": None if self._guarded else self.bytes_read,
             "elapsed_ms": round((time.monotonic() - self._started) * 1000, 3),
             "limits_hit": list(self.limits_hit),
         }

@@ -178,7 +178,7 @@ def window_sql(
     plan: Plan, window: Window, limit: int | None, orders: Mapping[bool, Mapping[str, str]] = ORDERS
 ) -> tuple[str, dict[str, object]]:
     """The statement for one window, with its parameters. `orders`: by whether the newest come first."""
-    params = Params(plan.database)
+    params = plan.params()
     where = [compile_condition(plan.condition, params), *in_range(plan, window, params)]
     bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
     order = orders[plan.newest]

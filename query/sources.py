@@ -83,7 +83,7 @@ def page_sql(
 def hot_sources(plan: Plan, params: Params, where: str) -> list[Source]:
     """The events of the hot tier alone: two parts where some may be hidden, of which only one is looked at for that."""
     kept = plan.tiers.hot_condition()
-    conditions = (kept, where) if kept else (where,)
+    conditions = (*((kept,) if kept else ()), *_guard(plan, params), where)
     hidden = hidden_by(plan.tiers.standing)
     parts = [conditions]
     if hidden is not None:
@@ -107,8 +107,13 @@ def cold_source(
     pinned = plan.tiers.pinned
     assert pinned is not None
     params.values.update(pinned.parameters)
-    rows = pinned.select(pinned.columns(), low, high, [*_bounded(plan.condition, params), *more])
-    return Source(f"({rows})", (where,), f"'{COLD}'")
+    rows = pinned.select(pinned.columns(), low, high, [*_bounded(plan.whole, params), *more])
+    return Source(f"({rows})", (*_guard(plan, params), where), f"'{COLD}'")
+
+
+def _guard(plan: Plan, params: Params) -> tuple[str, ...]:
+    """What keeps events away that do not exist for who asks: here, so that no path can forget it."""
+    return (compile_condition(plan.guard, params),) if plan.guarded else ()
 
 
 def _bounded(condition: c.Condition, params: Params) -> list[str]:
@@ -142,8 +147,9 @@ def plan_source(plan: Plan, params: Params, more: str = "") -> Source:
 
 
 def matching(plan: Plan) -> Matching:
-    """The events that a plan is about, for who deletes them."""
-    params = Params(plan.database)
+    """The events that a plan is about, for who deletes them: an administrator, for whom all exist."""
+    assert not plan.guarded
+    params = plan.params()
     where = range_sql(plan, params)
     bounds = tuple(_bounded(plan.condition, params))
     return Matching(where, params.values, plan.low, plan.high, bounds)

@@ -11,7 +11,6 @@ from query.members import pattern_of
 from query.overview import aggregate, bucket_width, extent
 from query.plan import Plan
 from query.running import Running
-from query.sql import Params
 from query.times import to_rfc3339
 from storage.schema import MINUTE_NANOS, NANOS
 
@@ -41,7 +40,7 @@ def _counts(
     bounded: Plan, plan: Plan, running: Running, known: rollup.Split | None, ids: list[int], width: int
 ) -> list[tuple[Any, ...]]:
     """(pattern, start, events); `known` is of the plan, whose range may be open."""
-    params = Params(plan.database)
+    params = plan.params()
     bound, wanted = params.add(width, "Int64"), params.add(ids, "Array(UInt64)")
     if known is None or width % MINUTE_NANOS:
         stage = event_stage(bounded, params)
@@ -55,7 +54,7 @@ def _counts(
         f"FROM {source} GROUP BY f, start"
     )
     sql = (
-        f"SELECT id, start, sum(n) AS events FROM ({pattern_of(counted, plan.database)}) "
+        f"SELECT id, start, sum(n) AS events FROM ({pattern_of(counted, plan.database, alone=plan.guarded)}) "
         f"WHERE id IN {wanted} GROUP BY id, start"
     )
     return aggregate(running, sql, params)

@@ -15,7 +15,6 @@ from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
 from query.running import ColdUnreadable, Running
 from query.sources import plan_source
-from query.sql import Params
 from query.times import to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
 
@@ -41,7 +40,7 @@ class TableQuery:
 
 def compile_table(plan: Plan, limit: int | None) -> TableQuery:
     """The statement for the first `limit` rows, None for all. QueryInvalid where a pipe makes no sense."""
-    params = Params(plan.database)
+    params = plan.params()
     compiler = Compiler(plan.text, plan.analyzer(), params, plan.database, plan.seconds)
     source = plan_source(plan, params)
     order = () if plan.newest else tuple(type(term)(term.sql) for term in NEWEST_FIRST)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,8 +68,11 @@ class Joined:
 class TailHub:
     """Viewers by filter. Used by the event loop's thread alone."""
 
-    def __init__(self, addresses: Sequence[str], from_store: FromStore) -> None:
-        """`addresses` of the gateways: paths of Unix sockets, or http addresses."""
+    def __init__(
+        self, addresses: Sequence[str], from_store: FromStore, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`addresses` of the gateways: paths of Unix sockets, or http addresses; `headers`: what they know us by."""
+        self._headers = dict(headers or {})
         self._from_store = from_store
         self._addresses = addresses
         self._sources: list[Source] = []
@@ -161,7 +164,7 @@ class TailHub:
             self._stop.cancel()
             self._stop = None
         if not self._tasks:
-            self._sources = [Source(Feed(address)) for address in self._addresses]
+            self._sources = [Source(Feed(address, self._headers)) for address in self._addresses]
             self._heard.clear()
             self._said = asyncio.Queue(QUEUED)
             work = [self._follow(source) for source in self._sources]
@@ -222,7 +225,8 @@ class TailHub:
                 self._heard.set()
         elif isinstance(said, Missed):
             for namespace, rows in said.rows.items():
-                self._tell_gap(Gap(0, f"{BEHIND}: {rows} events were not looked at", unknown=True), namespace)
+                gap = Gap(0, f"{BEHIND}: {rows} events were not looked at", unknown=True)
+                self._tell_gap(gap, namespace, Gap(0, BEHIND, unknown=True))
             source.place = (said.upto, ALL_ROWS)
         elif said.sequence > source.place[0]:
             await self._tell_block(source, said.sequence, said.data)
@@ -305,11 +309,9 @@ class TailHub:
             self._delivered.popitem(last=False)
         return True
 
-    def _tell_gap(self, gap: Gap, namespace: str | None = None) -> None:
-        for viewer in self._viewers_of(namespace):
-            viewer.tell(gap)
-
-    def _viewers_of(self, namespace: str | None) -> Iterable[Viewer]:
+    def _tell_gap(self, gap: Gap, namespace: str | None = None, alone: Gap | None = None) -> None:
+        """`alone`: what is said to those for whom not all events exist."""
         for wanted, viewers in self._watched.items():
             if namespace in (None, wanted.namespace):
-                yield from viewers
+                for viewer in viewers:
+                    viewer.tell(alone if alone is not None and wanted.alone else gap)

@@ -46,7 +46,8 @@ async def tail(request: Request, ask: Annotated[Asked, Depends(asking(*TAIL))]) 
     plan = _plan(ask)
     await store.check(plan.namespace)
     condition = tail_condition(plan)
-    wanted = TailFilter(plan.namespace, condition, await store.members(plan.namespace, condition))
+    members = () if plan.guarded else await store.members(plan.namespace, condition)
+    wanted = TailFilter(plan.namespace, condition, members, alone=plan.guarded)
     joined = await hub.join(wanted)
     missed = None
     if text:
@@ -71,21 +72,20 @@ class TailResponse(StreamingResponse):
 
 def _plan(ask: Asked) -> Plan:
     """What to watch. Printed and read again, so that equal filters are equal whatever way they were typed."""
-    namespace = ask.text("namespace") or ask.default_namespace
-    plan = make_plan(ask.text("q"), now=ask.now, namespace=namespace)
+    plan = ask.watching()
     if plan.query.pipes:
         place = plan.query.pipes[0].offset
         raise invalid_at(plan.text, place, "cannot tail a query with pipes", "tail its filter alone")
     check_regexes(plan)
-    return make_plan(str(plan.query.filter), now=ask.now, namespace=namespace)
+    return make_plan(str(plan.query.filter), now=ask.now, namespace=plan.namespace, guard=plan.guard)
 
 
 def tail_condition(plan: Plan) -> c.Condition:
     """The whole condition, times included. A range that ends now (`_time:15m`) goes on with what arrives."""
     high = None if plan.high == plan.now + 1 else plan.high
     if plan.low is None and high is None:
-        return plan.condition
-    return c.all_of((c.TimeIn(plan.low, high), plan.condition))
+        return plan.whole
+    return c.all_of((c.TimeIn(plan.low, high), plan.whole))
 
 
 def check_regexes(plan: Plan) -> None:

@@ -87,7 +87,7 @@ class TailStore:
         self, wanted: TailFilter, time: int, without: Sequence[bytes], limit: int
     ) -> tuple[list[Row], int]:
         """The events after a time, at most `limit`, but for those of some blocks, oldest first; and how many more."""
-        params = Params(namespace_database(wanted.namespace))
+        params = _params(wanted)
         where = f"{_where(wanted, params)} AND timestamp > {nanos(time, params)}"
         if without:
             where += f" AND block_id NOT IN {_ids(without, params)}"
@@ -138,13 +138,17 @@ def _members(running: Running, namespace: str, fingerprint: int) -> frozenset[in
 
 
 def _of_blocks(wanted: TailFilter, blocks: Iterable[bytes]) -> tuple[Params, str]:
-    params = Params(namespace_database(wanted.namespace))
+    params = _params(wanted)
     where = _where(wanted, params)
     return params, f"{where} AND block_id IN {_ids(blocks, params)}"
 
 
+def _params(wanted: TailFilter) -> Params:
+    return Params("" if wanted.alone else namespace_database(wanted.namespace))
+
+
 def _where(wanted: TailFilter, params: Params) -> str:
-    return f"FROM {params.database}.events WHERE {compile_condition(wanted.condition, params)}"
+    return f"FROM {namespace_database(wanted.namespace)}.events WHERE {compile_condition(wanted.condition, params)}"
 
 
 def _ids(blocks: Iterable[bytes], params: Params) -> str:

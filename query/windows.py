@@ -18,7 +18,7 @@ from query import conditions as c
 from query import rollup
 from query.plan import SERVICE, Plan
 from query.running import Running
-from query.sql import Params, compile_condition
+from query.sql import compile_condition
 from query.times import SECOND
 
 FIRST_EVENTS = 100_000  # a window this small is read in some ten milliseconds, whatever the filter
@@ -73,15 +73,16 @@ def near_and_far(plan: Plan, running: Running, window: Window, wanted: int) -> l
     """A window whole, or cut in two where most pages are full before its events have all been looked at.
 
     That is so where there are many of them and nothing in the filter says which few may be meant. Where the counts know
-    what the filter asks for, the nearer part has what is wanted; else it is what can be looked at in no time.
+    what the filter asks for, the nearer part has what is wanted; else it is what can be looked at in no time. For whom
+    not all events exist it is whole: the counts are of all of them.
     """
     state = plan.tiers.state
-    if state is None or state.rows < MANY_EVENTS or plan.reads_in_order or plan.asks_values:
+    if plan.guarded or state is None or state.rows < MANY_EVENTS or plan.reads_in_order or plan.asks_values:
         return [window]
     low, high = _bounds(plan)
     low, high = (window.low, high) if plan.newest else (low, window.high)
-    known = rollup.is_known(plan.condition, fingerprints=False)
-    guides = [plan.condition] if known else [part for part in _guides(plan) if _is_service(part)]
+    known = rollup.is_known(plan.whole, fingerprints=False)
+    guides = [plan.whole] if known else [part for part in _guides(plan) if _is_service(part)]
     cuts, _ = _edges(plan, running, low, high, (wanted if known else NEAR_EVENTS,), guides)
     if not cuts:
         return [window]
@@ -140,7 +141,7 @@ def _edges(
 
     About as many events as a size says are before each cut. Sizes that the range does not have make none.
     """
-    params = Params(plan.database)
+    params = plan.params()
     where = [compile_condition(test, params) for test in guides]
     if any(isinstance(test, c.FingerprintIs) for test in guides):
         table, seconds = "rollup", "toUnixTimestamp(minute)"

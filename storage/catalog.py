@@ -89,6 +89,11 @@ class ColdCatalog:
         with self.speaking(f"forget cold table of {namespace}"):
             self._open().drop_table((DATABASE, namespace))
 
+    def purge(self, namespace: str) -> None:
+        """Forget a table, and delete its files."""
+        with self.speaking(f"delete cold table of {namespace}"):
+            self._open().purge_table((DATABASE, namespace))
+
     def _make(self, namespace: str) -> Table:
         catalog = self._open()
         _make_database(catalog)

@@ -23,7 +23,7 @@ keep_days = 3
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from storage.errors import ConfigError
 from storage.schema import NAMESPACE
+from storage.sections import FROM_ENVIRONMENT, resolved
 
 PARTITIONS = ("day", "hour")
 TIERS = ("cold", "hot")
@@ -41,11 +42,11 @@ SECRET = re.compile(r"secret|password|token|credential|access-key|\bkey\b|auth",
 class Policy:
     """What holds for one namespace."""
 
-    tier: str = "cold"
-    partition: str = "day"
-    age_after_hours: int = 24
-    grace_seconds: int = 300
-    keep_days: int = 0
+    tier: str = "cold"  # "hot": no cold tier, closed epochs are dropped after keep_days
+    partition: str = "day"  # or "hour"; of tables that are made from now on
+    age_after_hours: int = 24  # how long a closed epoch stays hot
+    grace_seconds: int = 300  # how long it stays hot once queries read it from the cold tier
+    keep_days: int = 0  # how long events are kept, by their own time; 0: for ever
     snapshot_days: int = 3  # how long a snapshot that is not the last stays readable
     services: Mapping[str, int] = field(default_factory=dict)  # keep_days of those that are named
 
@@ -57,19 +58,28 @@ class Policy:
             )
 
 
+Override = Callable[[str, Policy], Policy]
+"""From a namespace and what the file says of it to what holds."""
+
+
 @dataclass(frozen=True)
 class ColdConfig:
     """Where the cold tier is, and what holds for each namespace."""
 
     folder: Path
-    warehouse: str = ""
-    catalog: Mapping[str, str] = field(default_factory=dict, repr=False)  # credentials may be among them
-    named_collection: str = ""
+    warehouse: str = ""  # a folder, or s3://bucket/path; empty: in the data folder
+    catalog: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # as pyiceberg takes it; empty: SQLite
+    named_collection: str = ""  # of ClickHouse, with the credentials of an S3 warehouse
     default: Policy = Policy()
     namespaces: Mapping[str, Policy] = field(default_factory=dict)
+    override: Override | None = field(default=None, repr=False, compare=False)
 
     def policy(self, namespace: str) -> Policy:
-        return self.namespaces.get(namespace, self.default)
+        """What holds for a namespace; what was set of it wins over the file."""
+        configured = self.namespaces.get(namespace, self.default)
+        return self.override(namespace, configured) if self.override is not None else configured
 
     @property
     def warehouse_uri(self) -> str:
@@ -118,7 +128,7 @@ def cold_config(folder: Path, table: Mapping[str, Any]) -> ColdConfig:
     default = _policy(Policy(), given, "cold")
     return ColdConfig(
         folder,
-        catalog={name: str(value) for name, value in catalog.items()},
+        catalog={name: _catalog_value(name, value) for name, value in catalog.items()},
         default=default,
         namespaces={
             name: _policy(default, _table(name, one), f"cold.namespaces.{name}")
@@ -126,6 +136,14 @@ def cold_config(folder: Path, table: Mapping[str, Any]) -> ColdConfig:
         },
         **places,
     )
+
+
+def _catalog_value(name: str, value: Any) -> str:
+    """A credential may be in a file; other values are as pyiceberg takes them (`file:///…`)."""
+    text = str(value)
+    if SECRET.search(name) or text.startswith(FROM_ENVIRONMENT):
+        return resolved(text, f"cold.catalog.{name}")
+    return text
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:

@@ -8,10 +8,20 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from storage.errors import ConfigError
+from storage.sections import NO_SECRET, Secret
 
 SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
 DEFAULT_PORTS = {False: 9000, True: 9440}
 DEFAULT_HTTP_PORTS = {False: 8123, True: 8443}
+
+
+@dataclass(frozen=True)
+class ClickHouseUrls:
+    """Which server, and as whom. A text in place of the table is its `url`."""
+
+    url: Secret = NO_SECRET  # clickhouse://user:password@host:port; empty: the embedded server
+    search: Secret = NO_SECRET  # the same server as a user who may only read; empty: as url
+    ingest: Secret = NO_SECRET  # … who may only insert events; empty: as url
 
 
 @dataclass(frozen=True)

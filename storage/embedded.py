@@ -123,8 +123,7 @@ class EmbeddedServer:
 
     def _launch(self, last: files.Record) -> None:
         tcp_port, http_port = processes.free_ports((last.tcp_port, last.http_port))
-        password = files.read_password(self.data_dir)
-        files.write_config(self.data_dir, tcp_port, http_port, password, self._memory_bytes)
+        files.write_config(self.data_dir, tcp_port, http_port, self._memory_bytes)
         self._process = self._spawn()
         started = processes.start_time(self._process.pid) or 0
         files.write_record(self.data_dir, files.Record(tcp_port, http_port, self._process.pid, started))
@@ -167,15 +166,13 @@ class EmbeddedServer:
         return reasons[-1] if reasons else "it ended at once"
 
 
-def saved_config(data_dir: Path) -> ClickHouseConfig:
+def saved_config(data_dir: Path, user: str = files.USER) -> ClickHouseConfig:
     """How to reach the server of a data folder, which any process may run; ConfigError when none ever ran."""
     record = files.read_record(data_dir)
     if not record.tcp_port:
         raise ConfigError(f"cannot find a clickhouse server: {data_dir}", "start one with neve serve")
-    password = files.read_password(data_dir)
-    return ClickHouseConfig(
-        processes.LOOPBACK, record.tcp_port, files.USER, password, http_port=record.http_port
-    )
+    password = files.read_password(data_dir, user)
+    return ClickHouseConfig(processes.LOOPBACK, record.tcp_port, user, password, http_port=record.http_port)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

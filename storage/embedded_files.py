@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 
 from storage.errors import StorageUnavailable
 
-USER = "neve"
+USER, SEARCHER, INSERTER = "neve", "neve_search", "neve_ingest"
+"""Who owns the tables, who may only read events, and who may only insert them."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,26 @@ def write_record(data_dir: Path, record: Record) -> None:
     write_private(data_dir / "server.json", json.dumps(asdict(record)))
 
 
-def read_password(data_dir: Path) -> str:
-    """The password of the user `neve`, made at random the first time."""
-    path = data_dir / "password"
+def read_password(data_dir: Path, user: str = USER) -> str:
+    """The password of one of our users, made at random the first time."""
+    path = data_dir / ("password" if user == USER else f"password.{user}")
     if not path.exists():
         write_private(path, secrets.token_urlsafe(24))
     return path.read_text()
 
 
-def write_config(data_dir: Path, tcp_port: int, http_port: int, password: str, memory_bytes: int) -> None:
+def write_config(data_dir: Path, tcp_port: int, http_port: int, memory_bytes: int) -> None:
     """Write the server's configuration into its private HOME."""
     home = data_dir / "home"
     users = home / "users.xml"
     query_memory = memory_bytes // 4 * 3
-    write_private(users, USERS_XML.format(user=USER, password=escape(password), query_memory=query_memory))
+    passwords = {name: escape(read_password(data_dir, name)) for name in (USER, SEARCHER, INSERTER)}
+    write_private(
+        users,
+        USERS_XML.format(
+            query_memory=query_memory, searching=_grants(SEARCHING), inserting=_grants(INSERTING), **passwords
+        ),
+    )
     config = CONFIG_XML.format(
         tcp_port=tcp_port,
         http_port=http_port,
@@ -59,6 +66,10 @@ def write_config(data_dir: Path, tcp_port: int, http_port: int, password: str, m
         cache=memory_bytes // 16,
     )
     write_private(home / ".clickhouse-local" / "config.xml", config)
+
+
+def _grants(statements: tuple[str, ...]) -> str:
+    return "".join(f"<query>{escape(one)}</query>" for one in statements)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -103,6 +114,24 @@ def sync_folders(data_dir: Path) -> list[Path]:
             os.close(handle)
     return found
 
+
+SEARCHING = (
+    "GRANT SELECT ON neve_*.*",
+    *(
+        f"GRANT SELECT ON neve.{table}"
+        for table in ("migrations", "epochs", "epoch_states", "snapshots", "deletions", "thaws")
+    ),
+    "GRANT CREATE TEMPORARY TABLE ON *.*",  # what reading the cold tier's files takes
+    "GRANT READ ON FILE",
+    "GRANT READ ON S3",
+    "GRANT NAMED COLLECTION ON *",
+    "GRANT SELECT ON system.processes",  # its own, to stop them
+    "GRANT SELECT ON system.parts",  # of tables that it may read: which epochs are hot
+)
+"""Events of both tiers, and which of them are where; neither keys nor anything that changes."""
+
+INSERTING = ("GRANT INSERT ON neve_*.*",)
+"""Nothing can be read. The views that count what comes run as who made them."""
 
 # Merges of 31 maps are many streams: few at once, so that a small machine keeps memory for queries. What logs
 # have no use for is off or small. A section <compression>, which a real server would take, collides with
@@ -151,12 +180,26 @@ USERS_XML = """<clickhouse>
       <quota>default</quota>
       <grants><query>GRANT SYSTEM LISTEN ON *.*</query></grants>
     </default>
-    <{user}>
-      <password>{password}</password>
+    <neve>
+      <password>{neve}</password>
       <networks><ip>127.0.0.1</ip></networks>
       <profile>default</profile>
       <quota>default</quota>
-    </{user}>
+    </neve>
+    <neve_search>
+      <password>{neve_search}</password>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <grants>{searching}</grants>
+    </neve_search>
+    <neve_ingest>
+      <password>{neve_ingest}</password>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <grants>{inserting}</grants>
+    </neve_ingest>
   </users>
 </clickhouse>
 """

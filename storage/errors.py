@@ -3,6 +3,11 @@
     NeveError                   something that a user can read and act upon
     ├── ConfigError             a configuration value is missing, unknown or wrong
     ├── NamespaceUnknown        no such namespace
+    ├── Unauthenticated         nobody knows who asks
+    ├── Forbidden               who asks may not do that
+    ├── NamespaceUnclear        a key for several namespaces, and none was named
+    ├── KeyInvalid              a key, a role or a setting that cannot be
+    ├── KeyUnknown              no such key or role
     ├── BlockDamaged            bytes that are not a whole, unchanged sealed block
     ├── StorageUnavailable      ClickHouse cannot be reached, or cannot work now; nothing was sent
     ├── InsertRefused           the server looked at the data and said no
@@ -64,6 +69,33 @@ class ConfigError(NeveError):
 
 class NamespaceUnknown(NeveError):
     code = "namespace_unknown"
+    status = 404
+
+
+class Unauthenticated(NeveError):
+    code = "unauthenticated"
+    status = 401
+    default_hint = "send a key: Authorization: Bearer neve_…"
+
+
+class Forbidden(NeveError):
+    """Says nothing about whether what was asked for exists."""
+
+    code = "forbidden"
+    status = 403
+    default_hint = "use a key that may"
+
+
+class NamespaceUnclear(NeveError):
+    code = "namespace_unclear"
+
+
+class KeyInvalid(NeveError):
+    code = "setting_invalid"
+
+
+class KeyUnknown(NeveError):
+    code = "key_unknown"
     status = 404
 
 

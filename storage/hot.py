@@ -75,11 +75,20 @@ class Size:
 class Hot:
     """One ClickHouse server (or shard). Thread-safe; connections are made when they are needed."""
 
-    def __init__(self, config: ClickHouseConfig, cold: ColdConfig | None = None) -> None:
-        """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere."""
+    def __init__(
+        self,
+        config: ClickHouseConfig,
+        cold: ColdConfig | None = None,
+        inserting: ClickHouseConfig | None = None,
+    ) -> None:
+        """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere.
+
+        `inserting`: as whom blocks are stored, where that is another user, who may do nothing else.
+        """
         self._config = config
         self._cold = cold
         self._pool = Pool(config)
+        self._inserting = Pool(inserting) if inserting is not None else self._pool
         self.epochs = Epochs(self)
         self.registry = Registry(self)
         self._rebuild_lock = threading.Lock()
@@ -88,6 +97,7 @@ class Hot:
     def close(self) -> None:
         """Close the connections; one that is in use closes when its query ends."""
         self._pool.close()
+        self._inserting.close()
 
     def __enter__(self) -> Hot:
         return self
@@ -175,6 +185,10 @@ class Hot:
         migrations.apply_namespace(self, namespace)
         self.epochs.restore_fence(namespace)
 
+    def forget(self, namespace: str) -> None:
+        """A namespace was deleted: look again before it is taken for one that is there."""
+        self._known.discard(namespace)
+
     def sizes(self) -> list[Size]:
         """What each namespace's events come to now."""
         sql = (
@@ -208,7 +222,7 @@ class Hot:
         if len({block.header.columns for block in blocks}) != 1:
             raise ValueError("blocks of one insert must have the same columns")
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-        with self._pool.connection() as connection:
+        with self._inserting.connection() as connection:
             connection.insert_blocks(_events(namespace), blocks, epoch, settings)
 
     def rows_present(

@@ -50,6 +50,11 @@ SYSTEM: tuple[Migration, ...] = (
     Migration(5, "deletions", lambda _database: [schema.deletions_table()]),
     Migration(6, "thaws", lambda _database: [schema.epoch_states_thawed(), schema.thaws_table()]),
     Migration(7, "what inserters keep", lambda _database: [schema.deletions_kept(), schema.waiting_table()]),
+    Migration(
+        8,
+        "keys, roles, settings of namespaces",
+        lambda _database: [schema.documents_table(name) for name in schema.DOCUMENTS],
+    ),
 )
 
 NAMESPACE: tuple[Migration, ...] = (
@@ -71,6 +76,7 @@ NAMESPACE: tuple[Migration, ...] = (
     Migration(3, "patterns of fingerprints", lambda database: [schema.patterns_table(database)]),
     Migration(4, "counts by minute, service and level", schema.count_by_minute),
     Migration(5, "index for scripts without spaces", schema.add_later_indexes),
+    Migration(6, "counting views run as the owner", schema.views_of_owner),
 )
 
 
@@ -90,6 +96,13 @@ def namespaces(runner: Runner) -> list[str]:
     """The namespaces that were made, in alphabetical order."""
     sql = f"SELECT DISTINCT scope FROM {schema.SYSTEM_DATABASE}.migrations WHERE scope != '' ORDER BY scope"
     return runner.scalars(sql)
+
+
+def forget(runner: Runner, namespace: str) -> None:
+    """Forget that a namespace was made; its tables are gone."""
+    schema.namespace_database(namespace)
+    table = f"{schema.SYSTEM_DATABASE}.migrations"
+    runner.execute(f"DELETE FROM {table} WHERE scope = {{scope:String}}", {"scope": namespace})
 
 
 def _apply(runner: Runner, scope: str, database: str, migrations: tuple[Migration, ...]) -> int:

@@ -311,6 +311,14 @@ def count_by_minute(database: str) -> list[str]:
     ]
 
 
+def views_of_owner(database: str) -> list[str]:
+    """Views that count what comes run as who owns the tables: whoever inserts needs no right to read."""
+    return [
+        f"ALTER TABLE {database}.{view} MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER"
+        for view in ("seen_view", "rollup_view", "counts_view")
+    ]
+
+
 # --- what belongs to no namespace ---------------------------------------------------------------------------
 
 
@@ -413,4 +421,17 @@ def thaws_table() -> str:
     return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.thaws (
   namespace String, epoch UInt32, version UInt64, said String
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (namespace, epoch)
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+DOCUMENTS = ("keys", "key_uses", "roles", "namespaces")
+"""Tables of small documents by name (storage/documents.py)."""
+
+
+def documents_table(name: str) -> str:
+    """What was said last of each name: the row of the highest version holds. Forgotten after `until`."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.{name} (
+  name String, version UInt64, said_at DateTime64(3, 'UTC'), until DateTime('UTC'), said String
+) ENGINE = ReplacingMergeTree(version) ORDER BY name
+TTL until
 SETTINGS {DURABLE}, {NOT_SPARSE}"""

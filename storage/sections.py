@@ -1,7 +1,12 @@
-"""A table of the configuration file, as a dataclass: unknown keys and wrong types are errors that name the key."""
+"""A table of the configuration file, as a dataclass: unknown keys and wrong types are errors that name the key.
+
+A secret may stand in the file itself, in one of its own (`"file:/run/secrets/x"`), or in the environment
+(`"env:NAME"`).
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -10,12 +15,25 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from storage.errors import ConfigError
 
 T = TypeVar("T")
+FROM_FILE, FROM_ENVIRONMENT = "file:", "env:"
+
+
+class Secret(str):
+    """A text that no message, log or listing shows. Empty: there is none."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'" if self else "''"
+
+
+NO_SECRET = Secret()
 
 
 def read_section(kind: type[T], given: Any, where: str = "") -> T:
     """`given` as a `kind`, whose fields are the keys; a field that is a dataclass is a table of its own.
 
-    A field may be a str, int, float, bool, Path, tuple[str, ...], a Mapping, which is taken as it is, or
+    A field may be a str, int, float, bool, Path, Secret, tuple[str, ...], a Mapping, which is taken as it is, or
     Mapping[str, a dataclass]. A dataclass that checks itself (`__post_init__`) may raise ConfigError. `where` is the
     table's name. Raises ConfigError.
     """
@@ -49,6 +67,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             if is_dataclass(inner)
             else value
         )
+    if hint is Secret:
+        return _secret(value, name)
     if hint is bool:
         if not isinstance(value, bool):
             raise _refused(name, value, "give true or false")
@@ -60,6 +80,35 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, str):
         raise _refused(name, value, "give a text in quotes")
     return Path(value) if hint is Path else value
+
+
+def _secret(value: Any, name: str) -> Secret:
+    if not isinstance(value, str):
+        raise ConfigError(f"cannot use configuration key {name!r}", "give a text in quotes")
+    return Secret(resolved(value, name))
+
+
+def resolved(value: str, name: str) -> str:
+    """A secret as the configuration gives it, or from the file or the variable that it names. Raises ConfigError."""
+    if value.startswith(FROM_ENVIRONMENT):
+        variable = value.removeprefix(FROM_ENVIRONMENT)
+        if variable not in os.environ:
+            raise ConfigError(
+                f"cannot use configuration key {name!r}: there is no environment variable {variable!r}",
+                "set it, or name another",
+            )
+        return os.environ[variable]
+    if value.startswith(FROM_FILE):
+        path = Path(value.removeprefix(FROM_FILE))
+        try:
+            return path.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ConfigError(
+                f"cannot use configuration key {name!r}: cannot read {path}: {str(reason).lower()}",
+                "check the path and its rights",
+            ) from None
+    return value
 
 
 def _refused(name: str, value: Any, hint: str) -> ConfigError:

@@ -98,6 +98,12 @@ class Supervisor:
             child.environment = {**child.environment, **environment}
             child.start()
 
+    def signal(self, number: int) -> None:
+        """Send a signal to all that run."""
+        for child in self.children:
+            if child.process is not None:
+                child.process.send_signal(number)
+
     def stop(self) -> None:
         """Stop all children, the last one first."""
         for child in reversed(self.children):

@@ -9,6 +9,7 @@ from ingest.committer import Submission
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of, read_body
+from ingest.receivers.sender import admitted
 from storage.native.block import REDACTION_VERSION, Header, SealedBlock
 from storage.schema import SCHEMA_VERSION
 
@@ -24,8 +25,8 @@ async def take_block(request: Request) -> dict[str, Any]:
     gateway = gateway_of(request)
     async with read_body(request, MAX_BLOCK_BYTES) as data:
         header = await asyncio.to_thread(_verify, data)
+        await admitted(request, header.namespace)
         _check_redaction(header, gateway)
-        await asyncio.to_thread(gateway.namespaces.check, header.namespace)
         gateway.admit(header.namespace, header.rows, header.raw_bytes)
         submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))

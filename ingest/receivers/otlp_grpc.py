@@ -12,8 +12,10 @@ from fastapi import FastAPI, Request
 from ingest.receivers.listeners import Stop
 from ingest.receivers.otlp import BINARY, MAX_BODY_BYTES, Failure, export, failure
 from ingest.receivers.protobuf import integer, length_delimited
-from ingest.receivers.sender import admitted
-from storage.errors import NeveError
+from ingest.receivers.sender import admitted, identified
+from storage.access.middleware import IDENTITY
+from storage.errors import ConfigError, NeveError
+from storage.tls import TlsConfig, pem
 
 SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
 STOP_SECONDS = 5.0
@@ -43,8 +45,13 @@ async def start(app: FastAPI, host: str, port: int) -> Stop:
 
     methods = {"Export": grpc.unary_unary_rpc_method_handler(export_logs)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    tls = app.state.gateway.settings.tls
     try:
-        server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        if tls:
+            server.add_secure_port(address, _credentials(tls))
+        else:
+            server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError("it is in use, or no address of this machine") from error
     await server.start()
@@ -55,6 +62,45 @@ async def start(app: FastAPI, host: str, port: int) -> Stop:
     return stop
 
 
+def _credentials(tls: TlsConfig) -> Any:
+    """The certificate as it is on disk when somebody connects. Raises ConfigError.
+
+    gRPC cannot ask for a client's certificate without demanding one: where it is optional, none is asked for.
+    """
+    demanded = bool(tls.client_ca) and tls.client_certificates == "required"
+
+    def files() -> tuple[bytes, bytes, bytes | None]:
+        return pem(tls.key), pem(tls.certificate), pem(tls.client_ca) if demanded else None
+
+    def configuration(found: tuple[bytes, bytes, bytes | None]) -> Any:
+        key, certificate, authorities = found
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
+
+    known = files()
+
+    def renewed() -> Any:
+        nonlocal known
+        try:
+            found = files()
+        except ConfigError:
+            return None  # the old one holds
+        if found == known:
+            return None
+        known = found
+        return configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(known), renewed, demanded)
+
+
+def _certificates(call: Call) -> tuple[str, ...]:
+    """The names that the client's certificate is for, which was checked."""
+    said = call.auth_context()
+    if said.get("transport_security_type") != [b"ssl"]:
+        return ()
+    names = [*said.get("x509_common_name", ()), *said.get("x509_subject_alternative_name", ())]
+    return tuple(dict.fromkeys(name.decode("utf-8", "replace") for name in names))
+
+
 async def _export(app: FastAPI, body: bytes, call: Call) -> bytes:
     """Answers once the records are durable."""
     gateway, budget = app.state.gateway, app.state.budget
@@ -62,7 +108,10 @@ async def _export(app: FastAPI, body: bytes, call: Call) -> bytes:
         gateway.spool.refuse_while_full()
         budget.take(len(body))
         try:
-            namespace = await admitted(_as_request(app, call))
+            request = _as_request(app, call)
+            headers = request.scope["headers"]
+            request.scope[IDENTITY] = await identified(gateway, headers, _certificates(call))
+            namespace = await admitted(request)
             encoding = _ENCODINGS.get(body[:2], "")
             rejected = await export(app, body, encoding, BINARY, namespace, "otlp_grpc")
         finally:

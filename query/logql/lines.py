@@ -15,7 +15,7 @@ from query.plan import Plan
 from query.running import Running
 from query.search import ORDERS, Statement, bounds, in_range, search
 from query.sources import cold_source, hot_sources
-from query.sql import Params, compile_condition
+from query.sql import compile_condition
 from query.tiers import COLD, HOT
 from query.windows import Window
 
@@ -68,10 +68,10 @@ def check(plan: Plan, stages: tuple[ast.Stage, ...]) -> None:
 
 def _statement(plan: Plan, stages: tuple[ast.Stage, ...]) -> tuple[Statement, frozenset[str] | None]:
     """What makes the SQL of a window, and which of the labels that events come with are left."""
-    kept = Stages(plan.text, Params(plan.database)).run(Lines("", ()), stages).kept
+    kept = Stages(plan.text, plan.params()).run(Lines("", ()), stages).kept
 
     def statement(asked: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
-        params = Params(asked.database)
+        params = asked.params()
         where = " AND ".join((compile_condition(asked.condition, params), *in_range(asked, window, params)))
         low, high = bounds(asked, window)
         tiers = asked.tiers.read(low, high)

@@ -105,7 +105,7 @@ def _labels(groups: list[object], names: tuple[str, ...], asked: Asked) -> Label
 def _statement(
     node: ast.RangeAggregation, asked: Asked, steps: Steps, plan: Plan
 ) -> tuple[str, Params, Asked, tuple[str, ...]]:
-    params = Params(plan.database)
+    params = plan.params()
     width, origin = node.range.width, steps.start - node.range.offset - node.range.width
     lines, value = _lines(node, origin, steps, plan, params)
     if asked.by is None and not lines.layers:

@@ -138,7 +138,7 @@ def stats(running: Running, returned: int) -> Answer:
     """What was read: Neve's own counts where Loki has such a number, and nothing of what Neve does not have."""
     said = running.stats()
     seconds = float(str(said["elapsed_ms"])) / 1000
-    read, size = running.rows_read, running.bytes_read
+    read, size = (int(str(said[name] or 0)) for name in ("rows_read", "bytes_read"))
     return {
         "summary": {
             "bytesProcessedPerSecond": round(size / seconds) if seconds else 0,

@@ -39,7 +39,7 @@ def label_names(plan: Plan, running: Running) -> list[str]:
 
 def label_values(plan: Plan, running: Running, name: str) -> list[str]:
     """The values of a label, in order."""
-    params = Params(plan.database)
+    params = plan.params()
     value = own_label(name, params)
     rows = _query(plan, running, params, f"SELECT DISTINCT toString({value}) AS v FROM {{source}} AND v != '' "
                   f"ORDER BY v LIMIT {params.add(MOST_VALUES, 'UInt64')}")  # fmt: skip
@@ -57,7 +57,7 @@ def series(plans: Iterable[tuple[Plan, tuple[str, ...]]], running: Running) -> l
 
 def stats(plan: Plan, running: Running) -> dict[str, int]:
     """How many streams, lines and bytes a selector is about. Neve has no chunks: one is said for each stream."""
-    params = Params(plan.database)
+    params = plan.params()
     streams = f"uniqExact(({', '.join(STREAM.values())}))"
     rows = _query(
         plan,
@@ -73,7 +73,7 @@ def volume(
     plan: Plan, running: Running, steps: Steps | None, by: tuple[str, ...], names_only: bool, limit: int
 ) -> list[Any]:
     """Bytes by the labels in `by`, largest first: (labels, {step: bytes}). `names_only`: by the labels' names."""
-    params = Params(plan.database)
+    params = plan.params()
     keys = [own_label(name, params) for name in by]
     at = "0"
     if steps is not None:  # as of a range [step]: what lies behind a step's time belongs to the next one
@@ -96,7 +96,7 @@ def volume(
 
 def detected_labels(plan: Plan, running: Running) -> list[dict[str, Any]]:
     """The labels of streams, with how many values each has."""
-    params = Params(plan.database)
+    params = plan.params()
     counts = ", ".join(f"uniqExactIf({column}, {column} != '') AS n_{column}" for column in STREAM.values())
     rows = _query(plan, running, params, f"SELECT {counts} FROM {{source}}")
     return [
@@ -109,14 +109,14 @@ def detected_labels(plan: Plan, running: Running) -> list[dict[str, Any]]:
 def patterns(plan: Plan, running: Running, learner: Learner, steps: Steps) -> list[dict[str, Any]]:
     """The shapes of lines, most common first, and how many there were by step. A variable is written `<_>`."""
     learner.refresh(plan.namespace)
-    params = Params(plan.database)
+    params = plan.params()
     width = params.add(steps.step, "Int64")
     at = f"intDiv(toUnixTimestamp64Nano(timestamp), {width}) * {width}"
     source = plan_source(plan, params)
     counted = (
         f"SELECT fingerprint AS f, {at} AS at, count() AS n, any(level) AS l FROM {source} GROUP BY f, at"
     )
-    known = pattern_of(counted, plan.database)
+    known = pattern_of(counted, plan.database, alone=plan.guarded)
     sql = f"SELECT id, any(text) AS template, at, sum(n) AS events, any(l) AS level FROM ({known}) GROUP BY id, at"
     found: dict[int, tuple[str, str, dict[int, int]]] = {}
     for id_, template, start, events, level in overview.aggregate(running, sql, params):
@@ -195,7 +195,7 @@ def _streams(
     plan: Plan, running: Running, names: tuple[str, ...]
 ) -> list[tuple[tuple[tuple[str, str], ...], int]]:
     """Streams with the labels in `names`, and how many events each has."""
-    params = Params(plan.database)
+    params = plan.params()
     keys = [f"toString({own_label(name, params)}) AS g{number}" for number, name in enumerate(names)]
     groups = ", ".join(["l", *(f"g{number}" for number in range(len(names)))])
     selected = ", ".join([f"{stream_labels(params, Lines('', ()))} AS l", *keys])

@@ -15,11 +15,13 @@ from starlette.requests import HTTPConnection
 from query import ast as neve
 from query import conditions as c
 from query.errors import RequestInvalid, TooLarge
+from query.guards import guard_of
 from query.logql.ranges import Steps
 from query.logql.tokens import parse_duration
-from query.params import MAX_BODY
+from query.params import MAX_BODY, Chosen
 from query.plan import MAX_LIMIT, Plan, check_namespace
 from query.times import MAX_NS, MIN_NS, SECOND, BadTime, parse_instant
+from storage.access.middleware import identity_of
 
 DEFAULT_LIMIT = 100
 SINCE = 3600 * SECOND  # how far back a request looks that does not say
@@ -29,13 +31,14 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class LokiRequest:
-    """What one request asks. `now` is nanoseconds since 1970."""
+    """What one request asks. `now` is nanoseconds since 1970; `guard`: which events exist for who asks."""
 
     values: Mapping[str, str]
     lists: Mapping[str, list[str]]
     namespace: str
     flags: tuple[str, ...]
     now: int
+    guard: c.Condition
 
     def text(self, name: str) -> str:
         return self.values.get(name, "")
@@ -132,7 +135,7 @@ class LokiRequest:
     ) -> Plan:
         """The plan of events within low <= time < high."""
         text, namespace = self.query(), self.namespace
-        return Plan(text, neve.Query(), namespace, self.now, condition, low, high, newest, limit)
+        return Plan(text, neve.Query(), namespace, self.now, condition, low, high, self.guard, newest, limit)
 
 
 async def read(request: HTTPConnection) -> LokiRequest:
@@ -146,14 +149,19 @@ async def read(request: HTTPConnection) -> LokiRequest:
     for name, value in pairs:
         values.setdefault(name, value)
         lists.setdefault(name, []).append(value)
-    namespace = request.headers.get("x-scope-orgid", "") or request.app.state.default_namespace
+    state, identity = request.app.state, identity_of(request)
+    chosen = Chosen(identity, state.access, request.scope)
+    namespace = chosen.namespace(
+        request.headers.get("x-scope-orgid", ""), state.default_namespace, values.get("query", "")
+    )
     check_namespace(namespace)
+    now = time.time_ns()
     flags = tuple(
         flag.strip()
         for flag in request.headers.get("x-loki-response-encoding-flags", "").split(",")
         if flag.strip()
     )
-    return LokiRequest(values, lists, namespace, flags, time.time_ns())
+    return LokiRequest(values, lists, namespace, flags, now, guard_of(identity, namespace, now))
 
 
 async def _form(request: Request) -> list[tuple[str, str]]:

@@ -45,9 +45,8 @@ async def tail(socket: WebSocket) -> None:
     try:
         ask, plan = await _asked(socket)
         await store.check(plan.namespace)
-        wanted = TailFilter(
-            plan.namespace, plan.condition, await store.members(plan.namespace, plan.condition)
-        )
+        members = () if plan.guarded else await store.members(plan.namespace, plan.condition)
+        wanted = TailFilter(plan.namespace, plan.whole, members, alone=plan.guarded)
         joined = await hub.join(wanted)
     except NeveError as error:
         await socket.send_denial_response(refused(error))

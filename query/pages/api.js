@@ -91,7 +91,10 @@ async function answerOf(answer) {
  * @returns {Promise<ApiError>}
  */
 export async function errorOf(answer) {
-  if (answer.status === 401) return new ApiError("you are not signed in", "sign in, or give a key, and try again", null, 401);
+  if (answer.status === 401) {
+    document.dispatchEvent(new Event("signedout"));
+    return new ApiError("you are not signed in", "sign in, or give a key, and try again", null, 401);
+  }
   if (answer.status === 403) return new ApiError("you may not see this", "ask whoever runs the server", null, 403);
   try {
     const { error } = await answer.json();

@@ -91,6 +91,8 @@ document.addEventListener("click", (event) => {
 
 /** @type {string[]} */
 let namespaces = [];
+/** @type {HTMLElement | null} */
+let signOut = null;
 
 /** @param {State} state */
 function tools(state) {
@@ -103,6 +105,7 @@ function tools(state) {
     zone,
     button("Light or dark", icon("theme"), flipTheme, { class: "plain", id: "theme" }),
     button("Keys (?)", icon("help"), showHelp, { class: "plain", id: "keys" }),
+    ...(signOut ? [signOut] : []),
   );
   if (focused === "zone") zone.focus();
 }
@@ -121,16 +124,25 @@ function useTheme() {
   document.documentElement.dataset["theme"] = theme();
 }
 
-/** Which namespaces there are; one who may not know it has the one that the address names. */
-async function learnNamespaces() {
+/** Who asks, and which namespaces there are for them. */
+async function learnWho() {
+  /** @type {import("./signin.js").Me} */
+  let me;
   try {
-    const found = /** @type {{ namespaces: { namespace: string }[] }} */ (await ask("/gateway/storage"));
-    namespaces = found.namespaces.map((one) => one.namespace);
-    if (namespaces.length > 1) tools(read());
+    me = /** @type {import("./signin.js").Me} */ (await ask("/auth/me"));
   } catch {
-    namespaces = [];
+    return; // what is asked for next says what is wrong
   }
+  namespaces = me.namespaces ?? [];
+  if (me.enabled && me.authenticated) signOut = (await import("./signin.js")).signedIn(me);
+  const first = namespaces[0];
+  if (first && namespaces.length > 1 && !read().namespace && !namespaces.includes("default")) go({ namespace: first }, { replace: true });
+  else tools(read());
 }
+
+document.addEventListener("signedout", async () => {
+  (await import("./signin.js")).signIn();
+});
 
 // --- keys ----------------------------------------------------------------------------------------------------
 
@@ -151,7 +163,7 @@ VIEWS.forEach(([name], i) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || isTyped(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (byId("help", HTMLDialogElement).open || document.querySelector(":popover-open")) return;
+  if (document.querySelector("dialog[open]") || document.querySelector(":popover-open")) return;
   const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
   const single = event.key.length === 1;
   if ((single && keysOff()) || (!single && onButton)) return;
@@ -169,4 +181,4 @@ useTheme();
 onChange(show);
 tell();
 if (read().view === "explore" && !location.search) query.focus();
-learnNamespaces();
+learnWho();

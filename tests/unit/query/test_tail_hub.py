@@ -98,7 +98,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def run(test: Test, store: Any = no_store) -> None:
         async def main() -> None:
             gateway = Gateway()
-            monkeypatch.setattr(tail_module, "Feed", lambda _address: gateway)
+            monkeypatch.setattr(tail_module, "Feed", lambda _address, _headers: gateway)
             monkeypatch.setattr(tail_module, "START_SECONDS", 0.5)
             hub = TailHub(["gateway"], store)
             try:

@@ -1,0 +1,1 @@
+"""Who asks, and what they may: keys, roles and sessions, as every process of the server knows them."""

@@ -1,0 +1,60 @@
+"""Small documents by name, which every process knows: keys, roles, settings of namespaces.
+
+The last one who says something of a name is right. A process asks for the newest version of all, which costs nothing,
+and reads them again when that has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from storage import schema
+from storage.results import Result
+
+FOR_EVER = (1 << 32) - 1
+"""The last second that a DateTime can say."""
+Said = dict[str, Any]
+
+
+class Asks(Protocol):
+    """The part of `Hot` that this needs."""
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Result: ...
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None: ...
+
+
+class Documents:
+    """One table of them. Thread-safe; raises what `Hot` raises."""
+
+    def __init__(self, hot: Asks, table: str) -> None:
+        assert table in schema.DOCUMENTS
+        self._hot = hot
+        self._table = f"{schema.SYSTEM_DATABASE}.{table}"
+
+    def put(self, name: str, said: Said, until: int = FOR_EVER) -> None:
+        """Say what holds of a name from now on. `until`: seconds since 1970, after which it may be forgotten."""
+        self._hot.execute(
+            f"INSERT INTO {self._table} SELECT {{name:String}}, {{version:UInt64}}, now64(3), "
+            "toDateTime({until:UInt32}, 'UTC'), {said:String}",
+            {"name": name, "version": time.time_ns(), "until": until, "said": json.dumps(said)},
+        )
+
+    def get(self, name: str) -> Said | None:
+        """What was said last of a name."""
+        return self._read("WHERE name = {name:String}", {"name": name}).get(name)
+
+    def all(self) -> dict[str, Said]:
+        """What was said last of each name."""
+        return self._read("", {})
+
+    def stamp(self) -> int:
+        """The newest version: another one when anything was said since."""
+        sql = f"SELECT max(version) AS newest FROM {self._table}"
+        return int(self._hot.query(sql).rows[0][0])
+
+    def _read(self, where: str, params: Mapping[str, Any]) -> dict[str, Said]:
+        sql = f"SELECT name, argMax(said, version) AS newest FROM {self._table} {where} GROUP BY name ORDER BY name"
+        return {name: json.loads(said) for name, said in self._hot.query(sql, params).rows}
