@@ -7,6 +7,7 @@ answers are the same. A path that nobody thought of here fails a test.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -104,10 +105,15 @@ ASKED: dict[str, list[dict[str, Any]]] = {
     "/api/v1/tail": [],  # tests/e2e/test_access.py
 }
 LINES = ("{}", '{service_name=~".*"}', '{} |= "hidden"', '{} |= "sold"', '{host="h"} != "sold"', '{level="error"}',
-         '{vault=~".+"}', "{} | logfmt", '{} | service_name="bank"')  # fmt: skip
+         '{vault=~".+"}', "{} | logfmt", '{} | pattern "<service> <n>" | service != ""',
+         '{} | label_format service="shop"',
+         '{} | line_format "{{.service_name}} {{.vault}}"', '{} | service_name="bank"')  # fmt: skip
 SELECTORS = ("{}", '{host="h"}', '{vault=~".+"}', '{level="error"}', '{service_name="bank"}')
 NUMBERS = ("sum(count_over_time({}[10m]))", "sum by (service_name) (count_over_time({}[5m]))",
            'sum by (vault) (bytes_over_time({vault=~".*"}[1h]))', "topk(5, sum by (level) (rate({}[1m])))",
+           'sum by (w) (count_over_time({} | pattern "<w> <n>" [10m]))',
+           "sum by (service) (count_over_time({} | logfmt [1h]))",
+           'sum by (service_name) (count_over_time({} | label_format service_name="shop" [1h]))',
            "absent_over_time({vault=~\".+\"}[1h])")  # fmt: skip
 LOKI: dict[str, list[dict[str, str]]] = {
     "query": [{"query": one} for one in NUMBERS],
@@ -217,7 +223,7 @@ def test_hidden_events_do_not_exist(clients: Client) -> None:
 
 def narrowed(query: str) -> str:
     """The same with the filter of the role in every selector."""
-    return query.replace("{}", "{,}").replace("{", '{service_name="shop",').replace(",,}", "}")
+    return re.sub(r"(?<!{){(?!{)", '{service_name="shop",', query).replace(",}", "}")
 
 
 def loki(client: httpx.Client, path: str, asked: Mapping[str, str]) -> httpx.Response:
