@@ -27,9 +27,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, clickhouse: EmbeddedServer
 
 
 @pytest.fixture
-def tenant(namespace: str) -> dict[str, str]:
-    """The header that sends to this test's namespace."""
-    return {"x-scope-orgid": namespace}
+def tenant(gateway: Listening, namespace: str) -> Iterator[dict[str, str]]:
+    """The header that sends to this test's namespace, which ends once nothing waits for it any more."""
+    yield {"x-scope-orgid": namespace}
+    spool: Spool = gateway.app.state.gateway.spool
+    while len(spool):
+        spool.wait_room(0.2)
 
 
 @pytest.fixture
