@@ -44,6 +44,7 @@ def run(arguments: Sequence[str], cwd: Path = ROOT, **more: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_wheel_runs_without_a_compiler(tmp_path: Path) -> None:
     """Built by pip, and run by an interpreter that sees what Neve needs, but neither the checkout nor a compiler."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -127,8 +128,8 @@ def test_the_alerts() -> None:
 
 
 def test_alerts_and_dashboard_ask_for_metrics_that_there_are(server: Server) -> None:
-    server.client.post("/api/v1/ingest", params={"service": "metrics"}, content=b"one\n").raise_for_status()
-    server.wait_for("service:metrics", 1)
+    server.client.post("/api/v1/ingest", params={"service": "dashboard"}, content=b"one\n").raise_for_status()
+    server.wait_for("service:dashboard", 1)
     while 'neve_up{process="ager"} 1' not in (said := server.client.get("/metrics").text):
         time.sleep(0.1)
     there = {line.split("{")[0].split(" ")[0] for line in said.splitlines() if not line.startswith("#")}

@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -36,7 +37,6 @@ ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 NAMESPACE = "page"
 MINUTE = 60 * 10**9
-NOW = time.time_ns() // MINUTE * MINUTE
 VIEWS = ("explore", "patterns", "live", "fields", "health")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -49,10 +49,16 @@ HOSTILE = {
 }
 
 
+@cache
+def now() -> int:
+    """When the tests here began, which is long after they were collected; ns, a whole minute."""
+    return time.time_ns() // MINUTE * MINUTE
+
+
 def shop(minute: int, i: int, **more: Any) -> dict[str, Any]:
     """An order, so many minutes ago."""
     return {
-        "timestamp": NOW - minute * MINUTE + i * 1_000_000,
+        "timestamp": now() - minute * MINUTE + i * 1_000_000,
         "level": "info",
         "service": "shop",
         "host": f"web-{i % 3}",
@@ -278,8 +284,8 @@ def test_ranges_are_chosen_typed_dragged_and_left(open_page: Open, filled: Serve
     page.get_by_label("From", exact=True).fill("yesterday")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("alert").filter(has_text="Give 2026-11-29 10:00")).to_be_visible()
-    page.get_by_label("From", exact=True).fill(to_rfc3339(NOW - 120 * MINUTE))
-    page.get_by_label("To", exact=True).fill(to_rfc3339(NOW))
+    page.get_by_label("From", exact=True).fill(to_rfc3339(now() - 120 * MINUTE))
+    page.get_by_label("To", exact=True).fill(to_rfc3339(now()))
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#ranges")).to_be_hidden()
     chart = page.locator(".chart")
@@ -528,7 +534,7 @@ def test_log_lines_never_become_markup(open_page: Open, filled: Server, view: st
 
 
 def test_what_would_steer_the_screen_is_shown(open_page: Open) -> None:
-    page = open_page({"q": "service:hostile", "order": "oldest", "to": to_rfc3339(NOW - 4 * MINUTE)})
+    page = open_page({"q": "service:hostile", "order": "oldest", "to": to_rfc3339(now() - 4 * MINUTE)})
     expect(rows(page)).to_have_count(len(HOSTILE))
     bidi, ansi, long, multi = (rows(page).nth(i) for i in range(1, 5))
     expect(bidi.locator(".message")).to_have_text("user U+202Egnp.exeU+202C logged inU+200B")
@@ -665,7 +671,7 @@ def test_keys_go_everywhere_and_can_be_turned_off(open_page: Open) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_nobody_is_shut_out(open_page: Open, view: str) -> None:
-    """axe finds no serious fault, in light and in dark, and at 360 px nothing is wider than the screen."""
+    """axe finds no serious fault, wide in light and narrow in dark; at 360 px nothing is wider than the screen."""
     if not AXE.is_file():
         pytest.skip("needs axe-core: npm ci")
     page = open_page({"q": "service:shop level:>=error", "view": view, "from": "now-1h"})
@@ -675,7 +681,7 @@ def test_nobody_is_shut_out(open_page: Open, view: str) -> None:
         rows(page).first.click()
         expect(page.locator(".details")).to_be_visible()
     page.evaluate(AXE.read_text())
-    for width, scheme in ((1280, "light"), (1280, "dark"), (360, "dark"), (360, "light")):
+    for width, scheme in ((1280, "light"), (360, "dark")):
         page.set_viewport_size({"width": width, "height": 740})
         page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
