@@ -20,7 +20,20 @@ from typing import IO
 
 TESTS = Path(__file__).parent
 SOAK = "tests/faults/test_soak.py"  # takes its two minutes whatever the others do
-APART = {"e2e": ["tests/e2e"], "faults": ["tests/faults", f"--ignore={SOAK}"], "soak": [SOAK]}
+QUERY = "tests/integration/query"
+# What takes longest of the tests of whole servers, half of it, so that neither half is what the others wait for.
+LONG = [
+    f"tests/e2e/{name}"
+    for name in ("test_access.py", "test_page.py", "test_page_signin.py", "test_tiers.py", "wire")
+]
+APART = {
+    "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
+    "long": LONG,
+    "faults": ["tests/faults", f"--ignore={SOAK}"],
+    "soak": [SOAK],
+    "query": [QUERY],
+}
+FOLDERS = {"e2e", "faults"}  # that are in no other group
 REST = "parts"
 PASSED, NOTHING_CHOSEN = 0, 5
 
@@ -28,7 +41,8 @@ PASSED, NOTHING_CHOSEN = 0, 5
 def groups() -> dict[str, list[str]]:
     """What pytest is told, by group. A new folder of tests joins the rest."""
     folders = sorted(path.name for path in TESTS.iterdir() if any(path.rglob("test_*.py")))
-    return {**APART, REST: [f"tests/{name}" for name in folders if name not in APART]}
+    rest = [f"tests/{name}" for name in folders if name not in FOLDERS]
+    return {**APART, REST: [*rest, f"--ignore={QUERY}"]}
 
 
 @dataclass
