@@ -56,7 +56,7 @@ def mixed(events: Any, count: int, start: int = 1_700_000_000 * 10**9) -> list[d
 ANY = f'"{SECRET}" OR trace_id:"{SECRET}" OR mail:"{SECRET}"'
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_both_tiers(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(mixed(events, 30)))
     both.insert(
@@ -137,7 +137,7 @@ def texts(table: Any) -> Iterator[str]:
             yield data.decode()
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_the_bytes_are_gone_after_expiry(
     both: Both, make_block: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

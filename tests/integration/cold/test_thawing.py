@@ -33,7 +33,7 @@ def counted(both: Both) -> int:
     return int(both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup")[0])
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_a_range_is_hot_again_and_ages_again(both: Both, make_block: Any, events: Any) -> None:
     odd = [{**one, "message": b"\xff", "tags": {"a": b"\xfe", "b": "c"}} for one in events(5, START)]
     both.insert(make_block(events(20, START) + odd))

@@ -132,7 +132,7 @@ def test_orphans_go_and_what_is_named_stays(both: Both, make_block: Any, events:
     assert both.count() == (5, 5)
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_orphans_stay_while_the_catalog_is_an_old_one(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
@@ -191,7 +191,7 @@ def test_what_another_process_has_published_is_compared_before_it_is_dropped(
     assert both.hot_rows() == 4
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) -> None:
     for count in (5, 6):
         both.insert(make_block(events(count)))
@@ -208,7 +208,7 @@ def test_a_lost_catalog_is_made_again(both: Both, make_block: Any, events: Any) 
         restore(both.hot, cold, both.namespace)
 
 
-@pytest.mark.parametrize("both", ["folder", "s3"], indirect=True)
+@pytest.mark.parametrize("both", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_a_warehouse_that_lacks_a_file_is_not_restored(both: Both, make_block: Any, events: Any) -> None:
     both.insert(make_block(events(5)))
     both.age()
