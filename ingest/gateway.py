@@ -85,7 +85,8 @@ class GatewayState:
         self._rates = Rates(settings.limits)
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse, settings.cold, settings.inserting)
-        # For whoever looks at its state: a ClickHouse that hangs must not take the connections of those who work.
+        # For whoever looks at its state or waits for an answer: a ClickHouse that hangs must not hold them up, nor they
+        # the connections of those who work.
         self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
         self.book = Book(self.watching, settings.data_dir / "access.json")
         self.access = Access(settings.auth, self.book, settings.inside)
@@ -94,6 +95,7 @@ class GatewayState:
         self.namespaces = Namespaces(
             self.hot,
             settings.data_dir / "namespaces.json",
+            asking=self.watching,
             create=settings.create_namespaces,
             made=lambda: sync_folders(settings.embedded) if settings.embedded else None,
             is_gone=self.book.is_gone,

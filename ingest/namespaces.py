@@ -24,12 +24,15 @@ class Namespaces:
         hot: Hot,
         path: Path,
         *,
+        asking: Hot,
         create: bool,
         made: Callable[[], object] = lambda: None,
         is_gone: Callable[[str], bool] = lambda _name: False,
     ) -> None:
-        """`made` is called after one was made, before anything is accepted for it; `is_gone`: was one deleted?"""
+        """`asking`: for requests, which wait for an answer; it must not go on for long without one. `made` is called
+        after one was made, before anything is accepted for it; `is_gone`: was one deleted?"""
         self._hot = hot
+        self._asking = asking
         self._made = made
         self._path = path
         self._create = create
@@ -73,20 +76,20 @@ class Namespaces:
         with self._lock:
             self._hot.create_namespace(namespace)
             self._made()
-            self._learn()
+            self._learn(self._hot)
 
     def _look(self, namespace: str) -> None:
         if time.monotonic() < self._failed + PATIENCE_SECONDS:
             raise StorageUnavailable(f"cannot look for namespace: {namespace}: clickhouse did not answer")
         try:
             if self._create:
-                self._hot.create_namespace(namespace)
+                self._asking.create_namespace(namespace)
                 self._made()
-            self._learn()
+            self._learn(self._asking)
         except StorageUnavailable:
             self._failed = time.monotonic()
             raise
 
-    def _learn(self) -> None:
-        self._known = frozenset(self._hot.namespaces())
+    def _learn(self, hot: Hot) -> None:
+        self._known = frozenset(hot.namespaces())
         replace_file(self._path, json.dumps(sorted(self._known)).encode() + b"\n")

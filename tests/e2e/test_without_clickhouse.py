@@ -94,6 +94,10 @@ def test_clickhouse_that_hangs(mortal: Server) -> None:
     post(mortal, "hangs", "line before")
     mortal.wait_for("service:hangs", 1)
     with stopped(mortal.pids()["clickhouse"]):
+        first = {"service": "hangs", "namespace": "not_met"}  # over a connection that has been well until now
+        assert (
+            mortal.client.post("/api/v1/ingest", params=first, content=b"x\n", timeout=20).status_code == 503
+        )
         for number in range(5):
             post(mortal, "hangs", f"line {number}")
         # Each within seconds, however long ClickHouse would be waited for: the client's own patience is 20 s.
