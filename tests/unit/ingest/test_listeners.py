@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from ingest.receivers import listeners
 from ingest.receivers.listeners import Listeners
 from ingest.receivers.listening import AUTO, ReceiversConfig
 from storage.errors import ConfigError
+from storage.tls import TlsConfig
 
 
 @pytest.fixture
@@ -26,10 +28,13 @@ def taken() -> Iterator[int]:
 def start(address: str) -> dict[str, str]:
     """Start and stop; what was said meanwhile."""
 
+    app = FastAPI()
+    app.state.gateway = SimpleNamespace(settings=SimpleNamespace(tls=TlsConfig()))
+
     async def run() -> dict[str, str]:
         these = Listeners()
         try:
-            await these.start(FastAPI(), ReceiversConfig(otlp_grpc=address), "127.0.0.1")
+            await these.start(app, ReceiversConfig(otlp_grpc=address), "127.0.0.1")
             for said in these.said.values():
                 if said[0].isdigit():
                     async with grpc.aio.insecure_channel(said) as channel:
