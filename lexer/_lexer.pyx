@@ -216,12 +216,13 @@ cdef extern from "pushed.h" nogil:
         NV_PUSH_FULL
         NV_PUSH_DAMAGED
         NV_PUSH_LARGE
-    ctypedef struct nv_wire:
-        uint64_t number, value
+    ctypedef struct nv_wire_field:
+        uint32_t number
+        uint64_t value
         nv_string bytes
     size_t nv_take_documents(nv_columns *c, const uint8_t *data, size_t n, nv_string action, const nv_source *source,
                              nv_buffer *verdicts)
-    int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire *out)
+    int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire_field *out)
     int nv_take_entries(nv_columns *c, const uint8_t *data, size_t *at, size_t n, const nv_source *source)
 
 RULES_VERSION = NV_RULES_VERSION
@@ -600,7 +601,7 @@ cdef class OtlpLogs:
 
 
 def next_field(const uint8_t[::1] data not None, size_t at, size_t end):
-    cdef nv_wire field
+    cdef nv_wire_field field
     if not at < end <= <size_t>data.shape[0]:
         raise ValueError("a message ends beyond the data")
     if not nv_next_wire(&data[0], &at, end, &field):
@@ -740,50 +741,19 @@ cdef class Columns:
                 timestamp_ns=None, str level="", trace_id=b"", span_id=b"", Carry carry=None):
         if format not in _ONE_FORMATS:
             raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_ONE_FORMATS)}")
-        if level not in _LEVELS:
-            raise ValueError(f"cannot take level {level!r}; choose one of {', '.join(_LEVELS)}")
-        cdef nv_source source
-        memset(&source, 0, sizeof(source))
+        cdef bytes text = _utf8(data) + bytes(NV_PADDING)
+        items = tags.items() if isinstance(tags, dict) else tags
+        cdef _Sender sender = _Sender.of(self.c, service, host, items, received_ns, level, format)
         cdef nv_carry alone
         memset(&alone, 0, sizeof(alone))
-        cdef bytes spare = bytes(NV_PADDING), text = _utf8(data) + spare
-        cdef bytes service_bytes = _utf8(service) + spare, host_bytes = _utf8(host) + spare
-        cdef bytes trace_bytes = _utf8(trace_id), span_bytes = _utf8(span_id), key, value
-        items = tags.items() if isinstance(tags, dict) else tags
-        cdef size_t count = len(items), i = 0
-        if count > NV_MAX_FIELDS:
-            raise ValueError(f"cannot add {count} tags to a record; at most {NV_MAX_FIELDS} are possible")
-        cdef nv_field *fields = <nv_field *>malloc(max(count, <size_t>1) * sizeof(nv_field))
-        if fields is NULL:
-            raise MemoryError
-        held = []
-        try:
-            for name, content in items:
-                key, value = _utf8(name), _utf8(content) + spare
-                held.append(value)
-                if len(key) > NV_MAX_KEY:
-                    raise ValueError(f"cannot add a tag with a name of {len(key)} bytes; at most {NV_MAX_KEY} are possible")
-                fields[i].key = nv_key_of(self.c, <const uint8_t *><char *>key, len(key))
-                if fields[i].key is NULL:
-                    raise MemoryError
-                fields[i].value.p = <const uint8_t *><char *>value
-                fields[i].value.n = len(value) - NV_PADDING
-                i += 1
-            source.service.p, source.service.n = <const uint8_t *><char *>service_bytes, len(service_bytes) - NV_PADDING
-            source.host.p, source.host.n = <const uint8_t *><char *>host_bytes, len(host_bytes) - NV_PADDING
-            if trace_bytes:
-                source.trace.p, source.trace.n = <const uint8_t *><char *>trace_bytes, len(trace_bytes)
-            if span_bytes:
-                source.span.p, source.span.n = <const uint8_t *><char *>span_bytes, len(span_bytes)
-            source.tags, source.tag_count = fields, <uint32_t>count
-            source.received = received_ns
-            source.time = NV_NO_TIME if timestamp_ns is None else timestamp_ns
-            source.level = _LEVELS[level]
-            source.format = _ONE_FORMATS[format]
-            source.carry = &alone if carry is None else &carry.carry
-            nv_take_one(self.c, <const uint8_t *><char *>text, len(text) - NV_PADDING, &source)
-        finally:
-            free(fields)
+        if trace_id:
+            sender.source.trace = sender.keep(trace_id)
+        if span_id:
+            sender.source.span = sender.keep(span_id)
+        if timestamp_ns is not None:
+            sender.source.time = timestamp_ns
+        sender.source.carry = &alone if carry is None else &carry.carry
+        nv_take_one(self.c, <const uint8_t *><char *>text, len(text) - NV_PADDING, &sender.source)
         if self.c.failed:
             raise MemoryError
 

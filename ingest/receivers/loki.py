@@ -106,17 +106,7 @@ def _record(intake: Intake, said: Said, line: Any, ns: int, more: Mapping[str, s
     if not isinstance(line, str):
         raise unreadable("line of an entry: it is no string", "send lines as strings")
     said = said.and_also(more.items()) if more else said
-    intake.record(
-        line,
-        format="auto",
-        service=said.service,
-        host=said.host,
-        level=said.level,
-        trace_id=said.trace_id,
-        span_id=said.span_id,
-        tags=said.tags,
-        timestamp_ns=ns,
-    )
+    intake.record(line, format="auto", timestamp_ns=ns, **said._asdict())
 
 
 def _labels(stream: Any) -> Said:

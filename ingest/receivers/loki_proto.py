@@ -78,17 +78,7 @@ def _take_entry(intake: Intake, data: bytearray, at: int, end: int, said: Said) 
             pair = {key: bytes(data[a:b]) for key, a, b in _parts(data, start, stop)}
             tags.append((_text(pair.get(1, b"")), _text(pair.get(2, b""))))
     said = said.and_also(tags)
-    intake.record(
-        line,
-        format="auto",
-        service=said.service,
-        host=said.host,
-        level=said.level,
-        trace_id=said.trace_id,
-        span_id=said.span_id,
-        tags=said.tags,
-        timestamp_ns=time,
-    )
+    intake.record(line, format="auto", timestamp_ns=time, **said._asdict())
 
 
 def _time(data: bytearray, at: int, end: int) -> int:

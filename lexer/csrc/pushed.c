@@ -46,58 +46,13 @@ size_t nv_take_documents(nv_columns *c, const uint8_t *data, size_t n, nv_string
 
 /* ---- protobuf ---- */
 
-#define LARGEST_NUMBER ((UINT64_C(1) << 29) - 1)
-
-static const uint8_t *varint(const uint8_t *p, const uint8_t *end, uint64_t *out)
+int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire_field *out)
 {
-    uint64_t v = 0;
-    for (int shift = 0; shift < 64 && p < end; shift += 7) {
-        uint8_t byte = *p++;
-        if (shift == 63 && byte > 1)
-            return NULL;
-        v |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) {
-            *out = v;
-            return p;
-        }
-    }
-    return NULL;
-}
-
-/* The n bytes at p as a number, lowest first. */
-static const uint8_t *fixed(const uint8_t *p, const uint8_t *end, size_t n, uint64_t *out)
-{
-    if ((size_t)(end - p) < n)
-        return NULL;
-    *out = 0;
-    for (size_t i = 0; i < n; i++)
-        *out |= (uint64_t)p[i] << 8 * i;
-    return p + n;
-}
-
-int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire *out)
-{
-    uint64_t tag;
-    const uint8_t *end = data + n, *p = varint(data + *at, end, &tag);
-    *out = (nv_wire){.number = tag >> 3};
-    if (!p || !out->number || out->number > LARGEST_NUMBER)
+    nv_string rest = {data + *at, n - *at};
+    *out = (nv_wire_field){0};
+    if (nv_wire_next(&rest, out) != 1)
         return 0;
-    switch (tag & 7) {
-    case 0: p = varint(p, end, &out->value); break;
-    case 1: p = fixed(p, end, 8, &out->value); break;
-    case 5: p = fixed(p, end, 4, &out->value); break;
-    case 2:
-        p = varint(p, end, &out->value);
-        if (!p || out->value > (uint64_t)(end - p))
-            return 0;
-        out->bytes = (nv_string){p, (size_t)out->value};
-        p += out->value;
-        break;
-    default: return 0;
-    }
-    if (!p)
-        return 0;
-    *at = (size_t)(p - data);
+    *at = (size_t)(rest.p - data);
     return 1;
 }
 
@@ -115,7 +70,7 @@ typedef struct {
 static int read_time(nv_string message, int64_t *time)
 {
     int64_t seconds = 0, nanos = 0;
-    nv_wire field;
+    nv_wire_field field;
     for (size_t at = 0; at < message.n;) {
         if (!nv_next_wire(message.p, &at, message.n, &field))
             return 0;
@@ -159,7 +114,7 @@ static int takes_column(nv_source *source, const nv_key *key, nv_string value)
 static nv_push read_tag(nv_columns *c, entry *e, nv_string message)
 {
     nv_string name = {message.p, 0}, value = name;
-    nv_wire field;
+    nv_wire_field field;
     for (size_t at = 0; at < message.n;) {
         if (!nv_next_wire(message.p, &at, message.n, &field))
             return NV_PUSH_DAMAGED;
@@ -180,7 +135,7 @@ static nv_push read_tag(nv_columns *c, entry *e, nv_string message)
 /* NV_PUSH_END where it was read. */
 static nv_push read_entry(nv_columns *c, entry *e, nv_string message)
 {
-    nv_wire field;
+    nv_wire_field field;
     nv_push state = NV_PUSH_END;
     for (size_t at = 0; at < message.n && state == NV_PUSH_END;) {
         if (!nv_next_wire(message.p, &at, message.n, &field) || (field.number <= 3 && !field.bytes.p))
@@ -221,7 +176,7 @@ nv_push nv_take_entries(nv_columns *c, const uint8_t *data, size_t *at, size_t n
     if (!e.tags)
         c->failed = 1;
     while (*at < n && !c->failed && state == NV_PUSH_END) {
-        nv_wire field;
+        nv_wire_field field;
         size_t next = *at;
         if (nv_full(c)) {
             state = NV_PUSH_FULL;

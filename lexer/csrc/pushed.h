@@ -2,6 +2,7 @@
 #ifndef NEVE_PUSHED_H
 #define NEVE_PUSHED_H
 #include "records.h"
+#include "wire.h"
 
 /*
  * Take action lines and documents by turns, as `_bulk` has them, while the action line is `action` and until the block is
@@ -10,14 +11,9 @@
 size_t nv_take_documents(nv_columns *c, const uint8_t *data, size_t n, nv_string action, const nv_source *source,
                          nv_buffer *verdicts);
 
-/* One field of a protobuf message. */
-typedef struct {
-    uint64_t number, value;
-    nv_string bytes; /* p is NULL where it is a number */
-} nv_wire;
-
-/* Read the field at *at, which is before n; *at is behind it then. 0 where the message is damaged, or has groups. */
-int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire *out);
+/* Read the field at *at, which is before n; *at is behind it then, and bytes.p is NULL where it is a number. 0 where the
+ * message is damaged, or has groups. */
+int nv_next_wire(const uint8_t *data, size_t *at, size_t n, nv_wire_field *out);
 
 #define NV_ENTRY_TAGS 256
 

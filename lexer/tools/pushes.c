@@ -192,7 +192,7 @@ static void entries(generator *g, const nv_buffer *lines)
         nv_source source = {.service = {VALUE, below(g, 2) * 5}, .host = {VALUE, 0}, .tags = &tag, .tag_count = 1,
                             .received = RECEIVED, .format = NV_AUTO, .time = NV_NO_TIME};
         size_t before = at;
-        nv_wire skipped;
+        nv_wire_field skipped;
         state = nv_take_entries(c, copy, &at, body.length, &source);
         HOLDS(!c->failed && at >= before && at <= body.length);
         HOLDS(state != NV_PUSH_FULL || nv_full(c));
