@@ -130,9 +130,7 @@ _MULTILINE_HELP = (
     "lines that start with white space), or start:REGEX (a record starts where a line matches from its "
     "beginning); default: every line is a record"
 )
-_EPILOG = (
-    "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/delivery.md says what happens to files that are rotated."
-)
+_EPILOG = "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/delivery.md says what happens to files that are rotated."
 _SPOOL_HELP = "what may wait on disk to be sent, in MiB; beyond it, reading pauses; default: %(default)s"
 _STATE_HELP = "spool and checkpoints; default: a folder below ~/.local/state/neve for each URL and namespace"
 
