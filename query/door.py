@@ -18,6 +18,7 @@ class HttpConfig:
     head_seconds: float = 10.0  # for a request's head, and for a TLS handshake
     idle_seconds: float = 75.0  # that a connection may wait for its next request
     body_seconds: float = 60.0  # that a request's body may stand still
+    answer_seconds: float = 300.0  # that a client may take nothing of an answer; it holds a query's place
     connections: int = 4096  # at once; those beyond are refused
     connections_of_one: int = 1024  # at once from one address
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ingest.committer import Submission
+from ingest.committer import REQUEST_AGENT, Submission
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of, read_body
@@ -15,6 +15,8 @@ from storage.schema import SCHEMA_VERSION
 
 MAX_BLOCK_BYTES = 64 << 20
 """More than a full batch can come to, headers and incompressible lines included."""
+MAX_DECODED_BYTES = 256 << 20
+"""Of its columns, unpacked: several times those of a full batch."""
 
 router = APIRouter()
 
@@ -27,7 +29,7 @@ async def take_block(request: Request) -> dict[str, Any]:
         header = await asyncio.to_thread(_verify, data)
         await admitted(request, header.namespace)
         _check_redaction(header, gateway)
-        gateway.admit(header.namespace, header.rows, header.raw_bytes)
+        gateway.admit(header.namespace, header.rows, max(header.raw_bytes, len(data)))
         submission = Submission(((header.block_id, data),), headers=(header,))
         fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
     gateway.counters.add("blocks_received")
@@ -59,7 +61,13 @@ def _verify(data: bytes | bytearray) -> Any:
 
     Raises BlockDamaged, RequestRefused.
     """
-    header = SealedBlock.parse(data).header
+    block = SealedBlock.parse(data)
+    header = block.header
+    if header.agent_id.startswith(REQUEST_AGENT):
+        raise RequestRefused("bad_agent", "cannot take block: it is no agent's", "send it from an agent", 422)
+    if block.decoded_bytes > MAX_DECODED_BYTES:
+        message = f"cannot take block: its columns are more than {MAX_DECODED_BYTES} bytes"
+        raise RequestRefused("too_large", message, "send it in parts", 413)
     for name, found, known in (
         ("schema version", header.schema_version, SCHEMA_VERSION),
         ("redaction policy", header.redaction_version, REDACTION_VERSION),

@@ -5,6 +5,7 @@ the ledger's window.
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -78,10 +79,18 @@ def _malformed_lines(plain: Body) -> list[dict[str, Any]]:
     """The first lines that look like JSON and are not."""
     check = Columns(max_rows=1)
     found: list[dict[str, Any]] = []
-    for number, text in enumerate(plain.split(b"\n"), 1):
-        line = bytes(text)
+    for number, line in enumerate(_lines(plain), 1):
         if line.strip() and not check.json_valid(line):
             found.append({"line": number, "reason": "not valid json; kept as text"})
             if len(found) == MAX_ERRORS:
                 break
     return found
+
+
+def _lines(plain: Body) -> Iterator[bytes]:
+    """One by one: a list of all would take many times their bytes."""
+    at = 0
+    while (end := plain.find(b"\n", at)) >= 0:
+        yield bytes(plain[at:end])
+        at = end + 1
+    yield bytes(plain[at:])
