@@ -82,7 +82,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits(), cold)
+        app.state.gate = Gate(hot, limits or Limits(), cold, app.state.metrics.hit)
         app.state.tail_store = store = TailStore(app.state.gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list

@@ -66,7 +66,8 @@ SCHEMAS: dict[str, Json] = {
     "Key": record(
         "last_used_at", id=TEXT, name=TEXT, kind=one_of("key", "session"), scopes=many(TEXT),
         namespaces=maybe(many(TEXT)), role=maybe(TEXT), created_at=COUNT, expires_at=maybe(COUNT),
-        revoked_at=maybe(COUNT), last_used_at=maybe(COUNT),
+        revoked_at=maybe(COUNT), last_used_at=maybe(COUNT), events_per_second=maybe(COUNT),
+        bytes_per_second=maybe(COUNT),
     ),
     "Role": record(name=TEXT, filter=TEXT, namespaces=maybe(many(TEXT)), scopes=many(TEXT)),
     "Me": record(

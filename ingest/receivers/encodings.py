@@ -12,7 +12,7 @@ SLICE_BYTES = 1024
 """Of a zstd body at once: four bytes can stand for 128 KiB, so that a slice is 32 MiB at the most."""
 GZIP_SLICE_BYTES = 4096
 """Of a gzip body at once: what lies behind a member's end is copied."""
-MAX_MEMBERS = 1 << 16
+MAX_MEMBERS = 1 << 14
 """Members of a gzip body, or frames of a zstd one, that were packed one by one: an empty one takes a few bytes, and as
 long to begin as any."""
 MAX_WINDOW_BYTES = 1 << 27
@@ -71,10 +71,11 @@ def _deflate(body: Body, limit: int) -> Body:
 def _zstd(body: Body, limit: int) -> Body:
     plain = bytearray()
     view = memoryview(body)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     for _ in range(MAX_MEMBERS):
         if not view:
             return plain
-        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+        frame = decompressor.decompressobj()
         while view and not frame.eof:
             piece = view[:SLICE_BYTES]
             plain += frame.decompress(piece)

@@ -6,6 +6,7 @@ the ledger's window.
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -23,6 +24,8 @@ MAX_PLAIN_BYTES = 64 << 20
 """Decompressed."""
 MAX_ERRORS = 100
 """Lines named in an answer; the counts are of all."""
+MAX_LOOKED_AT = 1 << 20
+"""Lines among which they are looked for."""
 _FORMATS: dict[str, Format] = {
     "application/x-ndjson": "json",
     "application/ndjson": "json",
@@ -79,7 +82,7 @@ def _malformed_lines(plain: Body) -> list[dict[str, Any]]:
     """The first lines that look like JSON and are not."""
     check = Columns(max_rows=1)
     found: list[dict[str, Any]] = []
-    for number, line in enumerate(_lines(plain), 1):
+    for number, line in enumerate(islice(_lines(plain), MAX_LOOKED_AT), 1):
         if line.strip() and not check.json_valid(line):
             found.append({"line": number, "reason": "not valid json; kept as text"})
             if len(found) == MAX_ERRORS:

@@ -576,6 +576,41 @@ def test_what_was_done_is_written_down(house: House) -> None:
         assert client.get("/api/v1/search", params={"namespace": "tenant_b"}).status_code == 200
 
 
+def test_a_key_may_have_a_rate_of_its_own(house: House) -> None:
+    server = house.server
+    slow = server.neve(
+        "keys", "create", "--scope", "ingest", "--namespace", "tenant_a", "--events-per-second", "1", key=house.admin
+    ).stdout.strip()  # fmt: skip
+    events = [{"level": "debug", "msg": f"rated {number}"} for number in range(400)]
+    assert server.send(slow, "", *events).status_code == 200
+    refused = server.send(slow, "", {"msg": "rated too much"})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 1
+    assert refused.json()["error"]["message"].startswith(
+        f"cannot take request: key {slow.split('_')[1]} sends"
+    )
+    assert server.send(house.a_ingest, "", {"level": "debug", "msg": "rated other"}).status_code == 200
+    assert "1 events/s" in server.neve("keys", "list", key=house.admin).stdout
+    assert 'neve_gateway_limits_hit_total{reason="key_rate"} 1' in server.client.get("/metrics").text
+    assert (
+        server.client.post("/api/v1/keys", json={"scopes": ["search"], "bytes_per_second": 1}).status_code
+        == 400
+    )
+    assert (
+        server.client.post("/api/v1/keys", json={"scopes": ["ingest"], "bytes_per_second": -1}).status_code
+        == 400
+    )
+
+
+def test_a_namespace_s_rate_holds_over_the_configuration(house: House) -> None:
+    server = house.server
+    set_ = server.client.post("/api/v1/namespaces", json={"name": "rated", "ingest_lines_per_second": 1})
+    assert set_.status_code == 201, set_.text
+    events = [{"msg": f"rated {number}"} for number in range(400)]
+    patiently(lambda: server.send(house.admin, "rated", *events).status_code == 429 or None)
+    assert 'limits_hit_total{reason="namespace_rate"} 0' not in server.client.get("/metrics").text
+
+
 def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     server = house.server
 
