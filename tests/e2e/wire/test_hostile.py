@@ -87,13 +87,13 @@ def test_it_goes_on(wire: Place, before: int) -> None:
 
 def sound(wire: Place) -> None:
     with socket.create_connection(("127.0.0.1", wire.ports["tcp"])) as one:
-        one.sendall(b"<13>1 - h hostilesound - - - over tcp\n")
+        one.sendall(b"<13>1 - h app - - - hostilesound over tcp\n")
     context = ssl.create_default_context(cafile=str(wire.ca))
     with (
         socket.create_connection(("127.0.0.1", wire.ports["tls"])) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
-        secure.sendall(b"<13>1 - h hostilesound - - - over tls\n")
+        secure.sendall(b"<13>1 - h app - - - hostilesound over tls\n")
     with socket.create_connection(("127.0.0.1", wire.ports["fluent"]), timeout=60) as one:
         record = {"message": "hostilesound over fluent"}
         one.sendall(msgpack.packb(["t", [[1_790_000_000, record]], {"chunk": "hostile"}]))
