@@ -150,6 +150,7 @@ class Client(asyncio.Protocol):
         self.door = door or Door()
         self.patience = Patience(self.late)
         self.said = b""
+        self.trusted = False  # it is a proxy of ours: it says of each request whose that is
         self.entered = self.reading = self.asked = False
         self.pages = pages or {}
         self.parser = httptools.HttpRequestParser(self)
@@ -180,6 +181,7 @@ class Client(asyncio.Protocol):
             self.transport.abort()
             return
         self.said = self.door.said_of(self.peer, transport)
+        self.trusted = self.door.trusts(self.peer)
         self.patience.within(self.door.limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
@@ -247,6 +249,8 @@ class Client(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self.answered_here:
             return
+        if self.trusted and self.transport is not None:
+            self.said = self.door.said_of(self.peer, self.transport, self.head.headers)
         if not self.head.normalize():
             self.refuse(b"400 Bad Request", "bad_request", "cannot read request: its address is no path")
             return

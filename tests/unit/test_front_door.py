@@ -122,6 +122,40 @@ def test_what_a_client_says_of_itself_stays_outside(tmp_path: Path) -> None:
     run(tmp_path, Door(inside=INSIDE), talk)
 
 
+@pytest.mark.parametrize(
+    ("trusted", "said", "client"),
+    [
+        ((), [b"10.0.0.1"], "127.0.0.1"),
+        (("127.0.0.1",), [], "127.0.0.1"),
+        (("127.0.0.0/8",), [b"203.0.113.7"], "203.0.113.7"),
+        (("127.0.0.0/8",), [b"1.1.1.1, 203.0.113.7"], "203.0.113.7"),  # the client said the first itself
+        (("127.0.0.0/8", "10.0.0.0/8"), [b"1.1.1.1, 203.0.113.7", b"10.1.2.3:4567"], "203.0.113.7"),
+        (("127.0.0.1", "10.0.0.0/8"), [b"10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+        (("127.0.0.1",), [b"203.0.113.7, unknown"], "127.0.0.1"),
+        (("127.0.0.1",), [b"[2001:db8::1]:80"], "2001:db8::1"),
+        (("127.0.0.1",), [b"::ffff:203.0.113.7"], "203.0.113.7"),
+        (("10.0.0.0/8",), [b"203.0.113.7"], "127.0.0.1"),
+    ],
+)
+def test_a_proxy_of_ours_says_whose_a_request_is(
+    tmp_path: Path, trusted: tuple[str, ...], said: list[bytes], client: str
+) -> None:
+    async def talk(port: int, _gateway: Behind, api: Behind) -> None:
+        lines = b"".join(b"x-forwarded-for: %s\r\n" % one for one in said)
+        await sent(port, b"GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-proto: https\r\n" + lines + b"\r\n")
+        [head] = api.seen
+        found = [line for line in head.split(b"\r\n") if line.startswith(b"x-forwarded-for: ")]
+        assert found == [b"x-forwarded-for: " + client.encode()]
+        assert (b"x-forwarded-proto: https" in head) == any(one.startswith("127.") for one in trusted)
+
+    run(tmp_path, Door(HttpConfig(trusted_proxies=trusted)), talk)
+
+
+def test_a_proxy_that_is_no_address_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot use configuration key 'http.trusted_proxies'"):
+        HttpConfig(trusted_proxies=("proxy.example",))
+
+
 REFUSED = (
     b"GET / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
     b"GET / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
