@@ -64,6 +64,9 @@ def _add_keys(actions: Any) -> None:
     )
     create.add_argument("--expires", metavar="TIME", default="", help="after 90d, 12h, …; default: never")
     create.add_argument("--name", default="", help="what it is for, for people")
+    for what in ("events", "bytes"):
+        help_ = f"{what} that may be sent with it; beyond it 429; default: no limit"
+        create.add_argument(f"--{what}-per-second", metavar="N", type=int, default=0, help=help_)
     _action(actions, "list", _list_keys, "show all keys, without their secrets")
     _action(actions, "revoke", _revoke_key, "let a key be of no use, within seconds").add_argument("id")
 
@@ -207,6 +210,8 @@ def _create_key(args: argparse.Namespace, admin: Admin) -> None:
             "role": args.role,
             "name": args.name,
             "expires": args.expires,
+            "events_per_second": args.events_per_second,
+            "bytes_per_second": args.bytes_per_second,
         }
     )
     # The key alone on standard output, so that it can be put into a file.
@@ -221,6 +226,11 @@ def _list_keys(args: argparse.Namespace, admin: Admin) -> None:
     for one in found:
         where = ", ".join(one["namespaces"] or ["all namespaces"])
         role = f", as {one['role']}" if one["role"] else ""
+        role += "".join(
+            f", {one[f'{what}_per_second']:,} {what}/s"
+            for what in ("events", "bytes")
+            if one.get(f"{what}_per_second")
+        )
         print(
             f"{one['id']}  {', '.join(one['scopes'])} in {where}{role}  {_state(one)}  {one['name']}".rstrip()
         )

@@ -13,18 +13,21 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from ingest.app import answer_error
+from ingest.app import answer_error, answer_invalid
 from ingest.metrics import MEDIA_TYPE, metric, of_process
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
 from storage.access.access import Access
+from storage.access.answers import handle_errors
 from storage.access.audit import Audit, refused, who
 from storage.access.book import Book
 from storage.access.config import AuthConfig
 from storage.access.middleware import Guarded
+from storage.access.openapi import Said, describe
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
@@ -241,6 +244,11 @@ def create_app(
         refused=lambda *what: refused(app.state.audit, *what),
     )
     app.add_exception_handler(NeveError, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    handle_errors(app)
+    steps = {200: {"application/x-ndjson": {"type": "string"}}}
+    said = {f"/cold/{name}": Said(steps, more=(422,)) for name in ("delete", "restore", "age")}
+    describe(app, "ager", said, asks=auth.enabled)
 
     def keeper_of(request: Request) -> Keeper:
         found: Keeper = request.app.state.keeper

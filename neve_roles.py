@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ from neve_serve import (
 )
 from query import front
 from query.door import Door
+from storage.access.openapi import merged
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
@@ -225,6 +227,10 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     async def metrics(headers: front.Headers) -> bytes:
         return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers)
 
+    async def openapi(headers: front.Headers) -> bytes:
+        return await all_paths((api, gateway, ager), headers)
+
+    pages = {"/metrics": metrics, "/openapi.json": openapi}
     tls = ServerTls(config.tls) if config.tls else None
     door = Door(config.http, tls, os.environ.get(INSIDE, str(config.auth.inside)))
 
@@ -236,7 +242,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
             print(f"neve: {error}; the old certificate holds", file=sys.stderr, flush=True)
 
     async def listen() -> None:
-        task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}, door))
+        task = asyncio.ensure_future(front.serve(host, port, route, pages, door))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
         loop.add_signal_handler(signal.SIGHUP, reload)
@@ -270,6 +276,24 @@ async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes
         texts.append(text)
         lines.append(f'neve_up{{process="{name}"}} {int(bool(text))}')
     return front.page_answer(METRICS_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
+
+
+async def all_paths(sockets: Sequence[str], headers: front.Headers) -> bytes:
+    """The description of every process's paths as one, as an answer; of those that answer."""
+    found = []
+    for socket in sockets:
+        try:
+            answer = await asyncio.wait_for(front.fetch(socket, "/openapi.json", headers), METRICS_SECONDS)
+        except (OSError, TimeoutError):
+            continue
+        status = answer.split(b" ", 2)[1:2]
+        if status in ([b"401"], [b"403"]):
+            return answer
+        if status == [b"200"]:
+            found.append(json.loads(answer.partition(b"\r\n\r\n")[2]))
+    if not found:
+        return front.unavailable()
+    return front.page_answer("application/json", json.dumps(merged(found)).encode())
 
 
 def uvicorn_loop() -> asyncio.Runner:

@@ -33,6 +33,13 @@ from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child,
 
 READY_SECONDS = 60.0
 TEND_SECONDS = 0.2
+REACHES = {
+    "gateway": (CLICKHOUSE_URL, CLICKHOUSE_INGEST_URL),
+    "api": (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL),
+    "ager": (CLICKHOUSE_URL,),
+    "front": (),
+}
+"""By role, as whom it works in ClickHouse: no process is told a password that it has no use for."""
 
 
 class Server:
@@ -104,9 +111,11 @@ class Server:
 
     def _start_roles(self, url: str, sockets: str) -> None:
         config = self.config
-        environment = {**os.environ, **self._urls(url), SOCKETS: sockets, PARENT: str(os.getpid())}
-        environment[INSIDE] = str(config.auth.inside) or secrets.token_hex(32)
+        shared = {**os.environ, SOCKETS: sockets, PARENT: str(os.getpid())}
+        shared[INSIDE] = str(config.auth.inside) or secrets.token_hex(32)
+        urls = self._urls(url)
         for role in ROLES:
+            environment = {**shared, **{name: urls[name] for name in REACHES[role] if name in urls}}
             command = [
                 sys.executable,
                 "-P",

@@ -8,15 +8,17 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ingest import operations, watching
+from ingest import openapi, operations, watching
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, elastic, http, journal, loki, otlp, splunk
 from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
 from ingest.receivers.body import Budget
 from ingest.receivers.intake import Lexers
 from ingest.receivers.listeners import Listeners
+from storage.access.answers import handle_errors
 from storage.access.audit import refused
 from storage.access.middleware import ASK_FOR_KEY, Guarded
+from storage.access.openapi import describe
 from storage.errors import NeveError
 
 __all__ = ["GatewaySettings", "create_app"]
@@ -64,6 +66,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(OSError, answer_disk)
+    handle_errors(app)
+    describe(app, "gateway", openapi.SAID, asks=settings.auth.enabled)
     return app
 
 
@@ -80,7 +84,7 @@ async def answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     """A parameter that is not what it should be."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name = str(first["loc"][-1])
+    name = str(first["loc"][-1])[:60]
     body = {
         "code": "bad_parameter",
         "message": f"cannot read parameter: {name}",

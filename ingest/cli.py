@@ -23,7 +23,7 @@ from lexer import Multiline, Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import ALL, RedactionConfig
 from storage.access.carried import carried
-from storage.config import SCHEMES, ClickHouseConfig
+from storage.config import SCHEMES, ClickHouseConfig, without_password
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
 from storage.schema import namespace_database
@@ -220,7 +220,8 @@ def _check(args: argparse.Namespace) -> None:
         ClickHouseConfig.from_url(args.to)
     elif scheme not in ("http", "https") or not separator or not place.strip("/"):
         raise UsageError(
-            f"cannot ship to: {args.to}", "give http://host:port or clickhouse://user:password@host:port"
+            f"cannot ship to: {without_password(args.to)}",
+            "give http://host:port or clickhouse://user:password@host:port",
         )
     if args.spool_mib < 1:
         raise UsageError(f"cannot use spool of {args.spool_mib} MiB", "give 1 or more")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 REDACTED = "redacted_"
 """Starts the names of counters of masks, by class."""
+LIMITS_HIT = "limits_hit_"
+"""Starts the names of counters of requests that met a limit, by which."""
 
 
 def redacted(counts: Mapping[str, int]) -> dict[str, int]:

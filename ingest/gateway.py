@@ -11,11 +11,11 @@ from typing import Any
 from ingest.arrivals import Arrivals
 from ingest.batch import DEFAULT_NAMESPACE
 from ingest.committer import Committer
-from ingest.counters import Counters
+from ingest.counters import LIMITS_HIT, Counters
 from ingest.deadletter import DeadLetters
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
-from ingest.limits import IngestLimits, RateExceeded, Rates
+from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
 from ingest.namespaces import Namespaces
 from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
@@ -39,6 +39,7 @@ COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
     "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
     "requests_over_rate", "requests_too_slow", "requests_too_many", "blocks_not_redacted",
+    *(f"{LIMITS_HIT}{reason}" for reason in ("namespace_rate", "key_rate", "bodies", "requests", "slow_body", "spool")),
 )  # fmt: skip
 """Counters that are there from the start: what is first seen at one has never grown, for who watches it."""
 WATCH_SECONDS = 10.0
@@ -82,7 +83,7 @@ class GatewayState:
         self._started = time.monotonic()
         self.counters = Counters()
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
-        self._rates = Rates(settings.limits)
+        self._rates = Rates()
         self._folder = StateFolder(settings.data_dir)
         self.hot = Hot(settings.clickhouse, settings.cold, settings.inserting)
         # For whoever looks at its state or waits for an answer: a ClickHouse that hangs must not hold them up, nor they
@@ -147,15 +148,28 @@ class GatewayState:
         self._folder.close()
 
     def admit(self, namespace: str, lines: int = 0, size: int = 0) -> None:
-        """Count what a request brings towards its namespace's rate, or look whether it may bring something at all.
+        """Count what a request brings towards the rates of its namespace and of its key, or look whether it may bring
+        something at all.
 
         Raises RateExceeded, which is counted.
         """
+        shares = [Share("namespace", namespace, self._rate_of(namespace))]
+        if key := self.book.known.keys.get(SENDING.get()):
+            shares.append(Share("key", key.id, Rate(key.events_per_second, key.bytes_per_second)))
         try:
-            self._rates.take(namespace, lines, size)
-        except RateExceeded:
+            self._rates.take(shares, lines, size)
+        except RateExceeded as error:
             self.counters.add("requests_over_rate")
+            self.counters.add(f"{LIMITS_HIT}{error.reason}")
             raise
+
+    def _rate_of(self, namespace: str) -> Rate:
+        """What was set of a namespace holds over what the configuration says."""
+        rate, settings = self.settings.limits.rate(namespace), self.book.settings(namespace)
+        return Rate(
+            settings.limit("ingest_lines_per_second") or rate.lines_per_second,
+            settings.limit("ingest_bytes_per_second") or rate.bytes_per_second,
+        )
 
     def status(self) -> dict[str, Any]:
         """Depth, age, reasons and counters, for `GET /gateway/status`. ClickHouse is not asked."""

@@ -50,6 +50,15 @@ Retire = Callable[[Sequence[Header]], None]
 T = TypeVar("T")
 
 
+VANISHED_SECONDS = 20.0
+"""How long a namespace's tables may not be there, which nobody deleted by us, before its blocks are set aside: whoever
+moves a database about has so long, and all other blocks wait meanwhile."""
+
+
+class Vanished(Exception):
+    """The tables of the namespace at hand are not there."""
+
+
 class Stopped(Exception):
     """The inserter was told to stop; what is in the spool stays there."""
 
@@ -99,6 +108,8 @@ class Inserter:
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0
+        self._at_hand = ""  # the namespace whose blocks are being stored
+        self._vanished: dict[str, float] = {}  # since when whose tables are not there
         self.failure: BaseException | None = None
         self.blocked = ""
         self._thread = threading.Thread(target=self._run, name="inserter", daemon=True)
@@ -192,8 +203,15 @@ class Inserter:
     def _settle(self, held: Sequence[Held], attempt: Attempt, store: Callable[[], None]) -> None:
         """Do what `store` does, and what follows when the server will not have it."""
         self._unresolved = True
+        self._at_hand = attempt.namespace
         try:
             store()
+        except Vanished:
+            self._unresolved = False  # there is no table that could have a row of them
+            left = [one for one in held if one.header.block_id in self._spool]
+            self._put_aside(
+                left, f"the database of namespace {attempt.namespace} is gone, and nobody deleted it here"
+            )
         except InsertRefused as error:
             self._refused(held, attempt, error)
         except EpochClosed:
@@ -202,6 +220,7 @@ class Inserter:
             if missing := self._missing(held, attempt):
                 self._deliver(missing)
         self._unresolved = False
+        self._at_hand = ""
 
     def _resolve(self, held: Sequence[Held], attempt: Attempt) -> None:
         """Store blocks of which `attempt` may have stored some rows already, now or in a moment.
@@ -350,12 +369,27 @@ class Inserter:
             except errors as error:
                 self._counters.trouble("clickhouse", error.message)
                 self.blocked = error.message if isinstance(error, NamespaceUnknown) else ""
+                self._look_for_tables()
                 self._pause(self._backoff.next())
             else:
                 self._backoff.reset()
                 self.blocked = ""
                 self._counters.well("clickhouse")
                 return answer
+
+    def _look_for_tables(self) -> None:
+        """Something goes wrong: is it that they are not there? Raises Vanished once that has lasted."""
+        namespace = self._at_hand
+        try:
+            if not namespace or self._hot.holds(namespace):
+                self._vanished.pop(namespace, None)
+                return
+        except NeveError:  # nobody can tell
+            return
+        since = self._vanished.setdefault(namespace, time.monotonic())
+        if time.monotonic() >= since + VANISHED_SECONDS:
+            self._backoff.reset()
+            raise Vanished
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

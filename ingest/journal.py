@@ -42,6 +42,11 @@ class Export:
         self._passing = 0  # bytes of a field that is too large: to come, and not kept
         self.cut = 0
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of an entry that is not whole."""
+        return self._size + len(self._kept)
+
     def feed(self, data: bytes) -> Iterator[Fields]:
         """The entries that `data` completes. Raises ExportDamaged."""
         kept, at = self._kept, 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 
 from ingest.errors import SpoolFull
@@ -14,12 +15,16 @@ from storage.errors import ConfigError
 BURST_SECONDS = 5.0
 """Of a rate that may come at once: senders that were away come back with what they have."""
 MAX_BUCKETS = 10_000
-"""Namespaces whose rate is remembered; those that were quiet longest are full again, and may be forgotten."""
+"""Namespaces and keys whose rate is remembered; those that were quiet longest are full again, and may be forgotten."""
+
+
+SENDING: ContextVar[str] = ContextVar("SENDING", default="")
+"""The id of the key that the request under way was sent with; empty where there is none."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one namespace; 0 is no limit."""
+    """Of one namespace, or of one key; 0 is no limit."""
 
     lines_per_second: int = 0  # events a second; 0: no limit
     bytes_per_second: int = 0  # bytes of them a second, as sent; 0: no limit
@@ -61,10 +66,19 @@ def check_numbers(limits: object) -> None:
 
 
 class RateExceeded(SpoolFull):
-    """A namespace sends more than it may; nothing of the request was kept."""
+    """A namespace, or a key, sends more than it may; nothing of the request was kept. `reason` says which."""
 
     code = "rate_limited"
-    default_hint = "send less, or raise the namespace's limit"
+    default_hint = "send less, or raise its limit"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Who is to have sent something: `kind` namespace or key, `name`, and what it may."""
+
+    kind: str
+    name: str
+    rate: Rate
 
 
 @dataclass(slots=True)
@@ -75,38 +89,44 @@ class _Bucket:
 
 
 class Rates:
-    """A bucket of lines and one of bytes a namespace. A request is taken while neither is empty, whatever its size,
-    and those after it wait for what it took too much: so none is too large to be ever taken. Safe from any thread."""
+    """A bucket of lines and one of bytes for each namespace, and for each key. A request is taken while none of its
+    buckets is empty, whatever its size, and those after it wait for what it took too much: so none is too large to be
+    ever taken. Safe from any thread."""
 
-    def __init__(self, limits: IngestLimits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[tuple[str, str], _Bucket] = {}
 
-    def take(self, namespace: str, lines: int, size: int) -> None:
-        """Take so many lines and bytes; none: look whether any may be taken. Raises RateExceeded, and takes nothing."""
-        rate = self._limits.rate(namespace)
-        if not rate.lines_per_second and not rate.bytes_per_second:
+    def take(self, shares: Iterable[Share], lines: int, size: int) -> None:
+        """Take so many lines and bytes of each; none: look whether any may be taken. Raises RateExceeded, and takes
+        nothing."""
+        limited = [one for one in shares if one.rate.lines_per_second or one.rate.bytes_per_second]
+        if not limited:
             return
         with self._lock:
-            bucket = self._filled(namespace, rate)
-            wait = max(_wait(bucket.lines, rate.lines_per_second), _wait(bucket.bytes, rate.bytes_per_second))
-            if wait:
-                message = f"cannot take request: namespace {namespace} sends more than it may"
-                raise RateExceeded("rate", message, math.ceil(wait))
-            bucket.lines -= lines
-            bucket.bytes -= size
+            buckets = [self._filled(one) for one in limited]
+            for one, bucket in zip(limited, buckets, strict=True):
+                wait = max(
+                    _wait(bucket.lines, one.rate.lines_per_second),
+                    _wait(bucket.bytes, one.rate.bytes_per_second),
+                )
+                if wait:
+                    message = f"cannot take request: {one.kind} {one.name} sends more than it may"
+                    raise RateExceeded(f"{one.kind}_rate", message, math.ceil(wait))
+            for bucket in buckets:
+                bucket.lines -= lines
+                bucket.bytes -= size
 
-    def _filled(self, namespace: str, rate: Rate) -> _Bucket:
-        now = self._clock()
+    def _filled(self, share: Share) -> _Bucket:
+        now, rate, key = self._clock(), share.rate, (share.kind, share.name)
         full = _Bucket(rate.lines_per_second * BURST_SECONDS, rate.bytes_per_second * BURST_SECONDS, now)
-        bucket = self._buckets.pop(namespace, full)
+        bucket = self._buckets.pop(key, full)
         passed = now - bucket.at
         bucket.lines = min(full.lines, bucket.lines + passed * rate.lines_per_second)
         bucket.bytes = min(full.bytes, bucket.bytes + passed * rate.bytes_per_second)
         bucket.at = now
-        self._buckets[namespace] = bucket  # the last that was asked for is the last that is forgotten
+        self._buckets[key] = bucket  # the last that was asked for is the last that is forgotten
         if len(self._buckets) > MAX_BUCKETS:
             self._buckets.pop(next(iter(self._buckets)))
         return bucket

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingest.counters import LIMITS_HIT
+
 if TYPE_CHECKING:
     from ingest.gateway import GatewayState
 
@@ -47,9 +49,16 @@ def of_gateway(gateway: "GatewayState") -> str:
     parts.append(
         metric(f"{PREFIX}spool_refusals_total", "counter", "blocks that had no room, by reason", refusals)
     )
+    hit = [
+        (f'{{reason="{name.removeprefix(LIMITS_HIT)}"}}', float(count))
+        for name, count in counters.items()
+        if name.startswith(LIMITS_HIT)
+    ]
+    parts.append(metric(f"{PREFIX}limits_hit_total", "counter", "requests that met a limit, by which", hit))
     parts += [
         metric(f"{PREFIX}{name}_total", "counter", name.replace("_", " "), [("", float(count))])
         for name, count in counters.items()
+        if not name.startswith(LIMITS_HIT)
     ]
     return "".join(parts) + of_process(PREFIX)
 

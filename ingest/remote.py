@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from ingest.errors import UsageError
 from storage.access.carried import carried
+from storage.config import http_parts, without_password
 from storage.errors import NeveError
 
 DEFAULT_URL = "http://127.0.0.1:8780"
@@ -30,9 +30,9 @@ class Remote:
     def __init__(self, url: str | None, seconds: float = 60.0) -> None:
         """`seconds`: how long an answer may take. Raises UsageError."""
         self.url = (url or os.environ.get("NEVE_URL") or DEFAULT_URL).rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"cannot use url: {self.url}", f"write it as {DEFAULT_URL}")
+        parts = http_parts(self.url)
+        if parts is None:
+            raise UsageError(f"cannot use url: {without_password(self.url)}", f"write it as {DEFAULT_URL}")
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
         shown = carried()
         verify = shown.context() if parts.scheme == "https" else True
@@ -81,7 +81,7 @@ class Remote:
         except httpx.HTTPError as error:
             why = (str(error) or type(error).__name__).lower()
             hint = "start it with 'neve serve', or name it with --to"
-            raise ServerError(0, f"cannot reach neve at {self.url}: {why}", hint) from None
+            raise ServerError(0, f"cannot reach neve at {without_password(self.url)}: {why}", hint) from None
         except ValueError:
             raise ServerError(
                 0, f"cannot read answer of {self.url}", "is this the address of neve?"

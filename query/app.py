@@ -11,12 +11,11 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
 
 from lexer.errors import PinsInvalid
-from query import adminroutes, authroutes, page
+from query import adminroutes, authroutes, openapi, page
 from query.auditing import Searches
-from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
+from query.errors import RequestInvalid
 from query.guards import check_filter
 from query.learning import Learner
 from query.limits import Limits
@@ -32,9 +31,11 @@ from query.tailroute import router as tail_router
 from query.tailstore import TailStore
 from storage.access.access import Access
 from storage.access.administration import Administration
+from storage.access.answers import handle_errors
 from storage.access.audit import Audit, refused
 from storage.access.config import AuthConfig
 from storage.access.middleware import ASK_FOR_KEY, Guarded
+from storage.access.openapi import describe
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
@@ -81,7 +82,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits(), cold)
+        app.state.gate = Gate(hot, limits or Limits(), cold, app.state.metrics.hit)
         app.state.tail_store = store = TailStore(app.state.gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list
@@ -117,15 +118,15 @@ def create_app(
     app.include_router(authroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
+    describe(app, "api", openapi.SAID, openapi.SCHEMAS, asks=access.enabled)
     return app
 
 
 def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(NeveError, _neve_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientGone, _client_gone)
-    app.add_exception_handler(Exception, _unexpected)
+    handle_errors(app)
 
 
 def error_response(error: NeveError) -> JSONResponse:
@@ -151,22 +152,5 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
     return error_response(RequestInvalid(f"cannot use {where[:60]!r}", str(first["msg"]).lower()[:200]))
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    """What the framework itself answers: no such path, no such method."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        return error_response(NotFound(f"cannot find path: {request.url.path[:200]}", "look at /docs"))
-    if error.status_code == 405:
-        answer = error_response(MethodNotAllowed(f"cannot use method: {request.method}", "look at /docs"))
-        answer.headers.update(error.headers or {})
-        return answer
-    return error_response(RequestInvalid("cannot read request", "look at /docs"))
-
-
 async def _client_gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("fault at %s", request.url.path, exc_info=error)
-    return error_response(Internal("cannot answer: a fault of the server's own"))

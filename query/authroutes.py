@@ -24,7 +24,7 @@ from storage.access.middleware import IDENTITY, SHOWN, check_origin
 from storage.errors import Forbidden, NeveError, Unauthenticated
 from storage.hot import Hot
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter()
 LOGIN_COOKIE = "neve_login"
 NO_STORE = {"Cache-Control": "no-store"}
 

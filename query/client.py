@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from storage.access.carried import carried
+from storage.config import http_parts, without_password
 from storage.errors import NeveError
 
 DEFAULT_URL = "http://127.0.0.1:8780"
@@ -81,8 +82,8 @@ class Client:
     """One server. Errors are NeveErrors."""
 
     def __init__(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise NeveError(f"cannot use url: {url}", f"write it as {DEFAULT_URL}")
+        if http_parts(url) is None:
+            raise NeveError(f"cannot use url: {without_password(url)}", f"write it as {DEFAULT_URL}")
         self._url = url
         # The server bounds a query itself; a silent answer may be a long one.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
@@ -143,7 +144,9 @@ class Client:
             yield
         except (httpx.TransportError, ValueError) as error:
             hint = "start it with 'neve serve', or name it with --url"
-            raise Unreachable(f"cannot reach neve at {self._url}: {_cause(error)}", hint) from None
+            raise Unreachable(
+                f"cannot reach neve at {without_password(self._url)}: {_cause(error)}", hint
+            ) from None
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from storage.access.access import front_headers
+from storage.errors import ConfigError
 from storage.tls import ServerTls, names_of
 
 
@@ -18,8 +20,20 @@ class HttpConfig:
     head_seconds: float = 10.0  # for a request's head, and for a TLS handshake
     idle_seconds: float = 75.0  # that a connection may wait for its next request
     body_seconds: float = 60.0  # that a request's body may stand still
+    answer_seconds: float = 300.0  # that a client may take nothing of an answer; it holds a query's place
     connections: int = 4096  # at once; those beyond are refused
     connections_of_one: int = 1024  # at once from one address
+    trusted_proxies: tuple[
+        str, ...
+    ] = ()  # addresses and networks whose X-Forwarded-For and -Proto are believed
+
+    def __post_init__(self) -> None:
+        for one in self.trusted_proxies:
+            try:
+                ip_network(one, strict=False)
+            except ValueError:
+                message = f"cannot use configuration key 'http.trusted_proxies': {one[:60]!r}"
+                raise ConfigError(message, "give addresses or networks, as 10.0.0.0/8") from None
 
 
 @dataclass
@@ -31,11 +45,18 @@ class Door:
     inside: str = ""
     here: Counter[str] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self._trusted = [ip_network(one, strict=False) for one in self.limits.trusted_proxies]
+
+    def trusts(self, address: str) -> bool:
+        """Is it a proxy of ours, that tells the truth of who is behind it?"""
+        found = address_of(address)
+        return found is not None and any(found in one for one in self._trusted)
+
     def enter(self, address: str) -> bool:
         """Is there room for one more of this address? Then it is counted."""
-        if (
-            self.here.total() >= self.limits.connections
-            or self.here[address] >= self.limits.connections_of_one
+        if self.here.total() >= self.limits.connections or (
+            self.here[address] >= self.limits.connections_of_one and not self.trusts(address)
         ):
             return False
         self.here[address] += 1
@@ -46,11 +67,44 @@ class Door:
         if not self.here[address]:
             del self.here[address]
 
-    def said_of(self, address: str, transport: asyncio.BaseTransport) -> bytes:
-        """The lines that are added to every request of a client."""
+    def said_of(
+        self, address: str, transport: asyncio.BaseTransport, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> bytes:
+        """The lines that are added to every request of a client. `headers`: those of a request that a trusted proxy
+        has passed on."""
         names = names_of(transport.get_extra_info("peercert"))
-        said = front_headers(self.inside, address, names, "https" if self.tls is not None else "http")
+        scheme = "https" if self.tls is not None else "http"
+        hops: list[str] = []
+        for name, value in headers:
+            if name.lower() == b"x-forwarded-for":
+                hops += value.decode("latin-1").split(",")
+            elif name.lower() == b"x-forwarded-proto" and value.strip().lower() in (b"http", b"https"):
+                scheme = value.strip().lower().decode()
+        said = front_headers(self.inside, self._client(address, hops), names, scheme)
         return b"".join(name + b": " + value + b"\r\n" for name, value in said)
+
+    def _client(self, address: str, hops: list[str]) -> str:
+        """Who is behind proxies: the last address that none of ours has. What a client says itself stands before it."""
+        while hops and self.trusts(address):
+            found = address_of(hops.pop())
+            if found is None:
+                break
+            address = str(found)
+        return address
+
+
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, with a port or without; None for what is none."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
 class Patience:

@@ -4,11 +4,9 @@ NeveError
 ├── QueryInvalid        the query text is wrong; carries line, column and a caret excerpt
 ├── RequestInvalid      a parameter of the request is wrong
 ├── NotFound            no such event, field or path
-├── MethodNotAllowed    the path is there, the method is not
 ├── TooLarge            the body of a request is too large
 ├── Busy                too many queries at once
-├── Unavailable         another part of the server does not answer
-└── Internal            a fault of Neve's own; says nothing about its inside
+└── Unavailable         another part of the server does not answer
 """
 
 from __future__ import annotations
@@ -39,11 +37,6 @@ class NotFound(NeveError):
     status = 404
 
 
-class MethodNotAllowed(NeveError):
-    code = "method_not_allowed"
-    status = 405
-
-
 class TooLarge(NeveError):
     code = "too_large"
     status = 413
@@ -59,12 +52,6 @@ class Unavailable(NeveError):
     code = "unavailable"
     status = 503
     default_hint = "try again in a moment"
-
-
-class Internal(NeveError):
-    code = "internal"
-    status = 500
-    default_hint = "look at the server's log"
 
 
 def position_of(text: str, offset: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ HOP_BY_HOP = frozenset(
 LEFT_OUT = HOP_BY_HOP | OURS
 MAX_HEAD = 64 << 10
 RETRY_AFTER_SECONDS = 1
+SWITCHING = b"HTTP/1.1 101 "
 
 Headers = Sequence[tuple[bytes, bytes]]
 Route = Callable[[str, Headers], str]
@@ -99,6 +100,7 @@ class Behind(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.parser = httptools.HttpResponseParser(self)
         self.pending = 0  # requests without their whole answer
+        self.begun: bytes | None = b""  # of the answer to who asked for a websocket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of a class of their own
@@ -107,11 +109,21 @@ class Behind(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.client.send(data)
         if self.client.head.websocket:
-            return  # nothing to count: the connection ends with it
+            self._switching(data)
+            return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.client.close()
+
+    def _switching(self, data: bytes) -> None:
+        """Look whether the websocket was granted, by how its answer begins; after that nothing is to be counted."""
+        if self.begun is None:
+            return
+        self.begun += data[: len(SWITCHING)]
+        if len(self.begun) >= len(SWITCHING):
+            granted, self.begun = self.begun.startswith(SWITCHING), None
+            self.client.switched(granted)
 
     def on_message_complete(self) -> None:
         if self.parser.get_status_code() >= 200:  # not a "100 Continue"
@@ -138,6 +150,7 @@ class Client(asyncio.Protocol):
         self.door = door or Door()
         self.patience = Patience(self.late)
         self.said = b""
+        self.trusted = False  # it is a proxy of ours: it says of each request whose that is
         self.entered = self.reading = self.asked = False
         self.pages = pages or {}
         self.parser = httptools.HttpRequestParser(self)
@@ -148,9 +161,13 @@ class Client(asyncio.Protocol):
         self.current: Behind | None = None
         self.waiting: list[bytes] = []  # of the request at hand, until its connection is there
         self.opening: asyncio.Task[None] | None = None
-        self.answered_here = False
-        self.tunnel = False  # a websocket was asked for: bytes are passed on as they are
+        self.opened_for = ""  # the process that a connection is opened to,
+        self.expected = 0  # and the requests that wait for it
+        self.answered_here = False  # by the door itself, for good: nothing more is passed on
+        self.tunnel = False  # a websocket was asked for: bytes are passed on as they are,
+        self.held: list[bytes] | None = []  # once it was granted; until then they are kept here
         self.paused = False  # by us
+        self.stuck: asyncio.TimerHandle | None = None  # runs while the client takes nothing of an answer
 
     # --- the client's side -------------------------------------------------------------------------------
 
@@ -164,24 +181,27 @@ class Client(asyncio.Protocol):
             self.transport.abort()
             return
         self.said = self.door.said_of(self.peer, transport)
+        self.trusted = self.door.trusts(self.peer)
         self.patience.within(self.door.limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         if self.tunnel:
-            self.forward(data)
+            self.through(data)
             return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.tunnel = True
             if left := data[upgrade.args[0] :]:
-                self.forward(left)
+                self.through(left)
         except httptools.HttpParserError:
             self.refuse(b"400 Bad Request", "bad_request", "cannot read request: it is no HTTP/1.1")
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.transport = None
         self.patience.end()
+        if self.stuck is not None:
+            self.stuck.cancel()
         if self.entered:
             self.door.leave(self.peer)
         if self.opening is not None:
@@ -191,11 +211,17 @@ class Client(asyncio.Protocol):
                 behind.transport.abort()
 
     def pause_writing(self) -> None:
+        assert self.transport is not None
+        self.stuck = asyncio.get_running_loop().call_later(
+            self.door.limits.answer_seconds, self.transport.abort
+        )
         for behind in self.behind.values():
             if behind.transport is not None:
                 behind.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        if self.stuck is not None:
+            self.stuck.cancel()
         for behind in self.behind.values():
             if behind.transport is not None:
                 behind.transport.resume_reading()
@@ -213,41 +239,54 @@ class Client(asyncio.Protocol):
         self.count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self.count(len(name) + len(value))
+        if self.asked:
+            return  # behind a body: it is too late to say anything
         self.head.headers.append((name, value))
         self.head.chunked |= name.lower() == b"transfer-encoding"
         self.head.websocket |= name.lower() == b"upgrade" and value.strip().lower() == b"websocket"
-        self.count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        if self.answered_here:
+            return
+        if self.trusted and self.transport is not None:
+            self.said = self.door.said_of(self.peer, self.transport, self.head.headers)
         if not self.head.normalize():
             self.refuse(b"400 Bad Request", "bad_request", "cannot read request: its address is no path")
             return
         upgrade = self.parser.should_upgrade()
         self.head.websocket &= upgrade
         if upgrade and not self.head.websocket:
-            self.answered_here = True
             self.refuse(b"400 Bad Request", "bad_request", "cannot upgrade to anything but a websocket")
             return
         self.asked = True
         self.patience.within(self.door.limits.body_seconds)
         path = self.head.url.partition(b"?")[0].decode("latin-1")
-        if path in self.pages and not any(other.pending for other in self.behind.values()):
+        if (
+            path in self.pages
+            and not self.opened_for
+            and not any(one.pending for one in self.behind.values())
+        ):
             self.answered_here = True
             self.opening = asyncio.ensure_future(self.show(self.pages[path]))
             return
         socket = self.route(path, self.head.headers)
         self.current = self.behind.get(socket)
-        if any(other.pending for other in self.behind.values() if other is not self.current):
+        others = any(other.pending for other in self.behind.values() if other is not self.current)
+        if others or self.opened_for not in ("", socket):
             # Two processes would answer at once, in either order.
             self.refuse(
                 b"400 Bad Request", "pipelined", "cannot take a request before the answer to the one before"
             )
             return
-        if self.current is None:
-            self.pause_reading()
-            self.opening = asyncio.ensure_future(self.open(socket))
-        else:
+        if self.current is not None:
             self.current.pending += 1
+        elif self.opened_for:
+            self.expected += 1
+        else:
+            self.pause_reading()
+            self.opened_for, self.expected = socket, 1
+            self.opening = asyncio.ensure_future(self.open(socket))
         self.forward(self.head.encode(self.parser.get_method(), self.said))
 
     def on_body(self, body: bytes) -> None:
@@ -306,6 +345,25 @@ class Client(asyncio.Protocol):
         self.send(await page([*shown, *((name, value) for name, _, value in lines)]))
         self.close()
 
+    def through(self, data: bytes) -> None:
+        """Bytes of a websocket. Before it was granted they could be another request to the process behind."""
+        if self.held is None:
+            self.forward(data)
+        else:
+            self.held.append(data)
+            self.pause_reading()
+
+    def switched(self, granted: bool) -> None:
+        """The process behind has answered who asked for a websocket."""
+        held, self.held = self.held, None
+        if granted:
+            for data in held or ():
+                self.forward(data)
+        else:  # its answer is the last thing on this connection
+            self.answered_here, self.reading = True, False
+            self.patience.within(self.door.limits.idle_seconds)
+        self.resume_reading()
+
     def forward(self, data: bytes) -> None:
         if self.answered_here:
             return
@@ -322,7 +380,7 @@ class Client(asyncio.Protocol):
             self.close()
             return
         self.behind[socket] = self.current = behind
-        behind.pending = 1
+        behind.pending, self.opened_for = self.expected, ""
         waiting, self.waiting = self.waiting, []
         for data in waiting:
             self.forward(data)
@@ -333,6 +391,9 @@ class Client(asyncio.Protocol):
             self.transport.write(data)
 
     def refuse(self, status: bytes, code: str, message: str) -> None:
+        if self.answered_here:
+            return
+        self.answered_here = True
         self.send(answer(status, code, message, "send a request after RFC 9112"))
         self.close()
 

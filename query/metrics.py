@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds; a search is fast below one and slow above five."""
+LIMITS = ("time", "rows", "bytes", "memory", "result", "result_rows", "concurrent")
+"""That are there from the start, beside `cold`: what is first seen at one has never grown, for who watches it."""
 
 router = APIRouter()
 
@@ -32,6 +34,7 @@ class Metrics:
         self._within: Counter[tuple[str, float]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
+        self._limits: Counter[str] = Counter(dict.fromkeys(LIMITS, 0))
 
     def add(self, path: str, status: int, seconds: float) -> None:
         self._requests[path, status] += 1
@@ -39,6 +42,10 @@ class Metrics:
         self._seconds[path] += seconds  # type: ignore[assignment]  # a Counter takes floats too
         for bucket in BUCKETS:
             self._within[path, bucket] += seconds <= bucket
+
+    def hit(self, limit: str) -> None:
+        """A query met a limit."""
+        self._limits[limit] += 1
 
     def text(self) -> str:
         """In Prometheus's text form."""
@@ -52,6 +59,11 @@ class Metrics:
         lines += _head("request_seconds", "histogram", "time until the end of the answer")
         for path in sorted(self._answered):
             lines += self._histogram(path)
+        lines += _head("limits_hit_total", "counter", "queries that met a limit, by which")
+        lines += [
+            f'neve_api_limits_hit_total{{reason="{name}"}} {count}'
+            for name, count in sorted(self._limits.items())
+        ]
         lines += [*_head("running", "gauge", "requests under way"), f"neve_api_running {self.running}"]
         resident = pages * os.sysconf("SC_PAGE_SIZE")
         lines += [*_head("resident_bytes", "gauge", "memory in use"), f"neve_api_resident_bytes {resident}"]

@@ -52,6 +52,11 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "before": ("integer", "Lines before it, 10 by default"),
     "after": ("integer", "Lines after it, 10 by default"),
 }
+CHOICES: dict[str, tuple[str, ...]] = {
+    "order": ("newest", "oldest"),
+    "format": ("json", "ndjson", "csv"),
+    "change": ("new", "gone", "grown", "shrunk", "same"),
+}
 RANGE = ("q", "from", "to", "namespace")
 
 
@@ -162,17 +167,24 @@ def described(*names: str) -> dict[str, Any]:
     """The parameters for the OpenAPI page."""
     listed = []
     for name in names:
-        type_, description = PARAMETERS[name]
-        listed.append({"name": name, "in": "query", "schema": {"type": type_}, "description": description})
+        listed.append(
+            {"name": name, "in": "query", "schema": _schema(name), "description": PARAMETERS[name][1]}
+        )
     return {"parameters": listed}
 
 
 def described_body(*names: str) -> dict[str, Any]:
     """The same as a JSON body."""
-    fields = {name: {"type": PARAMETERS[name][0], "description": PARAMETERS[name][1]} for name in names}
+    fields = {name: {**_schema(name), "description": PARAMETERS[name][1]} for name in names}
     return {
         "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": fields}}}}
     }
+
+
+def _schema(name: str) -> dict[str, Any]:
+    type_ = PARAMETERS[name][0]
+    bounds: dict[str, Any] = {"minimum": 0} if type_ == "integer" else {}
+    return {"type": type_, **bounds, **({"enum": list(CHOICES[name])} if name in CHOICES else {})}
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> RequestInvalid:

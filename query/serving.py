@@ -30,8 +30,16 @@ class ClientGone(Exception):
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
-    def __init__(self, hot: Hot, limits: Limits, cold: ColdConfig | None = None) -> None:
+    def __init__(
+        self,
+        hot: Hot,
+        limits: Limits,
+        cold: ColdConfig | None = None,
+        hit: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`hit` is told of each limit that a query meets."""
         self.hot = hot
+        self.hit = hit
         self.states = TierStates(hot, cold) if cold is not None else None
         self.limits = limits
         self._places = CapacityLimiter(limits.concurrent)
@@ -64,16 +72,19 @@ class Gate:
         return await self._stoppable(running, partial(next, items, None))
 
     @asynccontextmanager
-    async def _place(self, owner: object) -> AsyncIterator[None]:
+    async def _place(self, running: Running) -> AsyncIterator[None]:
         if self._admitted >= self.limits.concurrent + self.limits.waiting:
+            self.hit("concurrent")
             raise Busy("cannot run query: too many are running and waiting")
         self._admitted += 1
         try:
-            await self._places.acquire_on_behalf_of(owner)
+            await self._places.acquire_on_behalf_of(running)
             try:
                 yield
             finally:
-                self._places.release_on_behalf_of(owner)
+                for limit in running.limits_hit:
+                    self.hit(limit)
+                self._places.release_on_behalf_of(running)
         finally:
             self._admitted -= 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from storage.errors import ConfigError
 from storage.sections import NO_SECRET, Secret
@@ -42,14 +42,19 @@ class ClickHouseConfig:
     @classmethod
     def from_url(cls, url: str) -> ClickHouseConfig:
         """`clickhouse://user:password@host:port?pool_size=4`; `clickhouses://` for TLS. Unknown keys fail."""
-        parts = urlsplit(url)
+        form = "clickhouse://user:password@host:port"
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ConfigError(
+                f"cannot read clickhouse url: {without_password(url)}", f"write {form}"
+            ) from None
         if parts.scheme not in SCHEMES or not parts.hostname or parts.path not in ("", "/"):
-            form = "clickhouse://user:password@host:port"
-            raise ConfigError(f"cannot read clickhouse url: {_safe(url)}", f"write {form}")
+            raise ConfigError(f"cannot read clickhouse url: {without_password(url)}", f"write {form}")
         try:
             port = parts.port
         except ValueError:
-            what = f"cannot read port of clickhouse url: {_safe(url)}"
+            what = f"cannot read port of clickhouse url: {without_password(url)}"
             raise ConfigError(what, "give a number up to 65535") from None
         secure = SCHEMES[parts.scheme]
         return cls(
@@ -120,7 +125,19 @@ def _options(query: str) -> dict[str, Any]:
     return found
 
 
-def _safe(url: str) -> str:
-    """The URL without its password, for messages."""
+def without_password(url: str) -> str:
+    """A URL as messages show it, whatever is wrong with it."""
     scheme, separator, rest = url.partition("://")
+    if not separator:  # what stands before an @ is a password all the same
+        scheme, rest = "", url
     return scheme + separator + rest.rpartition("@")[2]
+
+
+def http_parts(url: str) -> SplitResult | None:
+    """The parts of the address of a server of ours; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None

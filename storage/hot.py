@@ -185,6 +185,11 @@ class Hot:
         migrations.apply_namespace(self, namespace)
         self.epochs.restore_fence(namespace)
 
+    def holds(self, namespace: str) -> bool:
+        """Is its table of events there? Not every namespace that was made: somebody may have dropped the database."""
+        sql = "SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = 'events'"
+        return bool(self.scalars(sql, {"database": schema.namespace_database(namespace)})[0])
+
     def forget(self, namespace: str) -> None:
         """A namespace was deleted: look again before it is taken for one that is there."""
         self._known.discard(namespace)

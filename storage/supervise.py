@@ -92,10 +92,11 @@ class Supervisor:
             child.tend(now, self.note)
 
     def restart(self, environment: Mapping[str, str]) -> None:
-        """Start all children anew, with what is new in their environments."""
+        """Start all children anew, with new values of what is in their environments."""
         for child in self.children:
             child.stop()
-            child.environment = {**child.environment, **environment}
+            new = {name: value for name, value in environment.items() if name in child.environment}
+            child.environment = {**child.environment, **new}
             child.start()
 
     def signal(self, number: int) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Request
 
+from ingest.counters import LIMITS_HIT
 from ingest.errors import RequestRefused, SpoolFull
 from ingest.gateway import GatewayState
 from ingest.limits import IngestLimits
@@ -57,10 +58,12 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytearray]:
     size = int(declared) if declared.isdigit() else 0
     if size > limit:
         raise _too_large(limit)
+    counters = gateway_of(request).counters
     try:
         gateway_of(request).spool.refuse_while_full()
         budget.take(size)
-    except SpoolFull:
+    except SpoolFull as error:
+        counters.add(LIMITS_HIT + ("bodies" if error.reason == "busy" else "spool"))
         # A sender that is answered in the middle of its body may see a broken connection, and not the answer.
         await _pass_over(request, limit)
         raise
@@ -71,7 +74,11 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytearray]:
                 raise _too_large(limit)
             body += chunk
             if len(body) > size:
-                budget.take(len(body) - size)
+                try:
+                    budget.take(len(body) - size)
+                except SpoolFull:
+                    counters.add(f"{LIMITS_HIT}bodies")
+                    raise
                 size = len(body)
         yield body
     finally:
@@ -89,6 +96,7 @@ async def _in_time(request: Request, limits: IngestLimits) -> AsyncIterator[byte
         budget.enter()
     except SpoolFull:
         gateway.counters.add("requests_too_many")
+        gateway.counters.add(f"{LIMITS_HIT}requests")
         raise
     try:
         while True:
@@ -100,6 +108,7 @@ async def _in_time(request: Request, limits: IngestLimits) -> AsyncIterator[byte
         return
     except TimeoutError:
         gateway.counters.add("requests_too_slow")
+        gateway.counters.add(f"{LIMITS_HIT}slow_body")
         raise RequestRefused(
             "too_slow",
             "cannot take request: its body comes too slowly",

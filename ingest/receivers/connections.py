@@ -19,7 +19,7 @@ CLOSE_SECONDS = 1.0
 
 @dataclass(eq=False)
 class Connection:
-    """One that is open: who is at its other end, and when it last said something, by the loop's clock."""
+    """One that is open: who is at its other end, and when it last said something whole, by the loop's clock."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -33,8 +33,11 @@ class Connection:
             data = await self.reader.read(READ_BYTES)
         except (OSError, ssl.SSLError):
             return b""
-        self.heard = asyncio.get_running_loop().time()
         return data
+
+    def understood(self) -> None:
+        """What was read made something whole. Drops that never do are silence."""
+        self.heard = asyncio.get_running_loop().time()
 
 
 Converse = Callable[[Connection], Awaitable[None]]

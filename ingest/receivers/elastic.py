@@ -41,7 +41,7 @@ router = APIRouter()
 
 @router.post("/_bulk", summary="Take documents as Elasticsearch's bulk API does")
 @router.put("/_bulk", include_in_schema=False)
-@router.post("/{index}/_bulk", include_in_schema=False)
+@router.post("/{index}/_bulk", summary="The same, into the index that the path names")
 @router.put("/{index}/_bulk", include_in_schema=False)
 async def bulk(request: Request, index: str = "", filter_path: str = "") -> Response:
     """Answers once the documents are durable, with what became of each, in order."""
@@ -56,7 +56,7 @@ async def bulk(request: Request, index: str = "", filter_path: str = "") -> Resp
     return await _answered(request, work, "bulk", index)
 
 
-@router.post("/{index}/_doc", include_in_schema=False)
+@router.post("/{index}/_doc", status_code=201, summary="Take one document as Elasticsearch does")
 @router.post("/{index}/_doc/{id}", include_in_schema=False)
 @router.put("/{index}/_doc/{id}", include_in_schema=False)
 @router.post("/{index}/_create/{id}", include_in_schema=False)
@@ -126,5 +126,5 @@ def _json(request: Request, body: str, status: int, headers: dict[str, str] | No
 
 def include(app: Any) -> None:
     """Put the paths last into an app: they match what nobody else does."""
-    app.include_router(router, prefix=PREFIX)
+    app.include_router(router, prefix=PREFIX, include_in_schema=False)
     app.include_router(router)

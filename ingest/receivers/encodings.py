@@ -10,6 +10,11 @@ Body = bytes | bytearray
 """Of a request. Large ones are not copied to be made immutable."""
 SLICE_BYTES = 1024
 """Of a zstd body at once: four bytes can stand for 128 KiB, so that a slice is 32 MiB at the most."""
+GZIP_SLICE_BYTES = 4096
+"""Of a gzip body at once: what lies behind a member's end is copied."""
+MAX_MEMBERS = 1 << 14
+"""Members of a gzip body, or frames of a zstd one, that were packed one by one: an empty one takes a few bytes, and as
+long to begin as any."""
 MAX_WINDOW_BYTES = 1 << 27
 
 
@@ -37,14 +42,19 @@ def decode(body: Body, encoding: str, limit: int) -> Body:
 
 def _gzip(body: Body, limit: int) -> Body:
     plain = bytearray()
-    while body:
+    view = memoryview(body)
+    for _ in range(MAX_MEMBERS):
+        if not view:
+            return plain
         member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        plain += member.decompress(body, limit - len(plain) + 1)
-        _check(len(plain), limit)
+        while view and not member.eof:
+            piece = view[:GZIP_SLICE_BYTES]
+            plain += member.decompress(piece, limit - len(plain) + 1)
+            _check(len(plain), limit)
+            view = view[len(piece) - len(member.unused_data) :]
         if not member.eof:
             raise EOFError
-        body = member.unused_data
-    return plain
+    return _whole(plain, view)
 
 
 def _deflate(body: Body, limit: int) -> Body:
@@ -61,8 +71,11 @@ def _deflate(body: Body, limit: int) -> Body:
 def _zstd(body: Body, limit: int) -> Body:
     plain = bytearray()
     view = memoryview(body)
-    while view:
-        frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+    for _ in range(MAX_MEMBERS):
+        if not view:
+            return plain
+        frame = decompressor.decompressobj()
         while view and not frame.eof:
             piece = view[:SLICE_BYTES]
             plain += frame.decompress(piece)
@@ -70,6 +83,14 @@ def _zstd(body: Body, limit: int) -> Body:
             _check(len(plain), limit)
         if not frame.eof:
             raise EOFError
+    return _whole(plain, view)
+
+
+def _whole(plain: bytearray, left: memoryview) -> Body:
+    if left:
+        raise RequestRefused(
+            "bad_encoding", "cannot decode body: it is packed in too many parts", "pack it once"
+        )
     return plain
 
 

@@ -128,6 +128,7 @@ class Fluent:
                 await self._shake_hands(connection, stream)
             while data := await connection.read():
                 for raw in stream.feed(data):
+                    connection.understood()
                     await room.hold(len(raw))
                     await self._take(connection, raw)
                 await room.hold(stream.waiting)

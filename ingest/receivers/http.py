@@ -5,6 +5,8 @@ the ledger's window.
 """
 
 import asyncio
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,6 +24,8 @@ MAX_PLAIN_BYTES = 64 << 20
 """Decompressed."""
 MAX_ERRORS = 100
 """Lines named in an answer; the counts are of all."""
+MAX_LOOKED_AT = 1 << 20
+"""Lines among which they are looked for."""
 _FORMATS: dict[str, Format] = {
     "application/x-ndjson": "json",
     "application/ndjson": "json",
@@ -78,10 +82,18 @@ def _malformed_lines(plain: Body) -> list[dict[str, Any]]:
     """The first lines that look like JSON and are not."""
     check = Columns(max_rows=1)
     found: list[dict[str, Any]] = []
-    for number, text in enumerate(plain.split(b"\n"), 1):
-        line = bytes(text)
+    for number, line in enumerate(islice(_lines(plain), MAX_LOOKED_AT), 1):
         if line.strip() and not check.json_valid(line):
             found.append({"line": number, "reason": "not valid json; kept as text"})
             if len(found) == MAX_ERRORS:
                 break
     return found
+
+
+def _lines(plain: Body) -> Iterator[bytes]:
+    """One by one: a list of all would take many times their bytes."""
+    at = 0
+    while (end := plain.find(b"\n", at)) >= 0:
+        yield bytes(plain[at:end])
+        at = end + 1
+    yield bytes(plain[at:])

@@ -46,13 +46,21 @@ async def _take(request: Request, gateway: GatewayState, budget: Budget) -> None
     gateway.spool.refuse_while_full()
     namespace = await admitted(request)
     parts = Parts(gateway, request.app.state.lexers, namespace)
-    budget.take(PART_BYTES)
+    held = (
+        0  # of the budget: an upload of which nothing waits takes nothing of it, as it may be open for ever
+    )
+    budget.enter()
     try:
         export = Export()
         try:
             async for chunk in request.stream():
+                budget.take(len(chunk))
+                held += len(chunk)
                 for entry in export.feed(chunk):
                     await parts.add(entry)
+                left = min(held, parts.size + export.waiting)
+                budget.give_back(held - left)
+                held = left
             if last := export.end():
                 await parts.add(last)
         except ExportDamaged as error:
@@ -62,7 +70,8 @@ async def _take(request: Request, gateway: GatewayState, budget: Budget) -> None
         await parts.store()
         gateway.counters.add(f"{NAME}_fields_cut", export.cut)
     finally:
-        budget.give_back(PART_BYTES)
+        budget.leave()
+        budget.give_back(held)
 
 
 class Parts:
@@ -71,21 +80,21 @@ class Parts:
     def __init__(self, gateway: GatewayState, lexers: Lexers, namespace: str) -> None:
         self._gateway, self._lexers, self._namespace = gateway, lexers, namespace
         self._held: list[Fields] = []
-        self._size = 0
+        self.size = 0
         self.entries = 0
 
     async def add(self, entry: Fields) -> None:
         self._held.append(entry)
-        self._size += sum(len(name) + len(value) for name, value in entry)
+        self.size += sum(len(name) + len(value) for name, value in entry)
         self.entries += 1
-        if self._size >= PART_BYTES:
+        if self.size >= PART_BYTES:
             await self.store()
 
     async def store(self) -> None:
         """Make durable what is held. Raises SpoolFull, OSError."""
         if not self._held:
             return
-        held, self._held, self._size = self._held, [], 0
+        held, self._held, self.size = self._held, [], 0
         taken = await asyncio.to_thread(self._made, held)
         await accept(self._gateway, taken, NAME)
 

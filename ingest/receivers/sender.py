@@ -8,6 +8,7 @@ from fastapi import Request
 
 from ingest.batch import DEFAULT_NAMESPACE
 from ingest.gateway import GatewayState
+from ingest.limits import SENDING
 from ingest.receivers.body import gateway_of
 from storage.access.access import OURS, Shown
 from storage.access.audit import refused
@@ -39,6 +40,7 @@ async def admitted(request: Request, namespace: str = "") -> str:
 async def admitted_as(gateway: GatewayState, identity: Identity, wanted: str = "") -> str:
     """The same for who is known already, as by a client certificate; see `identified`."""
     chosen = identity.choose(INGEST, wanted, DEFAULT_NAMESPACE)
+    SENDING.set(identity.key)
     gateway.admit(chosen)
     if chosen not in gateway.namespaces.known or gateway.namespaces.is_gone(chosen):
         await asyncio.to_thread(gateway.namespaces.check, chosen)

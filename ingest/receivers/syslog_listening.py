@@ -58,6 +58,8 @@ class Syslog:
         framing, sender = Framing(self.config.syslog_max_message_bytes), Sender(connection.peer)
         while data := await connection.read():
             messages = framing.feed(data)
+            if messages:
+                connection.understood()
             self._count(framing)
             await self._take(sender, messages, len(data))
         await self._take(sender, framing.end(), 0)

@@ -15,12 +15,13 @@ from storage.cold_config import ColdConfig
 from storage.documents import FOR_EVER, Documents
 from storage.errors import KeyInvalid, KeyUnknown, NamespaceUnknown
 from storage.hot import Hot
-from storage.namespace_settings import LIMITS, RETENTION, SERVICES, Settings
+from storage.namespace_settings import LIMITS, MOST, RETENTION, SERVICES, Settings
 
 KEPT_DAYS = 90  # that a key can still be seen once it is revoked or has expired
 DAY = 86400
 DURATION = re.compile(r"(\d{1,6})([smhdw])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
+RATES = ("events_per_second", "bytes_per_second")
 ALWAYS = ("default", AUDIT)  # namespaces that are made at every start
 Said = dict[str, Any]
 
@@ -52,8 +53,9 @@ class Administration:
     # --- keys --------------------------------------------------------------------------------------------
 
     def create_key(self, asked: Mapping[str, Any]) -> Said:
-        """A new key by `scopes`, `namespaces`, `role`, `name`, `expires`; the answer alone has its text, `key`."""
-        _known(asked, ("scopes", "namespaces", "role", "name", "expires"))
+        """A new key by `scopes`, `namespaces`, `role`, `name`, `expires`, `events_per_second`, `bytes_per_second`; the
+        answer alone has its text, `key`."""
+        _known(asked, ("scopes", "namespaces", "role", "name", "expires", *RATES))
         role = _text(asked, "role")
         if role and role not in self.roles():
             raise KeyUnknown(f"cannot find role: {role[:60]}", "make it first: neve roles set")
@@ -63,6 +65,7 @@ class Administration:
             role=role,
             name=_text(asked, "name"),
             seconds=duration(_text(asked, "expires")),
+            **{rate: _rate(asked, rate) for rate in RATES},
         )
         self._put_key(key)
         return {**key.to_json(), "key": text}
@@ -225,6 +228,13 @@ def _known(asked: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for name in asked:
         if name not in names:
             raise KeyInvalid(f"cannot use {name[:40]!r} here", f"known: {', '.join(names)}")
+
+
+def _rate(asked: Mapping[str, Any], name: str) -> int:
+    value = asked.get(name) or 0
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise KeyInvalid(f"cannot use {name} {str(value)[:40]}", "give a whole number from 0 on; 0: no limit")
+    return value
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:

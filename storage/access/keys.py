@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from storage.access.identity import ADMIN, SCOPES, SEARCH, Grant, grant
+from storage.access.identity import ADMIN, INGEST, SCOPES, SEARCH, Grant, grant
 from storage.access.roles import Role
 from storage.errors import Forbidden, KeyInvalid
 from storage.schema import NAMESPACE
@@ -38,7 +38,7 @@ class Key:
     """What is kept of a key. Times are seconds since 1970; 0: never.
 
     `kind`: key, or session for a login at the page, which has one or more roles with commas between them, and no scopes
-    of its own.
+    of its own. `events_per_second`, `bytes_per_second`: what may be sent with it, through each gateway; 0: no limit.
     """
 
     id: str
@@ -51,6 +51,8 @@ class Key:
     expires_at: int = 0
     revoked_at: int = 0
     kind: str = "key"
+    events_per_second: int = 0
+    bytes_per_second: int = 0
 
     def fits(self, text: str) -> bool:
         """Is this the key? In a time that says nothing."""
@@ -71,6 +73,8 @@ class Key:
             "created_at": self.created_at,
             "expires_at": self.expires_at or None,
             "revoked_at": self.revoked_at or None,
+            "events_per_second": self.events_per_second or None,
+            "bytes_per_second": self.bytes_per_second or None,
         }
 
     def kept(self) -> dict[str, Any]:
@@ -83,6 +87,7 @@ class Key:
         return cls(
             said["id"], said["hash"], said["name"], tuple(said["scopes"]), tuple(said["namespaces"] or ()),
             said["role"] or "", said["created_at"], said["expires_at"] or 0, said["revoked_at"] or 0, said["kind"],
+            said.get("events_per_second") or 0, said.get("bytes_per_second") or 0,
         )  # fmt: skip
 
 
@@ -93,11 +98,19 @@ def new_key(
     role: str = "",
     name: str = "",
     seconds: float = 0,
+    events_per_second: int = 0,
+    bytes_per_second: int = 0,
 ) -> tuple[Key, str]:
-    """A new key, and its text, which is nowhere else. `seconds`: until it expires; 0: never. Raises KeyInvalid."""
+    """A new key, and its text, which is nowhere else. `seconds`: until it expires; 0: never; the rates as Key has them.
+    Raises KeyInvalid."""
     chosen, named = tuple(dict.fromkeys(scopes)), tuple(dict.fromkeys(namespaces))
     check(chosen, named, role, name)
-    return _made(Key("", "", name, chosen, named, role), seconds)
+    if (events_per_second or bytes_per_second) and INGEST not in chosen:
+        raise KeyInvalid("cannot limit the rate of a key that does not send", f"add the scope {INGEST}")
+    key = Key("", "", name, chosen, named, role)
+    return _made(
+        replace(key, events_per_second=events_per_second, bytes_per_second=bytes_per_second), seconds
+    )
 
 
 def new_session(name: str, roles: Iterable[str], seconds: float) -> tuple[Key, str]:

@@ -40,6 +40,10 @@ FORMATS = (1, 2)  # that are read
 PACKED_ROWS = 1024  # from here on offsets are worth frames of their own
 MAX_HEADER_BYTES = 64 << 20
 COLUMN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+ID_BYTES = 16
+MAX_ROWS = 1 << 20  # far beyond what an agent or a gateway puts into one
+MAX_COLUMNS = 256
+UINT64, INT64 = (1 << 64) - 1, 1 << 63
 REDACTION_VERSION = 1  # of what the names in a header's `redaction` mean; 0 where there are none
 
 START = struct.Struct("<8sHI")  # magic, format version, length of the header
@@ -285,20 +289,71 @@ def _encode_header(header: Header) -> bytes:
 
 
 def _decode_header(text: bytes, format_version: int) -> Header:
+    """Everything in it is looked at: a checksum says that nobody changed a header, not that its maker meant well, and
+    what is wrong in it would stop whoever reads the block later."""
     try:
         fields = {**json.loads(text), "format_version": format_version}
         fields["block_id"] = bytes.fromhex(fields["block_id"])
-        fields["columns"] = tuple((_column_name(name), type_) for name, type_ in fields["columns"])
-        fields["sources"] = tuple(Source(**source) for source in fields["sources"])
-        fields["redaction"] = tuple(str(name) for name in fields.get("redaction", ()))
-        fields["templates"] = tuple((number, template) for number, template in fields["templates"])
-        return Header(**fields)
-    except (ValueError, TypeError, KeyError) as error:
+        fields["columns"] = tuple((_column_name(name), _str(type_)) for name, type_ in fields["columns"])
+        fields["sources"] = tuple(_checked_source(Source(**source)) for source in fields["sources"])
+        fields["redaction"] = tuple(_str(name) for name in fields.get("redaction", ()))
+        fields["templates"] = tuple((_int(number, 0), _utf8(text)) for number, text in fields["templates"])
+        fields["counts"] = {_str(name): _int(count, 0) for name, count in fields["counts"].items()}
+        return _checked(Header(**fields))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BlockDamaged(f"cannot read block header: {error}") from error
+
+
+def _checked(header: Header) -> Header:
+    """Raises ValueError for what no block can be."""
+    if len(header.block_id) != ID_BYTES or len(header.columns) > MAX_COLUMNS:
+        raise ValueError("its id or its columns are none")
+    _utf8(header.agent_id)
+    if not schema.NAMESPACE.fullmatch(_str(header.namespace)):
+        raise ValueError(f"namespace {header.namespace[:60]!r}")
+    for number, least, most in (
+        (header.rows, 0, MAX_ROWS),
+        (header.rules_version, 0, 0xFFFF),
+        (header.schema_version, 0, 0xFFFF),
+        (header.redaction_version, 0, 0xFFFF),
+        (header.sequence, 0, UINT64),
+        (header.raw_bytes, 0, UINT64),
+        (header.created_ns, 0, UINT64),
+        (header.min_timestamp, -INT64, INT64 - 1),
+        (header.max_timestamp, -INT64, INT64 - 1),
+    ):
+        _int(number, least, most)
+    return header
+
+
+def _checked_source(source: Source) -> Source:
+    for number in (source.device, source.inode, source.start, source.end):
+        _int(number, 0)
+    _str(source.head)
+    _str(source.path)  # of any bytes: half a pair stands for one that is no UTF-8
+    return source
+
+
+def _int(value: Any, least: int, most: int = UINT64) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"number {str(value)[:40]}")
+    return value
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text {str(value)[:40]}")
+    return value
+
+
+def _utf8(value: Any) -> str:
+    """A text that can be stored. Raises ValueError for half of a pair."""
+    _str(value).encode()
+    return str(value)
 
 
 def _column_name(name: str) -> str:
     """The name, which will stand in the text of an INSERT; ValueError when it must not."""
-    if not COLUMN_NAME.fullmatch(name):
+    if not COLUMN_NAME.fullmatch(name) or name == schema.EPOCH_COLUMN[0]:
         raise ValueError(f"column {name!r}")
     return name

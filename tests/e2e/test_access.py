@@ -10,6 +10,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,23 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from storage.embedded import saved_config
+from storage.embedded_files import INSERTER, SEARCHER
 from storage.native.block import seal
 from storage.tls import client_context
 from tests.certificates import Authority
 from tests.e2e.guarded import Guarded, patiently
 
 OTHERS = "bravo-secret"
-PLANTED = ("planted-catalog-secret", "planted-oidc-secret")
+BEARER = "plantedBearerToken0123456789abcdef"
+PLANTED = ("planted-catalog-secret", "planted-oidc-secret", BEARER)
 OIDC = """
 [auth.oidc]
 issuer = "https://127.0.0.1:9"
 client_id = "neve"
 client_secret = "planted-oidc-secret"
+[redaction]
+classes = ["token"]
 """
 
 
@@ -576,6 +582,41 @@ def test_what_was_done_is_written_down(house: House) -> None:
         assert client.get("/api/v1/search", params={"namespace": "tenant_b"}).status_code == 200
 
 
+def test_a_key_may_have_a_rate_of_its_own(house: House) -> None:
+    server = house.server
+    slow = server.neve(
+        "keys", "create", "--scope", "ingest", "--namespace", "tenant_a", "--events-per-second", "1", key=house.admin
+    ).stdout.strip()  # fmt: skip
+    events = [{"level": "debug", "msg": f"rated {number}"} for number in range(400)]
+    assert server.send(slow, "", *events).status_code == 200
+    refused = server.send(slow, "", {"msg": "rated too much"})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 1
+    assert refused.json()["error"]["message"].startswith(
+        f"cannot take request: key {slow.split('_')[1]} sends"
+    )
+    assert server.send(house.a_ingest, "", {"level": "debug", "msg": "rated other"}).status_code == 200
+    assert "1 events/s" in server.neve("keys", "list", key=house.admin).stdout
+    assert 'neve_gateway_limits_hit_total{reason="key_rate"} 1' in server.client.get("/metrics").text
+    assert (
+        server.client.post("/api/v1/keys", json={"scopes": ["search"], "bytes_per_second": 1}).status_code
+        == 400
+    )
+    assert (
+        server.client.post("/api/v1/keys", json={"scopes": ["ingest"], "bytes_per_second": -1}).status_code
+        == 400
+    )
+
+
+def test_a_namespace_s_rate_holds_over_the_configuration(house: House) -> None:
+    server = house.server
+    set_ = server.client.post("/api/v1/namespaces", json={"name": "rated", "ingest_lines_per_second": 1})
+    assert set_.status_code == 201, set_.text
+    events = [{"msg": f"rated {number}"} for number in range(400)]
+    patiently(lambda: server.send(house.admin, "rated", *events).status_code == 429 or None)
+    assert 'limits_hit_total{reason="namespace_rate"} 0' not in server.client.get("/metrics").text
+
+
 def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     server = house.server
 
@@ -596,16 +637,38 @@ def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     assert "certificates are read again" in (server.folder / "serve.log").read_text()
 
 
-def test_no_secret_is_in_what_is_written_or_said(house: House) -> None:
-    """The last test of this file: keys, passwords and credentials that were used all along."""
+def planted_in(house: House) -> list[str]:
+    """Keys, passwords and credentials that were used all along."""
     server = house.server
-    password = (server.folder / "data" / "clickhouse" / "password").read_text()
-    planted = [*PLANTED, password]
+    found = [*PLANTED, *passwords(server).values(), (server.tls / "server.key").read_text().splitlines()[3]]
     for key in (house.admin, house.a_search, house.a_ingest, house.b_search, house.both, house.viewer):
-        planted.append(key.split("_", 2)[2])
+        found.append(key.split("_", 2)[2])
+    return found
+
+
+def passwords(server: Guarded) -> dict[str, str]:
+    folder = server.folder / "data" / "clickhouse"
+    users = {"owner": saved_config(folder)} | {one: saved_config(folder, one) for one in (SEARCHER, INSERTER)}
+    return {name: config.password for name, config in users.items()}
+
+
+def test_no_secret_is_in_what_is_written_or_said(house: House) -> None:
+    """The last tests of this file: what is said, by paths, commands and logs."""
+    server = house.server
+    sent = server.send(
+        house.a_ingest, "", {"msg": f"Authorization: Bearer {BEARER}", "token_tag": f"Bearer {BEARER}"}
+    )
+    assert sent.status_code == 200
     said = [
         server.client.get(path).text
-        for path in ("/metrics", "/gateway/status", "/gateway/storage", "/cold/status")
+        for path in (
+            "/metrics",
+            "/gateway/status",
+            "/gateway/storage",
+            "/cold/status",
+            "/openapi.json",
+            "/auth/me",
+        )
     ]
     said.append(server.client.get("/api/v1/keys").text)
     said.append(server.client.get("/auth/login").text)
@@ -620,4 +683,73 @@ def test_no_secret_is_in_what_is_written_or_said(house: House) -> None:
     said.append((server.folder / "serve.log").read_text())
     said.append((server.folder / "data" / "gateway" / "access.json").read_text())
     for text in said:
-        assert not [one for one in planted if one in text]
+        assert not [one for one in planted_in(house) if one in text]
+
+
+# They are kept there to be used, and who can read that folder owns the server.
+KEPT_IN = ("clickhouse/password", "clickhouse/home/", "clickhouse/users/", "clickhouse/user_")
+
+
+def test_no_secret_is_on_the_disk(house: House) -> None:
+    """In no file but those that are there to keep it, and in no table, whose files are packed."""
+    server, needles = house.server, planted_in(house)
+    data = server.folder / "data"
+    for path in data.rglob("*"):
+        name = path.relative_to(data).as_posix()
+        if not path.is_file() or name.startswith(KEPT_IN):
+            continue
+        with suppress(FileNotFoundError):  # parts are merged meanwhile
+            content = path.read_bytes()
+            assert not [one for one in needles if one.encode() in content], name
+    tables = server.hot.query(
+        "SELECT database, name FROM system.tables WHERE database LIKE 'neve%' AND engine LIKE '%MergeTree'"
+    ).rows
+    assert len(tables) > 10
+    for database, name in tables:
+        sql = f"SELECT count() AS n FROM {database}.{name} WHERE multiSearchAny(toString(tuple(*)), "
+        sql += "{needles:Array(String)})"
+        assert server.hot.query(sql, {"needles": needles}).rows[0][0] == 0, f"{database}.{name}"
+
+
+def test_no_secret_is_in_a_process_that_has_no_use_for_it(house: House) -> None:
+    """Nobody's arguments, which everybody can read; nor the environment of who works as somebody else."""
+    known = passwords(house.server)
+    uses = {"gateway": {"owner", INSERTER}, "api": {"owner", SEARCHER}, "ager": {"owner"}}
+    for name, pid in house.server.pids().items():
+        words, environment = (
+            Path(f"/proc/{pid}/{file}").read_bytes().decode() for file in ("cmdline", "environ")
+        )
+        assert not [one for one in planted_in(house) if one in words], name
+        assert {user for user, password in known.items() if password in environment} <= uses.get(
+            name, set()
+        ), name
+        assert not [one for one in PLANTED if one in environment], name
+
+
+WRONG_URLS = (
+    "http://u:{}@127.0.0.1:1",
+    "clickhouse://u:{}@127.0.0.1:1/x",
+    "u:{}@127.0.0.1:1",
+    "http://u:{}@[::1",
+)
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, url: str) -> None:
+    secret = "planted-url-password"
+    address = url.format(secret)
+    config = tmp_path / "neve.toml"
+    config.write_text(f'[clickhouse]\nurl = "{address}"\n[auth.oidc]\nclient_secret = ["{secret}"]\n')
+    for arguments in (
+        ("search", "x", "--url", address), ("keys", "list", "--url", address), ("ship", "/nowhere", "--to", address),
+        ("config", "check", "--config", str(config)), ("config", "print", "--config", str(config)),
+        ("serve", "--config", str(config), "--data", str(tmp_path / "data")),
+    ):  # fmt: skip
+        done = (
+            house.server.neve(*arguments, "--once", "--state", str(tmp_path))
+            if arguments[0] == "ship"
+            else (house.server.neve(*arguments))
+        )
+        assert done.returncode in (1, 2), arguments[0]
+        assert secret not in done.stdout + done.stderr, arguments[0]
+        assert "Traceback" not in done.stderr, arguments[0]

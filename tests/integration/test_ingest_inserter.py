@@ -1,6 +1,7 @@
 """The inserter against a real ClickHouse: every block once, whatever an earlier attempt left behind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,22 @@ def test_block_that_rotted_in_the_spool_is_set_aside(setting: Setting, make_bloc
     setting.run()
     assert setting.stored() == once(5, 5)
     assert setting.counters.get("blocks_damaged") == 1
+
+
+def test_a_database_that_somebody_dropped_stops_nobody_else(
+    tmp_path: Path, hot: Hot, namespace: str, make_block: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks are set aside with the reason; what is behind them goes in, and they can be sent again."""
+    monkeypatch.setattr("ingest.inserter.VANISHED_SECONDS", 0.2)
+    hot.create_namespace(other := f"{namespace}_dropped")
+    setting = Setting(tmp_path, hot, namespace)
+    plain, inside = make_block(events(0, 5)), make_block(events(0, 5))
+    lost = SealedBlock.parse(pack(replace(plain.header, namespace=other), frames.split(plain.frames)))
+    hot.execute(f"DROP DATABASE neve_{other} SYNC")
+    setting.put(lost, inside)
+    setting.run()
+    assert setting.stored() == {f"line {number}": 1 for number in range(5)}
+    [letter] = setting.dead_letters.all()
+    assert (letter.namespace, letter.rows) == (other, 5)
+    assert letter.reason == f"the database of namespace {other} is gone, and nobody deleted it here"
+    hot.execute("DELETE FROM neve.migrations WHERE scope = {scope:String}", {"scope": other})

@@ -122,6 +122,40 @@ def test_what_a_client_says_of_itself_stays_outside(tmp_path: Path) -> None:
     run(tmp_path, Door(inside=INSIDE), talk)
 
 
+@pytest.mark.parametrize(
+    ("trusted", "said", "client"),
+    [
+        ((), [b"10.0.0.1"], "127.0.0.1"),
+        (("127.0.0.1",), [], "127.0.0.1"),
+        (("127.0.0.0/8",), [b"203.0.113.7"], "203.0.113.7"),
+        (("127.0.0.0/8",), [b"1.1.1.1, 203.0.113.7"], "203.0.113.7"),  # the client said the first itself
+        (("127.0.0.0/8", "10.0.0.0/8"), [b"1.1.1.1, 203.0.113.7", b"10.1.2.3:4567"], "203.0.113.7"),
+        (("127.0.0.1", "10.0.0.0/8"), [b"10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+        (("127.0.0.1",), [b"203.0.113.7, unknown"], "127.0.0.1"),
+        (("127.0.0.1",), [b"[2001:db8::1]:80"], "2001:db8::1"),
+        (("127.0.0.1",), [b"::ffff:203.0.113.7"], "203.0.113.7"),
+        (("10.0.0.0/8",), [b"203.0.113.7"], "127.0.0.1"),
+    ],
+)
+def test_a_proxy_of_ours_says_whose_a_request_is(
+    tmp_path: Path, trusted: tuple[str, ...], said: list[bytes], client: str
+) -> None:
+    async def talk(port: int, _gateway: Behind, api: Behind) -> None:
+        lines = b"".join(b"x-forwarded-for: %s\r\n" % one for one in said)
+        await sent(port, b"GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-proto: https\r\n" + lines + b"\r\n")
+        [head] = api.seen
+        found = [line for line in head.split(b"\r\n") if line.startswith(b"x-forwarded-for: ")]
+        assert found == [b"x-forwarded-for: " + client.encode()]
+        assert (b"x-forwarded-proto: https" in head) == any(one.startswith("127.") for one in trusted)
+
+    run(tmp_path, Door(HttpConfig(trusted_proxies=trusted)), talk)
+
+
+def test_a_proxy_that_is_no_address_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot use configuration key 'http.trusted_proxies'"):
+        HttpConfig(trusted_proxies=("proxy.example",))
+
+
 REFUSED = (
     b"GET / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
     b"GET / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -173,6 +207,116 @@ def test_a_request_hidden_in_a_body_is_a_body(tmp_path: Path) -> None:
         assert len(api.seen) >= 1
 
     run(tmp_path, Door(), talk)
+
+
+HIDDEN = b"GET /gateway/status HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 10.0.0.1\r\n\r\n"
+
+
+def test_the_body_of_a_request_that_was_refused_goes_nowhere(tmp_path: Path) -> None:
+    """A second process is asked before the first has answered, on a connection that is open to both."""
+
+    async def talk(port: int, gateway: Behind, _api: Behind) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /gateway/ready HTTP/1.1\r\nhost: h\r\n\r\n")
+        await reader.readuntil(b"ok")
+        post = b"POST /gateway/x HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(HIDDEN)
+        writer.write(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n" + post + HIDDEN)
+        assert b"pipelined" in await reader.read(-1)
+        writer.close()
+        assert (await sent(port, b"GET /gateway/last HTTP/1.1\r\nhost: h\r\n\r\n")).endswith(b"ok")
+        assert [head.split(b" ")[1] for head in gateway.seen] == [b"/gateway/ready", b"/gateway/last"]
+
+    run(tmp_path, Door(), talk)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /gateway/status HTTP/1.1\r\nx: " + b"y" * (70 << 10) + b"\r\n\r\n",
+        b"GET /gateway/status HTTP/1.1\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n",
+        b"GET /gateway/status?" + b"y" * (70 << 10) + b" HTTP/1.1\r\nhost: h\r\n\r\n",
+    ],
+    ids=["a header", "headers", "the address"],
+)
+def test_a_head_that_is_too_large_is_refused_and_not_passed_on(tmp_path: Path, head: bytes) -> None:
+    async def talk(port: int, gateway: Behind, api: Behind) -> None:
+        assert (await sent(port, head)).startswith(b"HTTP/1.1 431")
+        assert (await sent(port, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert not gateway.seen
+        assert len(api.seen) == 1
+
+    run(tmp_path, Door(), talk)
+
+
+def test_what_comes_behind_a_body_changes_nothing(tmp_path: Path) -> None:
+    """A trailer that asks for a websocket: the connection still ends when nothing more comes."""
+    chunked = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+
+    async def talk(port: int, _gateway: Behind, _api: Behind) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(chunked + b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    run(tmp_path, Door(HttpConfig(idle_seconds=0.3)), talk)
+
+
+def test_a_websocket_that_was_not_granted_is_no_way_in(tmp_path: Path) -> None:
+    """What follows would be a request to the process behind, past the door."""
+    asks = b"GET /gateway/ready HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+
+    async def talk(port: int, gateway: Behind, _api: Behind) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asks + HIDDEN)
+        answer = await reader.readuntil(b"ok")
+        writer.write(HIDDEN)
+        answer += await reader.read(-1)
+        writer.close()
+        assert answer.count(b"HTTP/1.1 200") == len(gateway.seen) == 1
+
+    run(tmp_path, Door(HttpConfig(idle_seconds=0.3)), talk)
+
+
+def test_who_takes_nothing_of_an_answer_is_let_go(tmp_path: Path) -> None:
+    """Else a query whose client stands still would keep its place for ever."""
+
+    async def whole() -> None:
+        gone = asyncio.Event()
+
+        async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            try:
+                while True:
+                    writer.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+                    await writer.drain()
+            except ConnectionError:
+                gone.set()
+
+        server = await asyncio.start_unix_server(behind, str(tmp_path / "api"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        door = Door(HttpConfig(answer_seconds=0.3))
+        task = asyncio.ensure_future(
+            front.serve("127.0.0.1", port, lambda *_: str(tmp_path / "api"), None, door)
+        )
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+                break
+            except OSError:
+                await asyncio.sleep(0)
+        writer.write(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        async with asyncio.timeout(60):
+            await gone.wait()
+        writer.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(whole())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import RequestRefused
-from ingest.receivers.encodings import decode
+from ingest.receivers.encodings import MAX_MEMBERS, decode
 
 
 def bare(plain: bytes) -> bytes:
@@ -65,3 +65,14 @@ def test_unknown_encoding_is_refused() -> None:
     with pytest.raises(RequestRefused) as caught:
         decode(b"", "br", 100)
     assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    "packed", [gzip.compress(b"", mtime=0), zstandard.compress(b"")], ids=["gzip", "zstd"]
+)
+def test_very_many_empty_parts_are_refused(packed: bytes) -> None:
+    """Each takes as long to begin as any: a body of them alone would keep a lexer for minutes."""
+    name = "gzip" if packed[:2] == b"\x1f\x8b" else "zstd"
+    assert decode(packed * 1000, name, 10) == b""
+    with pytest.raises(RequestRefused, match="too many parts"):
+        decode(packed * (MAX_MEMBERS + 1), name, 10)

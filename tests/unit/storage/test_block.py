@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,24 +118,25 @@ def test_other_format_version_is_refused_with_advice(plain_columns: Encode) -> N
 
 
 names = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=9)
-texts = st.text(max_size=20) | st.just("/var/log/caf\udce9.log")
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+paths = texts | st.just("/var/log/caf\udce9.log")
 numbers = st.integers(0, 2**64 - 1)
 headers = st.builds(
     Header,
     block_id=st.binary(min_size=16, max_size=16),
     agent_id=texts,
     sequence=numbers,
-    namespace=names,
+    namespace=st.from_regex(schema.NAMESPACE, fullmatch=True),
     schema_version=st.integers(0, 999),
     rules_version=st.integers(0, 999),
     redaction_version=st.integers(0, 999),
-    rows=numbers,
+    rows=st.integers(0, block.MAX_ROWS),
     raw_bytes=numbers,
     min_timestamp=st.integers(-(2**63), 2**63 - 1),
     max_timestamp=st.integers(-(2**63), 2**63 - 1),
     columns=st.lists(st.tuples(names, names)).map(tuple),
     sources=st.lists(
-        st.builds(Source, device=numbers, inode=numbers, head=names, path=texts, start=numbers, end=numbers),
+        st.builds(Source, device=numbers, inode=numbers, head=names, path=paths, start=numbers, end=numbers),
         max_size=3,
     ).map(tuple),
     templates=st.lists(st.tuples(numbers, texts), max_size=3).map(tuple),
@@ -150,6 +153,44 @@ def test_any_header_round_trips(header: Header, content: bytes) -> None:
     assert parsed.header == header
     assert bytes(parsed.frames) == frames.join(body)
     assert parsed.decoded_bytes == len(content)
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"rows": -1}, {"rows": "5"}, {"rows": True}, {"rows": 1 << 40}, {"rows": 1.5}, {"rows": None},
+    {"namespace": ""}, {"namespace": "default; DROP"}, {"namespace": 5}, {"namespace": "../x"}, {"namespace": None},
+    {"block_id": "ab"}, {"block_id": "zz" * 16}, {"block_id": 7}, {"agent_id": "\ud800"}, {"agent_id": None},
+    {"templates": [["x", "text"]]}, {"templates": [[1 << 64, "text"]]}, {"templates": [[1, "\ud800"]]},
+    {"templates": [[-1, "text"]]}, {"templates": [[1]]}, {"templates": {"a": 1}}, {"templates": [[1, ["x"]]]},
+    {"counts": 5}, {"counts": {"a": "b"}}, {"counts": {"a": -1}}, {"rules_version": 1 << 20}, {"schema_version": "1"},
+    {"min_timestamp": 1 << 70}, {"created_ns": -5}, {"sequence": -1}, {"raw_bytes": -(1 << 40)}, {"unknown": 1},
+    {"columns": [["epoch", "UInt32"]]}, {"columns": [["a) VALUES", "String"]]}, {"columns": [["a", 5]]},
+    {"columns": [["a", "String"]] * 300}, {"sources": [{}]}, {"sources": 7}, {"redaction": [1]}, {"redaction": 7},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", HOSTILE, ids=repr)
+def test_a_header_that_would_stop_whoever_reads_it_later_is_refused(
+    plain_columns: Encode, change: dict[str, Any]
+) -> None:
+    """With a checksum that fits: its maker means harm, or has a mistake in it."""
+    with pytest.raises(BlockDamaged, match="cannot read block header"):
+        SealedBlock.parse(with_header(sealed(plain_columns(EVENTS)), change))
+
+
+def with_header(data: bytes, change: dict[str, Any]) -> bytes:
+    """The same block with other values in its header."""
+    _, version, length = block.START.unpack_from(data)
+    end = block.START.size + length
+    text = json.dumps({**json.loads(data[block.START.size : end]), **change}).encode()
+    head = block.START.pack(block.MAGIC, version, len(text)) + text
+    return head + block.HEADER_CRC.pack(zlib.crc32(text)) + data[end + block.HEADER_CRC.size :]
+
+
+def test_a_header_nested_without_end_is_refused() -> None:
+    text = b'{"counts":' + b"[" * 200_000
+    head = block.START.pack(block.MAGIC, block.FORMAT_VERSION, len(text)) + text
+    with pytest.raises(BlockDamaged):
+        SealedBlock.parse(head + block.HEADER_CRC.pack(zlib.crc32(text)))
 
 
 def test_body_that_is_not_frames_is_found(plain_columns: Encode) -> None:
