@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error
 from ingest.metrics import MEDIA_TYPE, metric, of_process
+from neve_backup import Place, backup_there, clear, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
@@ -30,7 +31,7 @@ from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.deletions import active
-from storage.errors import AgerBusy, NeveError
+from storage.errors import AgerBusy, BackupRefused, NeveError
 from storage.hot import Hot
 from storage.leaving import is_due, leave
 from storage.namespace_settings import Settings, StoredPolicies
@@ -101,7 +102,10 @@ def thaw_there(
 class Keeper:
     """The server's own ager: a pass every TICK_SECONDS, chores every hour. It never waits for a grace to end."""
 
-    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig) -> None:
+    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig, place: Place | None = None) -> None:
+        """`place`: what backups are of, and what those have left there that were killed."""
+        self.place = place
+        self._left = place is not None
         self.hot = Hot(clickhouse)
         self.clickhouse = clickhouse
         self.policies = StoredPolicies(self.hot)
@@ -130,6 +134,8 @@ class Keeper:
             self._trouble("clickhouse", error)
             return
         self.troubles.pop("clickhouse", None)
+        if self._left and self.place is not None:
+            self._clear(self.place)
         for namespace in namespaces:
             if self._stop.is_set():
                 return
@@ -143,6 +149,18 @@ class Keeper:
         if upkeep:
             self._next_upkeep = time.monotonic() + UPKEEP_SECONDS
         self.counts["passes"] += 1
+
+    def _clear(self, place: Place) -> None:
+        """Once: remove what backups that were killed have left."""
+        try:
+            for id_ in clear(self.hot, self.cold, place):
+                self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
+            self._left = False
+            self.troubles.pop("backup", None)
+        except AgerBusy:
+            pass
+        except NeveError as error:
+            self._trouble("backup", error)
 
     def _tend(self, namespace: str, *, upkeep: bool) -> None:
         settings = self.settings.get(namespace, NOTHING)
@@ -212,16 +230,22 @@ def create_app(
     auth: AuthConfig | None = None,
     inside: str = "",
     gateway: str = "",
+    place: Place | None = None,
 ) -> FastAPI:
-    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log."""
+    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log.
+
+    `place`: what a backup is of.
+    """
     auth = auth or AuthConfig()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.keeper = keeper = Keeper(clickhouse, config)
+        app.state.keeper = keeper = Keeper(clickhouse, config, place)
         keeper.start()
         book = Book(keeper.hot)
         app.state.access = access = Access(auth, book, inside)
+        if place is not None and auth.enabled:
+            keeper.place = replace(place, headers=access.inside_headers())
         app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
         if auth.enabled:
             book.start()
@@ -279,6 +303,21 @@ def create_app(
         keeper = keeper_of(request)
         note(request, "range restored", asked)
         return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+
+    @app.post("/cold/backup")
+    def backup(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Back the server up into `folder` of this machine; the steps as they are done, a JSON object a line."""
+        keeper = keeper_of(request)
+        if keeper.place is None:
+            raise BackupRefused("cannot back up: this ager does not know of what")
+        note(request, "backup made", asked)
+        return steps_answer(backup_there(keeper.hot, keeper.cold, keeper.place, asked))
+
+    @app.post("/cold/backup/release")
+    def release(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Give up what the backup of an `id` holds in the warehouse; the steps as they are done."""
+        note(request, "backup released", asked)
+        return steps_answer(release_there(keeper_of(request).cold, asked))
 
     @app.post("/cold/age")
     def age(

@@ -34,6 +34,8 @@ from storage.tls import ServerTls
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from neve_backup import Place
+
 TO_GATEWAY = (
     "/api/v1/blocks",
     "/api/v1/ingest",
@@ -153,10 +155,25 @@ def open_app(
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway)
+        place = _backed_up(config, gateway)
+        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway, place)
         return
     with _open_api(config, clickhouse, inside, gateway) as app:
         yield app
+
+
+def _backed_up(config: ServeConfig, gateway: str) -> Place:
+    """What a backup of this server is of."""
+    from neve_backup import Place
+    from neve_config import printed
+
+    return Place(
+        config.data,
+        gateway,
+        disk=config.clickhouse.backup_disk,
+        embedded=not config.clickhouse.url,
+        configuration="\n".join(printed(config)) + "\n",
+    )
 
 
 @contextmanager

@@ -35,6 +35,7 @@ INSIDE = "NEVE_INSIDE"
 SOCKETS = "NEVE_SOCKETS"
 PARENT = "NEVE_PARENT"
 CONFIG_FILE = Path("neve.toml")  # read where it is there and no other is named
+RESTORING = "restoring"  # in the data folder while a backup is restored into it
 PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
 
 
@@ -142,6 +143,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
     config = settle(args)
     config.check()
+    if (config.data / RESTORING).exists():
+        raise ConfigError(
+            f"cannot use data folder {config.data}: a restore into it did not finish",
+            "delete it, and restore again",
+        )
     if args.role:
         from neve_roles import run_role
 

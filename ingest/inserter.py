@@ -21,6 +21,7 @@ from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.gatherer import Gatherer, Held
+from ingest.holding import Holding
 from ingest.keeping import Keeping
 from ingest.spool import Spool
 from ingest.stamps import Stamps
@@ -96,6 +97,7 @@ class Inserter:
         self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
         self._stop = threading.Event()
+        self._holding = Holding(spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0
@@ -112,13 +114,26 @@ class Inserter:
         self._spool.wake()
         self._thread.join(JOIN_SECONDS)
 
+    def hold(self, seconds: float) -> int:
+        """Rest between two INSERTs for so long; see `Holding.begin`."""
+        return self._holding.begin(seconds)
+
+    def let_go(self, hold: int) -> bool:
+        """Go on; whether it has rested since that hold began."""
+        return self._holding.end(hold)
+
+    def _is_wanted(self) -> bool:
+        return self._stop.is_set() or self._holding.asked
+
     def _run(self) -> None:
         try:
             self._patiently(self._prepare)
             self._patiently(self._keeping.tend)
             self._settle_last()
             while not self._stop.is_set():
-                if self._spool.wait(1.0, self._stop.is_set):
+                if self._holding.rests():
+                    self._stop.wait(POLL_SECONDS)
+                elif self._spool.wait(1.0, self._is_wanted):
                     self._gather()
                     self._insert_next()
                 self._patiently(self._stamps.tend)
