@@ -56,9 +56,9 @@ def run_backup(args: argparse.Namespace) -> int:
     """One backup, said step by step; 1 where something stood in the way."""
     action, folder = _action(args.words)
     if action == "verify":
-        from neve_restore import verify_backup
+        from storage.backup.manifest import verify_all
 
-        verify_backup(folder, lambda text: print(text, flush=True))
+        verify_all(folder, lambda text: print(text, flush=True))
         return DONE
     if action == "release":
         from storage.backup.manifest import read

@@ -1,4 +1,4 @@
-"""`neve restore backup` and `neve backup verify`: a data folder made anew of a backup, for a server that is stopped."""
+"""`neve restore backup`: a data folder made anew of a backup, for a server that is stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neve_backup import Place, links
 from neve_serve import PINS_FILE, RESTORING, ServeConfig
 from storage.backup import cold as cold_backup
 from storage.backup import hot as hot_backup
-from storage.backup.manifest import GATEWAY, PINS, ColdPart, Manifest, chain, verify
+from storage.backup.manifest import GATEWAY, PINS, ColdPart, Manifest, chain, verify_all
 from storage.cold import ColdTier
 from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
@@ -22,19 +22,6 @@ from storage.errors import BackupFailed, BackupRefused
 from storage.hot import Hot
 
 Tell = Callable[[str], None]
-
-
-def verify_backup(folder: Path, tell: Tell) -> None:
-    """Compare every file of a backup, and of those that it stands on. Raises BackupRefused, BackupDamaged."""
-    for place, manifest in chain(folder):
-        size = verify(place, manifest)
-        tell(
-            f"{place}: backup {manifest.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes, all right"
-        )
-        if manifest.hot.disk:
-            tell(
-                f"{place}: the hot tier is on clickhouse's disk {manifest.hot.disk}, where it was not looked at"
-            )
 
 
 @dataclass
@@ -50,7 +37,7 @@ class Restoring:
         data = self.config.data
         self._refuse_used(data)
         stands_on = chain(self.folder)
-        verify_backup(self.folder, self.tell)
+        verify_all(self.folder, self.tell)
         manifest = stands_on[0][1]
         try:
             data.mkdir(parents=True, exist_ok=True)

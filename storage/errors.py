@@ -175,7 +175,7 @@ class BackupRefused(NeveError):
     """Nothing was begun."""
 
     code = "backup_refused"
-    status = 409
+    status = 422
 
 
 class BackupDamaged(NeveError):

@@ -171,12 +171,11 @@ def chain(folder: Path) -> list[tuple[Path, Manifest]]:
     return found
 
 
-def verify(folder: Path, manifest: Manifest, say: Callable[[str], None] = lambda _name: None) -> int:
+def verify(folder: Path, manifest: Manifest) -> int:
     """Read every file and compare; the bytes that were. Raises BackupDamaged for the first that is another."""
     total = 0
     for name, (size, digest) in manifest.files.items():
         path = folder / name
-        say(name)
         try:
             found = path.stat().st_size
             same = found == size and _digest(path) == digest
@@ -186,6 +185,19 @@ def verify(folder: Path, manifest: Manifest, say: Callable[[str], None] = lambda
             raise BackupDamaged(f"cannot trust {path}: it is not what was backed up")
         total += size
     return total
+
+
+def verify_all(folder: Path, tell: Callable[[str], None]) -> None:
+    """Compare every file of a backup, and of those that it stands on. Raises BackupRefused, BackupDamaged."""
+    for place, manifest in chain(folder):
+        size = verify(place, manifest)
+        tell(
+            f"{place}: backup {manifest.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes, all right"
+        )
+        if manifest.hot.disk:
+            tell(
+                f"{place}: the hot tier is on clickhouse's disk {manifest.hot.disk}, where it was not looked at"
+            )
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
