@@ -16,7 +16,6 @@ from fastapi import Body, FastAPI, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error
-from ingest.metrics import MEDIA_TYPE, metric, of_process
 from neve_backup import Place, backup_there, clear, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
@@ -32,8 +31,10 @@ from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.deletions import active
 from storage.errors import AgerBusy, BackupRefused, NeveError
+from storage.facts import Facts
 from storage.hot import Hot
 from storage.leaving import is_due, leave
+from storage.metrics import MEDIA_TYPE, metric, of_process
 from storage.namespace_settings import Settings, StoredPolicies
 from storage.upkeep import Upkeep
 
@@ -114,11 +115,13 @@ class Keeper:
         self.ager = Ager(self.hot, clickhouse, self.cold, self._heard)
         self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
         self.troubles: dict[str, str] = {}
+        self.facts = Facts(self.hot, self.cold, self._facts_asked)
         self._stop = threading.Event()
         self._next_upkeep = time.monotonic() + UPKEEP_SECONDS / 60
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True).start()
+        self.facts.text()  # so that the first who reads them finds some
 
     def stop(self) -> None:
         """What is under way ends with the process: every step can be cut."""
@@ -189,6 +192,12 @@ class Keeper:
             print(f"neve: {what}: {text}", file=sys.stderr, flush=True)
         self.troubles[what] = text
 
+    def _facts_asked(self, error: NeveError | None) -> None:
+        if error is None:
+            self.troubles.pop("facts", None)
+        else:
+            self._trouble("facts", error)
+
     def _heard(self, step: Step) -> None:
         if step.step == "commit":
             self.counts["epochs_aged"] += 1
@@ -221,7 +230,7 @@ class Keeper:
         troubles = metric(
             "neve_ager_troubles", "gauge", "things that stand in the way", [("", float(len(self.troubles)))]
         )
-        return "".join(lines) + troubles + of_process("neve_ager_")
+        return "".join(lines) + troubles + of_process("neve_ager_") + self.facts.text()
 
 
 def create_app(

@@ -27,6 +27,7 @@ from query import front
 from query.door import Door
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
+from storage.metrics import MEDIA_TYPE
 from storage.processes import give_memory_back
 from storage.supervise import follow_parent
 from storage.tls import ServerTls
@@ -47,7 +48,6 @@ TO_GATEWAY = (
     "/upload",
 )
 TO_AGER = ("/cold/",)
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
 STARTUP_FAILED = 3  # the exit code of a process that refused to start, as uvicorn has it
 
@@ -240,7 +240,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
         return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics(headers: front.Headers) -> bytes:
-        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers)
+        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers, door)
 
     tls = ServerTls(config.tls) if config.tls else None
     door = Door(config.http, tls, os.environ.get(INSIDE, str(config.auth.inside)))
@@ -270,10 +270,13 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     return 0
 
 
-async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes:
-    """The metrics of every process, by its socket; the names of each start with its own. As an answer: what a process
-    refuses the client is refused."""
+async def all_metrics(parts: Mapping[str, str], headers: front.Headers, door: Door) -> bytes:
+    """The metrics of every process, by its socket, and the front door's own; the names of each start with its own.
+
+    As an answer: what a process refuses the client is refused.
+    """
     lines, texts = ["# HELP neve_up 1 while the process answers", "# TYPE neve_up gauge"], []
+    lines.append('neve_up{process="front"} 1')
     for name, socket in parts.items():
         text = b""
         try:
@@ -286,7 +289,8 @@ async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes
             pass
         texts.append(text)
         lines.append(f'neve_up{{process="{name}"}} {int(bool(text))}')
-    return front.page_answer(METRICS_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
+    texts.append(door.metrics().encode())
+    return front.page_answer(MEDIA_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
 
 
 def uvicorn_loop() -> asyncio.Runner:

@@ -13,6 +13,7 @@ from ingest.batch import DEFAULT_NAMESPACE
 from ingest.committer import Committer
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
+from ingest.freshness import Freshness
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.limits import IngestLimits, RateExceeded, Rates
@@ -105,7 +106,8 @@ class GatewayState:
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
         self.arrivals = Arrivals()
-        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals)
+        self.freshness = Freshness()
+        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals, self.freshness)
         self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not

@@ -34,11 +34,14 @@ from storage.errors import (
     StorageUnavailable,
 )
 from storage.hot import Hot
+from storage.metrics import Histogram
 from storage.native.block import Header, SealedBlock
 
 GATHER_SECONDS = 0.25
 """Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""
 POLL_SECONDS = 0.05
+INSERT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds, of INSERTs that were answered."""
 KNOWN_TEMPLATES = 1 << 18
 """Templates stored lately are not stored again; storing one twice changes nothing."""
 
@@ -97,6 +100,7 @@ class Inserter:
         self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
         self._stop = threading.Event()
+        self.seconds = Histogram(INSERT_BUCKETS)
         self._holding = Holding(spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -268,7 +272,9 @@ class Inserter:
             self._stamps.keep()
         except NeveError as error:
             raise StorageUnavailable(error.message, error.hint) from error
+        began = time.monotonic()
         self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
+        self.seconds.observe(time.monotonic() - began)
 
     def _missing(self, held: Sequence[Held], attempt: Attempt) -> list[Held]:
         """The blocks that ClickHouse has no row of, once `attempt` is over.

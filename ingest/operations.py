@@ -13,6 +13,7 @@ from ingest import metrics
 from ingest.errors import RequestRefused
 from ingest.receivers.body import gateway_of
 from storage.errors import StorageUnavailable
+from storage.metrics import MEDIA_TYPE
 
 OPERATORS = 4
 """Threads for these paths; more questions wait for one."""
@@ -44,7 +45,7 @@ async def storage(request: Request) -> dict[str, Any]:
 async def metrics_text(request: Request) -> PlainTextResponse:
     """Counters and gauges, as Prometheus reads them."""
     text = await _aside(request, lambda: metrics.of_gateway(gateway_of(request)))
-    return PlainTextResponse(text, media_type=metrics.MEDIA_TYPE)
+    return PlainTextResponse(text, media_type=MEDIA_TYPE)
 
 
 @router.get("/gateway/deadletter")

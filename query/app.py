@@ -81,8 +81,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits(), cold)
-        app.state.tail_store = store = TailStore(app.state.gate)
+        app.state.gate = gate = Gate(hot, limits or Limits(), cold)
+        app.state.metrics.limits_hit = gate.limits_hit
+        app.state.tail_store = store = TailStore(gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list
         app.state.metrics.more = lambda: [*tail.metrics(), *audited()]

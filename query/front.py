@@ -233,6 +233,7 @@ class Client(asyncio.Protocol):
         path = self.head.url.partition(b"?")[0].decode("latin-1")
         if path in self.pages and not any(other.pending for other in self.behind.values()):
             self.answered_here = True
+            self.door.requests["front"] += 1
             self.opening = asyncio.ensure_future(self.show(self.pages[path]))
             return
         socket = self.route(path, self.head.headers)
@@ -248,6 +249,7 @@ class Client(asyncio.Protocol):
             self.opening = asyncio.ensure_future(self.open(socket))
         else:
             self.current.pending += 1
+        self.door.requests[socket.rpartition("/")[2]] += 1
         self.forward(self.head.encode(self.parser.get_method(), self.said))
 
     def on_body(self, body: bytes) -> None:
@@ -318,6 +320,7 @@ class Client(asyncio.Protocol):
         try:
             _, behind = await asyncio.get_running_loop().create_unix_connection(lambda: Behind(self), socket)
         except OSError:
+            self.door.refused["unavailable"] += 1
             self.send(unavailable())
             self.close()
             return
@@ -333,6 +336,7 @@ class Client(asyncio.Protocol):
             self.transport.write(data)
 
     def refuse(self, status: bytes, code: str, message: str) -> None:
+        self.door.refused[code] += 1
         self.send(answer(status, code, message, "send a request after RFC 9112"))
         self.close()
 
