@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -34,10 +34,12 @@ from storage.errors import AgerBusy, BackupRefused, NeveError
 from storage.facts import Facts
 from storage.hot import Hot
 from storage.leaving import is_due, leave
+from storage.logs import fields_of
 from storage.metrics import MEDIA_TYPE, metric, of_process
 from storage.namespace_settings import Settings, StoredPolicies
 from storage.upkeep import Upkeep
 
+log = logging.getLogger("neve.ager")
 TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
 NOTHING = Settings()
@@ -189,7 +191,7 @@ class Keeper:
         self.counts["failures"] += 1
         text = str(error) if isinstance(error, NeveError) else type(error).__name__
         if self.troubles.get(what) != text:
-            print(f"neve: {what}: {text}", file=sys.stderr, flush=True)
+            log.warning("%s: %s", what, text, extra=fields_of(subject=what))
         self.troubles[what] = text
 
     def _facts_asked(self, error: NeveError | None) -> None:
@@ -205,7 +207,8 @@ class Keeper:
             self.counts["events_aged"] += int(step.figures["rows"])
         elif step.step == "drop" and "gone" in step.text:
             self.counts["epochs_dropped"] += 1
-        print(f"neve: {step.namespace}: {step.step}: {step.text}", file=sys.stderr, flush=True)
+        said = fields_of(namespace=step.namespace, step=step.step, epoch=step.epoch or None)
+        log.info("%s: %s: %s", step.namespace, step.step, step.text, extra=said)
 
     def status(self) -> dict[str, Any]:
         """What is cold of each namespace, and what holds for it, for `GET /cold/status`. Raises NeveError."""
@@ -267,6 +270,7 @@ def create_app(
         keeper.stop()
 
     app = FastAPI(title="Neve ager", lifespan=lifespan)
+    app.state.leave = lambda: None
     app.add_middleware(
         Guarded,
         access=lambda: app.state.access,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from neve_serve import (
     CLICKHOUSE_SEARCH_URL,
     CLICKHOUSE_URL,
     INSIDE,
+    LOG,
     PARENT,
     PINS_FILE,
     SOCKETS,
@@ -27,8 +30,10 @@ from query import front
 from query.door import Door
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
+from storage.logs import fields_of, secrets_of, set_up
 from storage.metrics import MEDIA_TYPE
 from storage.processes import give_memory_back
+from storage.sections import Secret
 from storage.supervise import follow_parent
 from storage.tls import ServerTls
 
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
     from neve_backup import Place
 
+log = logging.getLogger("neve.serve")
 TO_GATEWAY = (
     "/api/v1/blocks",
     "/api/v1/ingest",
@@ -49,11 +55,31 @@ TO_GATEWAY = (
 )
 TO_AGER = ("/cold/",)
 METRICS_SECONDS = 5.0
+FAILED, MISUSED = 1, 2
 STARTUP_FAILED = 3  # the exit code of a process that refused to start, as uvicorn has it
 
 
 def run_role(role: str, config: ServeConfig) -> int:
-    """Run one process of the server. Under a supervisor it ends with it."""
+    """Run one process of the server. Under a supervisor it ends with it. What goes wrong is in its log."""
+    file = os.environ.get(LOG)
+    inside = os.environ.get(INSIDE, "")
+    urls = (
+        os.environ.get(name, "") for name in (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL, CLICKHOUSE_INGEST_URL)
+    )
+    secrets = [inside, *secrets_of(config), *secrets_of(config.cold_config().catalog_secrets())]
+    secrets += [one for url in urls for one in secrets_of(Secret(url))]
+    set_up(role, config.log(), Path(file) if file else None, secrets)
+    log.info("%s starts", role, extra=fields_of(version=version("neve"), pid=os.getpid()))
+    try:
+        return _run_role(role, config)
+    except NeveError as error:
+        if not file:
+            raise  # said on standard error, as of any command
+        log.error("%s", error, extra=fields_of(code=error.code))
+        return MISUSED if isinstance(error, ConfigError) else FAILED
+
+
+def _run_role(role: str, config: ServeConfig) -> int:
     give_memory_back()
     if PARENT in os.environ:
         follow_parent(int(os.environ[PARENT]))
@@ -89,6 +115,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             loop="uvloop",
             http="httptools",
             ws="websockets-sansio",
+            log_config=None,  # it says what it says through ours
             log_level="warning",
             access_log=False,
             proxy_headers=False,
@@ -250,7 +277,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
             if tls is not None:
                 tls.reload()
         except ConfigError as error:
-            print(f"neve: {error}; the old certificate holds", file=sys.stderr, flush=True)
+            log.error("%s; the old certificate holds", error)
 
     async def listen() -> None:
         task = asyncio.ensure_future(front.serve(host, port, route, {"/metrics": metrics}, door))

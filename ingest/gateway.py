@@ -1,5 +1,6 @@
 """The gateway's state: spool, ledger, committer and inserter over one data folder."""
 
+import logging
 import shutil
 import threading
 import time
@@ -34,8 +35,10 @@ from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.logs import fields_of
 from storage.tls import TlsConfig
 
+log = logging.getLogger("neve.gateway")
 COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
     "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
@@ -81,7 +84,7 @@ class GatewayState:
         """Takes the data folder. Raises StateInUse where another process holds it, OSError."""
         self.settings = settings
         self._started = time.monotonic()
-        self.counters = Counters()
+        self.counters = Counters(_say)
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._rates = Rates(settings.limits)
         self._folder = StateFolder(settings.data_dir)
@@ -208,3 +211,11 @@ class GatewayState:
             if lost:
                 raise NeveError(f"cannot tell which epochs of {lost[0]} are cold: {error.message}") from None
             self.counters.trouble("cold tier", error.message)
+
+
+def _say(subject: str, reason: str) -> None:
+    """Write down what is in trouble, and when that is over."""
+    if reason:
+        log.warning("%s: %s", subject, reason, extra=fields_of(subject=subject))
+    else:
+        log.info("%s: well again", subject, extra=fields_of(subject=subject))
