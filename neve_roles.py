@@ -28,6 +28,7 @@ from neve_serve import (
 )
 from query import front
 from query.door import Door
+from storage import tracing
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
 from storage.logs import fields_of, secrets_of, set_up
@@ -71,12 +72,15 @@ def run_role(role: str, config: ServeConfig) -> int:
     set_up(role, config.log(), Path(file) if file else None, secrets)
     log.info("%s starts", role, extra=fields_of(version=version("neve"), pid=os.getpid()))
     try:
+        tracing.set_up(f"neve-{role}", config.traces)
         return _run_role(role, config)
     except NeveError as error:
         if not file:
             raise  # said on standard error, as of any command
         log.error("%s", error, extra=fields_of(code=error.code))
         return MISUSED if isinstance(error, ConfigError) else FAILED
+    finally:
+        tracing.end()
 
 
 def _run_role(role: str, config: ServeConfig) -> int:

@@ -26,6 +26,7 @@ from storage.errors import ConfigError
 from storage.logs import LogConfig
 from storage.sections import host_and_port, read_section
 from storage.tls import ServerTls, TlsConfig
+from storage.traces_config import TracesConfig
 
 ROLES = ("gateway", "api", "ager", "front")
 # How a role learns of what is made at the start; the environment keeps it out of `ps`.
@@ -70,6 +71,7 @@ class ServeConfig:
     http: HttpConfig = field(default_factory=HttpConfig)
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    traces: TracesConfig = field(default_factory=TracesConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 

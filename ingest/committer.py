@@ -4,6 +4,7 @@ A block is known by its id. The blocks that are made of one HTTP request differ 
 time of receipt), so a request is known by a key of its own, which its blocks carry in place of an agent's id.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ingest.errors import SpoolFull
 from ingest.freshness import Freshness
 from ingest.ledger import Ledger
 from ingest.spool import Spool, SpoolEntry
+from storage import tracing
 from storage.arrivals import Arrival
 from storage.native.block import Header, parse_header
 
@@ -256,3 +258,10 @@ def _answer_as(double: Submission, original: Submission) -> None:
         double.answer.set_exception(error)
     else:
         double.answer.set_result(False)
+
+
+async def committed(committer: Committer, submission: Submission) -> bool:
+    """Submit, and wait for the answer, which `submit` describes. Raises SpoolFull, OSError."""
+    with tracing.span("commit", blocks=len(submission.blocks), bytes=submission.size):
+        tracing.remember(block_id for block_id, _ in submission.blocks)
+        return await asyncio.wrap_future(committer.submit(submission))

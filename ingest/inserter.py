@@ -25,6 +25,7 @@ from ingest.holding import Holding
 from ingest.keeping import Keeping
 from ingest.spool import Spool
 from ingest.stamps import Stamps
+from storage import tracing
 from storage.errors import (
     EpochClosed,
     InsertRefused,
@@ -273,7 +274,9 @@ class Inserter:
         except NeveError as error:
             raise StorageUnavailable(error.message, error.hint) from error
         began = time.monotonic()
-        self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
+        ids = [one.header.block_id for one in blocks]
+        with tracing.span_of_blocks("insert", ids, blocks=len(ids), namespace=attempt.namespace):
+            self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
         self.seconds.observe(time.monotonic() - began)
 
     def _missing(self, held: Sequence[Held], attempt: Attempt) -> list[Held]:

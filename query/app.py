@@ -38,6 +38,7 @@ from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.tracing import Traced
 
 log = logging.getLogger("neve.query")
 DEFAULT_NAMESPACE = "default"
@@ -109,6 +110,7 @@ def create_app(
     app.add_middleware(Searches, audit=audit)
     app.add_middleware(Guarded, access=lambda: access, process="api", refused=partial(refused, audit))
     app.add_middleware(Counting, metrics=app.state.metrics)
+    app.add_middleware(Traced)
     app.include_router(router)
     app.include_router(tail_router)
     app.include_router(loki_router)
