@@ -200,7 +200,7 @@ _EPOCHS = (
 )
 _ENDS = (
     "SELECT namespace, epoch, toUnixTimestamp64Milli(min(next)) / 1000 AS at FROM (SELECT namespace, epoch, "
-    "leadInFrame(toNullable(opened_at)) OVER (PARTITION BY namespace ORDER BY epoch ROWS BETWEEN UNBOUNDED PRECEDING "
+    "min(toNullable(opened_at)) OVER (PARTITION BY namespace ORDER BY epoch ROWS BETWEEN 1 FOLLOWING "
     f"AND UNBOUNDED FOLLOWING) AS next FROM {EPOCHS}) AS opened LEFT JOIN {_BOUNDS} USING namespace "
     "WHERE epoch > dropped GROUP BY namespace, epoch"
 )

@@ -154,7 +154,7 @@ def test_what_waited_before_a_migration_goes_in_after_it(
     spool = tmp_path / "gateway" / "spool"
     spool.mkdir(parents=True)
     ids = []
-    for number, name in enumerate(BLOCKS, 1):
+    for number, name in enumerate(BLOCKS[:2], 1):
         data = (GOLDEN / name).read_bytes()
         ids.append(SealedBlock.parse(data).header.block_id)
         (spool / f"{number:016x}-{ids[-1].hex()}.block").write_bytes(data)
@@ -181,7 +181,8 @@ def test_what_waited_before_a_migration_goes_in_after_it(
         assert not known.is_done(b"\x22" * 16)
         for name in BLOCKS:
             status, body = as_an_earlier_agent(gateway, (GOLDEN / name).read_bytes())
-            assert (status, b"duplicate" in body) == (200, True)
+            assert (status, b"duplicate" in body) == (200, name != BLOCKS[2])
+        wait_inserted(gateway)
     counted = "count() AS n, uniqExact(block_id) AS ids, any(later) AS l, any(latest) AS m"
     assert hot.query(f"SELECT {counted} FROM neve_{NAMESPACE}.events").rows == [(6, 3, "", 7)]
 
