@@ -28,6 +28,7 @@ ROOMS = {
     "age": "neve_cold_cli",
     "delete": "neve_cold_cli",
     "restore": "neve_cold_cli",
+    "backup": "neve_backup_cli",
     "canary": "ingest.canary",
     "redact": "ingest.redact",
     "completion": "neve_completion",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error, answer_invalid
-from ingest.metrics import MEDIA_TYPE, metric, of_process
+from neve_backup import Place, backup_there, clear, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
@@ -33,12 +33,16 @@ from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.deletions import active
-from storage.errors import AgerBusy, NeveError
+from storage.errors import AgerBusy, BackupRefused, NeveError
+from storage.facts import Facts
 from storage.hot import Hot
 from storage.leaving import is_due, leave
+from storage.logs import fields_of
+from storage.metrics import MEDIA_TYPE, metric, of_process
 from storage.namespace_settings import Settings, StoredPolicies
 from storage.upkeep import Upkeep
 
+log = logging.getLogger("neve.ager")
 TICK_SECONDS = 30.0  # between the passes of the server's own ager
 UPKEEP_SECONDS = 3600.0
 NOTHING = Settings()
@@ -104,7 +108,10 @@ def thaw_there(
 class Keeper:
     """The server's own ager: a pass every TICK_SECONDS, chores every hour. It never waits for a grace to end."""
 
-    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig) -> None:
+    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig, place: Place | None = None) -> None:
+        """`place`: what backups are of, and what those have left there that were killed."""
+        self.place = place
+        self._left = place is not None
         self.hot = Hot(clickhouse)
         self.clickhouse = clickhouse
         self.policies = StoredPolicies(self.hot)
@@ -113,11 +120,13 @@ class Keeper:
         self.ager = Ager(self.hot, clickhouse, self.cold, self._heard)
         self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
         self.troubles: dict[str, str] = {}
+        self.facts = Facts(self.hot, self.cold, self._facts_asked)
         self._stop = threading.Event()
         self._next_upkeep = time.monotonic() + UPKEEP_SECONDS / 60
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True).start()
+        self.facts.text()  # so that the first who reads them finds some
 
     def stop(self) -> None:
         """What is under way ends with the process: every step can be cut."""
@@ -133,6 +142,8 @@ class Keeper:
             self._trouble("clickhouse", error)
             return
         self.troubles.pop("clickhouse", None)
+        if self._left and self.place is not None:
+            self._clear(self.place)
         for namespace in namespaces:
             if self._stop.is_set():
                 return
@@ -146,6 +157,18 @@ class Keeper:
         if upkeep:
             self._next_upkeep = time.monotonic() + UPKEEP_SECONDS
         self.counts["passes"] += 1
+
+    def _clear(self, place: Place) -> None:
+        """Once: remove what backups that were killed have left."""
+        try:
+            for id_ in clear(self.hot, self.cold, place):
+                self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
+            self._left = False
+            self.troubles.pop("backup", None)
+        except AgerBusy:
+            pass
+        except NeveError as error:
+            self._trouble("backup", error)
 
     def _tend(self, namespace: str, *, upkeep: bool) -> None:
         settings = self.settings.get(namespace, NOTHING)
@@ -171,8 +194,14 @@ class Keeper:
         self.counts["failures"] += 1
         text = str(error) if isinstance(error, NeveError) else type(error).__name__
         if self.troubles.get(what) != text:
-            print(f"neve: {what}: {text}", file=sys.stderr, flush=True)
+            log.warning("%s: %s", what, text, extra=fields_of(subject=what))
         self.troubles[what] = text
+
+    def _facts_asked(self, error: NeveError | None) -> None:
+        if error is None:
+            self.troubles.pop("facts", None)
+        else:
+            self._trouble("facts", error)
 
     def _heard(self, step: Step) -> None:
         if step.step == "commit":
@@ -181,7 +210,8 @@ class Keeper:
             self.counts["events_aged"] += int(step.figures["rows"])
         elif step.step == "drop" and "gone" in step.text:
             self.counts["epochs_dropped"] += 1
-        print(f"neve: {step.namespace}: {step.step}: {step.text}", file=sys.stderr, flush=True)
+        said = fields_of(namespace=step.namespace, step=step.step, epoch=step.epoch or None)
+        log.info("%s: %s: %s", step.namespace, step.step, step.text, extra=said)
 
     def status(self) -> dict[str, Any]:
         """What is cold of each namespace, and what holds for it, for `GET /cold/status`. Raises NeveError."""
@@ -206,7 +236,7 @@ class Keeper:
         troubles = metric(
             "neve_ager_troubles", "gauge", "things that stand in the way", [("", float(len(self.troubles)))]
         )
-        return "".join(lines) + troubles + of_process("neve_ager_")
+        return "".join(lines) + troubles + of_process("neve_ager_") + self.facts.text()
 
 
 def create_app(
@@ -215,16 +245,22 @@ def create_app(
     auth: AuthConfig | None = None,
     inside: str = "",
     gateway: str = "",
+    place: Place | None = None,
 ) -> FastAPI:
-    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log."""
+    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log.
+
+    `place`: what a backup is of.
+    """
     auth = auth or AuthConfig()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.keeper = keeper = Keeper(clickhouse, config)
+        app.state.keeper = keeper = Keeper(clickhouse, config, place)
         keeper.start()
         book = Book(keeper.hot)
         app.state.access = access = Access(auth, book, inside)
+        if place is not None and auth.enabled:
+            keeper.place = replace(place, headers=access.inside_headers())
         app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
         if auth.enabled:
             book.start()
@@ -237,6 +273,7 @@ def create_app(
         keeper.stop()
 
     app = FastAPI(title="Neve ager", lifespan=lifespan)
+    app.state.leave = lambda: None
     app.add_middleware(
         Guarded,
         access=lambda: app.state.access,
@@ -287,6 +324,21 @@ def create_app(
         keeper = keeper_of(request)
         note(request, "range restored", asked)
         return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+
+    @app.post("/cold/backup")
+    def backup(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Back the server up into `folder` of this machine; the steps as they are done, a JSON object a line."""
+        keeper = keeper_of(request)
+        if keeper.place is None:
+            raise BackupRefused("cannot back up: this ager does not know of what")
+        note(request, "backup made", asked)
+        return steps_answer(backup_there(keeper.hot, keeper.cold, keeper.place, asked))
+
+    @app.post("/cold/backup/release")
+    def release(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
+        """Give up what the backup of an `id` holds in the warehouse; the steps as they are done."""
+        note(request, "backup released", asked)
+        return steps_answer(release_there(keeper_of(request).cold, asked))
 
     @app.post("/cold/age")
     def age(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ingest.remote import DEFAULT_URL
+from neve_backup_cli import add_restore
 from neve_steps import add_places, asked_there, local, tell
 from query.times import BadTime, parse_instant
 from storage.errors import ConfigError
@@ -29,6 +30,7 @@ def add_commands(commands: Any) -> None:
     actions = restoring.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_restore_catalog(actions)
     _add_restore_range(actions)
+    add_restore(actions)
     _add_delete(commands)
 
 

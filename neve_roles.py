@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from neve_serve import (
     CLICKHOUSE_SEARCH_URL,
     CLICKHOUSE_URL,
     INSIDE,
+    LOG,
     PARENT,
     PINS_FILE,
     SOCKETS,
@@ -26,16 +29,23 @@ from neve_serve import (
 )
 from query import front
 from query.door import Door
+from storage import tracing
 from storage.access.openapi import merged
 from storage.config import ClickHouseConfig
 from storage.errors import ConfigError, NeveError
+from storage.logs import fields_of, secrets_of, set_up
+from storage.metrics import MEDIA_TYPE
 from storage.processes import give_memory_back
+from storage.sections import Secret
 from storage.supervise import follow_parent
 from storage.tls import ServerTls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from neve_backup import Place
+
+log = logging.getLogger("neve.serve")
 TO_GATEWAY = (
     "/api/v1/blocks",
     "/api/v1/ingest",
@@ -47,13 +57,35 @@ TO_GATEWAY = (
     "/upload",
 )
 TO_AGER = ("/cold/",)
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_SECONDS = 5.0
+FAILED, MISUSED = 1, 2
 STARTUP_FAILED = 3  # the exit code of a process that refused to start, as uvicorn has it
 
 
 def run_role(role: str, config: ServeConfig) -> int:
-    """Run one process of the server. Under a supervisor it ends with it."""
+    """Run one process of the server. Under a supervisor it ends with it. What goes wrong is in its log."""
+    file = os.environ.get(LOG)
+    inside = os.environ.get(INSIDE, "")
+    urls = (
+        os.environ.get(name, "") for name in (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL, CLICKHOUSE_INGEST_URL)
+    )
+    secrets = [inside, *secrets_of(config), *secrets_of(config.cold_config().catalog_secrets())]
+    secrets += [one for url in urls for one in secrets_of(Secret(url))]
+    set_up(role, config.log(), Path(file) if file else None, secrets)
+    log.info("%s starts", role, extra=fields_of(version=version("neve"), pid=os.getpid()))
+    try:
+        tracing.set_up(f"neve-{role}", config.traces)
+        return _run_role(role, config)
+    except NeveError as error:
+        if not file:
+            raise  # said on standard error, as of any command
+        log.error("%s", error, extra=fields_of(code=error.code))
+        return MISUSED if isinstance(error, ConfigError) else FAILED
+    finally:
+        tracing.end()
+
+
+def _run_role(role: str, config: ServeConfig) -> int:
     give_memory_back()
     if PARENT in os.environ:
         follow_parent(int(os.environ[PARENT]))
@@ -89,6 +121,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             loop="uvloop",
             http="httptools",
             ws="websockets-sansio",
+            log_config=None,  # it says what it says through ours
             log_level="warning",
             access_log=False,
             proxy_headers=False,
@@ -155,10 +188,25 @@ def open_app(
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway)
+        place = _backed_up(config, gateway)
+        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway, place)
         return
     with _open_api(config, clickhouse, inside, gateway) as app:
         yield app
+
+
+def _backed_up(config: ServeConfig, gateway: str) -> Place:
+    """What a backup of this server is of."""
+    from neve_backup import Place
+    from neve_config import printed
+
+    return Place(
+        config.data,
+        gateway,
+        disk=config.clickhouse.backup_disk,
+        embedded=not config.clickhouse.url,
+        configuration="\n".join(printed(config)) + "\n",
+    )
 
 
 @contextmanager
@@ -225,7 +273,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
         return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics(headers: front.Headers) -> bytes:
-        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers)
+        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers, door)
 
     async def openapi(headers: front.Headers) -> bytes:
         return await all_paths((api, gateway, ager), headers)
@@ -239,7 +287,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
             if tls is not None:
                 tls.reload()
         except ConfigError as error:
-            print(f"neve: {error}; the old certificate holds", file=sys.stderr, flush=True)
+            log.error("%s; the old certificate holds", error)
 
     async def listen() -> None:
         task = asyncio.ensure_future(front.serve(host, port, route, pages, door))
@@ -259,10 +307,13 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
     return 0
 
 
-async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes:
-    """The metrics of every process, by its socket; the names of each start with its own. As an answer: what a process
-    refuses the client is refused."""
+async def all_metrics(parts: Mapping[str, str], headers: front.Headers, door: Door) -> bytes:
+    """The metrics of every process, by its socket, and the front door's own; the names of each start with its own.
+
+    As an answer: what a process refuses the client is refused.
+    """
     lines, texts = ["# HELP neve_up 1 while the process answers", "# TYPE neve_up gauge"], []
+    lines.append('neve_up{process="front"} 1')
     for name, socket in parts.items():
         text = b""
         try:
@@ -275,7 +326,8 @@ async def all_metrics(parts: Mapping[str, str], headers: front.Headers) -> bytes
             pass
         texts.append(text)
         lines.append(f'neve_up{{process="{name}"}} {int(bool(text))}')
-    return front.page_answer(METRICS_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
+    texts.append(door.metrics().encode())
+    return front.page_answer(MEDIA_TYPE, "\n".join(lines).encode() + b"\n" + b"".join(texts))
 
 
 async def all_paths(sockets: Sequence[str], headers: front.Headers) -> bytes:

@@ -23,8 +23,10 @@ from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
 from storage.config import ClickHouseConfig, ClickHouseUrls
 from storage.errors import ConfigError
+from storage.logs import LogConfig
 from storage.sections import host_and_port, read_section
 from storage.tls import ServerTls, TlsConfig
+from storage.traces_config import TracesConfig
 
 ROLES = ("gateway", "api", "ager", "front")
 # How a role learns of what is made at the start; the environment keeps it out of `ps`.
@@ -34,7 +36,9 @@ CLICKHOUSE_INGEST_URL = "NEVE_CLICKHOUSE_INGEST_URL"
 INSIDE = "NEVE_INSIDE"
 SOCKETS = "NEVE_SOCKETS"
 PARENT = "NEVE_PARENT"
+LOG = "NEVE_LOG"  # the file that a role's standard error is
 CONFIG_FILE = Path("neve.toml")  # read where it is there and no other is named
+RESTORING = "restoring"  # in the data folder while a backup is restored into it
 PINS_FILE = "patterns.toml"  # in the data folder: what operators say about patterns
 
 
@@ -57,14 +61,23 @@ class ServeConfig:
     listen: str = "127.0.0.1:8780"  # HOST:PORT of the front door
     spool_bytes: int = 4 << 30  # the gateway's spool holds at most this; then senders get 429
     create_namespaces: bool = True  # a namespace is made when somebody first sends to it
+    log_level: str = "info"  # of data/logs: debug, info, warn or error
+    log_format: str = "json"  # one object a line, or "text"
+    log_bytes: int = 20 << 20  # of one file, before another is begun
+    log_files: int = 3  # that are kept of each process besides the present one
     clickhouse: ClickHouseUrls = field(default_factory=ClickHouseUrls)
     auth: AuthConfig = field(default_factory=AuthConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    traces: TracesConfig = field(default_factory=TracesConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
+
+    def log(self) -> LogConfig:
+        """What processes write of themselves. Raises ConfigError."""
+        return LogConfig(self.log_level, self.log_format, self.log_bytes, self.log_files)
 
     def cold_config(self, data: Path | None = None) -> ColdConfig:
         """What is said about the cold tier; by default it is in the data folder. Raises ConfigError."""
@@ -84,6 +97,7 @@ class ServeConfig:
     def check(self) -> None:
         """Raises ConfigError for what cannot work, without looking at anything but files."""
         host, _ = self.address()
+        self.log()
         self.cold_config()
         self.auth.check_address(host)
         for name in ADDRESSES:
@@ -142,6 +156,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the server, or one role of it. Ends with 0 on SIGINT and SIGTERM."""
     config = settle(args)
     config.check()
+    if (config.data / RESTORING).exists():
+        raise ConfigError(
+            f"cannot use data folder {config.data}: a restore into it did not finish",
+            "delete it, and restore again",
+        )
     if args.role:
         from neve_roles import run_role
 

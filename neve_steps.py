@@ -101,9 +101,9 @@ def tell(said: dict[str, Any]) -> bool:
     return True
 
 
-def patiently(work: Callable[[], Any]) -> Any:
+def patiently(work: Callable[[], Any], seconds: float = BUSY_SECONDS) -> Any:
     """Wait for another that works on the namespace. Raises AgerBusy where it takes too long."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return work()

@@ -19,6 +19,7 @@ from neve_serve import (
     CLICKHOUSE_SEARCH_URL,
     CLICKHOUSE_URL,
     INSIDE,
+    LOG,
     PARENT,
     ROLES,
     SOCKETS,
@@ -29,6 +30,7 @@ from storage.embedded import EmbeddedServer, saved_config
 from storage.embedded_files import INSERTER, SEARCHER, sync_folders
 from storage.errors import NeveError, StorageUnavailable
 from storage.hot import Hot
+from storage.logs import message_of
 from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, Supervisor
 
 READY_SECONDS = 60.0
@@ -131,7 +133,7 @@ class Server:
             if self.file is not None:
                 command += ["--config", str(self.file.absolute())]
             log = config.data / "logs" / f"{role}.log"
-            self.supervisor.start(Child(role, command, environment, log))
+            self.supervisor.start(Child(role, command, {**environment, LOG: str(log)}, log))
 
     def _wait_ready(self) -> bool:
         """Wait until the front door answers for all. Raises StorageUnavailable when it does not."""
@@ -200,4 +202,4 @@ def _ours() -> ssl.SSLContext:
 
 def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("neve: ") if lines else f"see {log}"
+    return message_of(lines[-1]) if lines else f"see {log}"

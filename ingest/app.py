@@ -20,6 +20,7 @@ from storage.access.audit import refused
 from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.access.openapi import describe
 from storage.errors import NeveError
+from storage.tracing import Traced
 
 __all__ = ["GatewaySettings", "create_app"]
 
@@ -54,6 +55,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         process="gateway",
         refused=lambda *what: refused(app.state.gateway.audit, *what),
     )
+    app.add_middleware(Traced)
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(journal.router)

@@ -22,9 +22,9 @@ from typing import Any
 import httpx
 
 from ingest.errors import UsageError
-from ingest.metrics import metric
 from ingest.remote import DEFAULT_URL, Remote, ServerError
 from storage.errors import NeveError
+from storage.metrics import metric
 from storage.schema import namespace_database
 
 SERVICE = "neve-canary"

@@ -4,6 +4,7 @@ A block is known by its id. The blocks that are made of one HTTP request differ 
 time of receipt), so a request is known by a key of its own, which its blocks carry in place of an agent's id.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from ingest.arrivals import Arrivals
 from ingest.counters import Counters
 from ingest.errors import SpoolFull
+from ingest.freshness import Freshness
 from ingest.ledger import Ledger
 from ingest.spool import Spool, SpoolEntry
+from storage import tracing
 from storage.arrivals import Arrival
 from storage.native.block import Header, parse_header
 
@@ -48,12 +51,18 @@ class Committer:
     """Owns the writing end of the gateway's spool, and the question whether something was accepted before."""
 
     def __init__(
-        self, spool: Spool, ledger: Ledger, counters: Counters, arrivals: Arrivals | None = None
+        self,
+        spool: Spool,
+        ledger: Ledger,
+        counters: Counters,
+        arrivals: Arrivals | None = None,
+        freshness: Freshness | None = None,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._counters = counters
         self._arrivals = arrivals or Arrivals()
+        self._freshness = freshness or Freshness()
         self._requests: set[bytes] = set()  # whose blocks are in the spool
         self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -95,6 +104,7 @@ class Committer:
                 self._spool.remove([entry])
                 return
             arrived[entry.name] = Arrival.of(entry.sequence, header)
+            self._freshness.taken([header], entry.created)
             request = request_of(header)
             if request is not None:
                 found.setdefault(request, []).append((entry, header.sources[0].end))
@@ -111,6 +121,7 @@ class Committer:
                 self._requests.add(request)
             else:
                 self._spool.remove([entry for entry, _ in parts])
+                self._freshness.gone(entry.block_id for entry, _ in parts)
         self._arrivals.found([arrived[entry.name] for entry in self._spool.pending()])
 
     def retire(self, headers: Sequence[Header]) -> None:
@@ -118,6 +129,7 @@ class Committer:
         requests = [request for request in map(request_of, headers) if request is not None]
         self._ledger.append([*(header.block_id for header in headers), *requests])
         self._requests.difference_update(requests)
+        self._freshness.stored(headers)
 
     def set_aside(self, headers: Sequence[Header]) -> None:
         """Remember, durably, that these blocks are among the dead letters. Raises OSError."""
@@ -125,6 +137,7 @@ class Committer:
         self._ledger.append(requests)
         self._ledger.set_aside(header.block_id for header in headers)
         self._requests.difference_update(requests)
+        self._freshness.gone(header.block_id for header in headers)
 
     def accepted_before(self, one: bytes) -> bool:
         """Is this block id or request key known?"""
@@ -201,8 +214,14 @@ class Committer:
         blocks = [block for one in fresh for block in one.blocks]
         requests = [one.request for one in fresh if one.request is not None]
         replayed = [block for one in fresh if one.replay for block in one.blocks]
+        headers = [
+            header
+            for one in fresh
+            for header in one.headers or (parse_header(data)[0] for _, data in one.blocks)
+        ]
         # Known before they can be retired: the inserter may be done with a block before this returns.
         self._requests.update(requests)
+        self._freshness.taken(headers)
         # Recovery lets go of what the ledger knows, so it must not know these any more. They are still among the
         # dead letters: killed now, they are replayed again.
         self._ledger.append(filter(None, (request_of(parse_header(data)[0]) for _, data in replayed)))
@@ -214,24 +233,16 @@ class Committer:
         except (OSError, SpoolFull):
             self._requests.difference_update(requests)
             self._ledger.set_aside(block_id for block_id, _ in replayed)
+            self._freshness.gone(block_id for block_id, _ in blocks)
             raise
         self._counters.add("blocks_accepted", len(blocks))
         self._counters.add("commits")
         for one in fresh:
             one.answer.set_result(True)
-        self._publish(first, fresh)
-
-    def _publish(self, first: int, fresh: list[Submission]) -> None:
-        """Tell those who watch; senders have their answers by now."""
-        headers = [
-            header
-            for one in fresh
-            for header in one.headers or (parse_header(data)[0] for _, data in one.blocks)
-        ]
-        blocks = [data for one in fresh for _, data in one.blocks]
+        # Senders have their answers by now.
         self._arrivals.publish(
             (Arrival.of(first + place, header), data)
-            for place, (header, data) in enumerate(zip(headers, blocks, strict=True))
+            for place, (header, (_, data)) in enumerate(zip(headers, blocks, strict=True))
         )
 
 
@@ -247,3 +258,10 @@ def _answer_as(double: Submission, original: Submission) -> None:
         double.answer.set_exception(error)
     else:
         double.answer.set_result(False)
+
+
+async def committed(committer: Committer, submission: Submission) -> bool:
+    """Submit, and wait for the answer, which `submit` describes. Raises SpoolFull, OSError."""
+    with tracing.span("commit", blocks=len(submission.blocks), bytes=submission.size):
+        tracing.remember(block_id for block_id, _ in submission.blocks)
+        return await asyncio.wrap_future(committer.submit(submission))

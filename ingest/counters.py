@@ -1,7 +1,7 @@
 """What happened, by name: numbers that only grow, and what stands in the way now. Safe from any thread."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 REDACTED = "redacted_"
 """Starts the names of counters of masks, by class."""
@@ -21,7 +21,9 @@ def redacted(counts: Mapping[str, int]) -> dict[str, int]:
 class Counters:
     """Counts by name, and present troubles by subject, for progress lines, summaries and status answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str, str], None] = lambda _subject, _reason: None) -> None:
+        """`say` is told of each trouble once, and with no reason when it is over."""
+        self._say = say
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._troubles: dict[str, str] = {}
@@ -51,11 +53,14 @@ class Counters:
             self._troubles[subject] = reason
             self._counts["warnings"] = self._counts.get("warnings", 0) + 1
             self._log.append(f"{subject}: {reason}")
+        self._say(subject, reason)
 
     def well(self, subject: str) -> None:
         """Say that the trouble with `subject` is over, if there was one."""
         with self._lock:
-            self._troubles.pop(subject, None)
+            over = self._troubles.pop(subject, None) is not None
+        if over:
+            self._say(subject, "")
 
     def troubles(self) -> dict[str, str]:
         """What is in trouble now, and why."""

@@ -1,5 +1,6 @@
 """The gateway's state: spool, ledger, committer and inserter over one data folder."""
 
+import logging
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ from ingest.batch import DEFAULT_NAMESPACE
 from ingest.committer import Committer
 from ingest.counters import LIMITS_HIT, Counters
 from ingest.deadletter import DeadLetters
+from ingest.freshness import Freshness
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
@@ -33,8 +35,10 @@ from storage.config import ClickHouseConfig
 from storage.embedded_files import sync_folders
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.logs import fields_of
 from storage.tls import TlsConfig
 
+log = logging.getLogger("neve.gateway")
 COUNTED = (
     "blocks_received", "blocks_duplicate", "blocks_shipped", "blocks_refused", "blocks_damaged", "inserts",
     "inserts_unknown", "lines_received", "lines_shipped", "lines_refused", "requests_received", "requests_duplicate",
@@ -81,7 +85,7 @@ class GatewayState:
         """Takes the data folder. Raises StateInUse where another process holds it, OSError."""
         self.settings = settings
         self._started = time.monotonic()
-        self.counters = Counters()
+        self.counters = Counters(_say)
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._rates = Rates()
         self._folder = StateFolder(settings.data_dir)
@@ -106,7 +110,8 @@ class GatewayState:
         self.ledger = Ledger(settings.data_dir / "ledger" / "accepted")
         self.dead_letters = DeadLetters(self._folder.dead_letters)
         self.arrivals = Arrivals()
-        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals)
+        self.freshness = Freshness()
+        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals, self.freshness)
         self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
@@ -220,3 +225,11 @@ class GatewayState:
             if lost:
                 raise NeveError(f"cannot tell which epochs of {lost[0]} are cold: {error.message}") from None
             self.counters.trouble("cold tier", error.message)
+
+
+def _say(subject: str, reason: str) -> None:
+    """Write down what is in trouble, and when that is over."""
+    if reason:
+        log.warning("%s: %s", subject, reason, extra=fields_of(subject=subject))
+    else:
+        log.info("%s: well again", subject, extra=fields_of(subject=subject))

@@ -21,9 +21,11 @@ from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.gatherer import Gatherer, Held
+from ingest.holding import Holding
 from ingest.keeping import Keeping
 from ingest.spool import Spool
 from ingest.stamps import Stamps
+from storage import tracing
 from storage.errors import (
     EpochClosed,
     InsertRefused,
@@ -33,11 +35,14 @@ from storage.errors import (
     StorageUnavailable,
 )
 from storage.hot import Hot
+from storage.metrics import Histogram
 from storage.native.block import Header, SealedBlock
 
 GATHER_SECONDS = 0.25
 """Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""
 POLL_SECONDS = 0.05
+INSERT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds, of INSERTs that were answered."""
 KNOWN_TEMPLATES = 1 << 18
 """Templates stored lately are not stored again; storing one twice changes nothing."""
 
@@ -105,6 +110,8 @@ class Inserter:
         self._gatherer = Gatherer(spool, dead_letters, counters)
         self._backoff = Backoff()
         self._stop = threading.Event()
+        self.seconds = Histogram(INSERT_BUCKETS)
+        self._holding = Holding(spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0
@@ -123,13 +130,26 @@ class Inserter:
         self._spool.wake()
         self._thread.join(JOIN_SECONDS)
 
+    def hold(self, seconds: float) -> int:
+        """Rest between two INSERTs for so long; see `Holding.begin`."""
+        return self._holding.begin(seconds)
+
+    def let_go(self, hold: int) -> bool:
+        """Go on; whether it has rested since that hold began."""
+        return self._holding.end(hold)
+
+    def _is_wanted(self) -> bool:
+        return self._stop.is_set() or self._holding.asked
+
     def _run(self) -> None:
         try:
             self._patiently(self._prepare)
             self._patiently(self._keeping.tend)
             self._settle_last()
             while not self._stop.is_set():
-                if self._spool.wait(1.0, self._stop.is_set):
+                if self._holding.rests():
+                    self._stop.wait(POLL_SECONDS)
+                elif self._spool.wait(1.0, self._is_wanted):
                     self._gather()
                     self._insert_next()
                 self._patiently(self._stamps.tend)
@@ -272,7 +292,11 @@ class Inserter:
             self._stamps.keep()
         except NeveError as error:
             raise StorageUnavailable(error.message, error.hint) from error
-        self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
+        began = time.monotonic()
+        ids = [one.header.block_id for one in blocks]
+        with tracing.span_of_blocks("insert", ids, blocks=len(ids), namespace=attempt.namespace):
+            self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
+        self.seconds.observe(time.monotonic() - began)
 
     def _missing(self, held: Sequence[Held], attempt: Attempt) -> list[Held]:
         """The blocks that ClickHouse has no row of, once `attempt` is over.

@@ -67,6 +67,11 @@ class Ledger:
         with self._lock:
             self._write({one: 0 for one in ids if self._known.get(one, 0) < 0})
 
+    def doubt_through(self, moment: float) -> None:
+        """Of what was made until `moment`, ids that are not here may have been known once. Durable on return."""
+        with self._lock:
+            self._write({NO_ID: int(moment)})
+
     def is_done(self, one: bytes) -> bool:
         """Was it taken by who comes after, and not merely set aside?"""
         return self._known.get(one, 0) > 0

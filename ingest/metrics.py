@@ -1,25 +1,15 @@
-"""What Prometheus reads: a few lines of text, made from counters and gauges."""
+"""What Prometheus reads about a gateway."""
 
 import os
-import resource
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.counters import LIMITS_HIT
+from storage.metrics import labels, metric, of_process
 
 if TYPE_CHECKING:
     from ingest.gateway import GatewayState
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "neve_gateway_"
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def metric(name: str, kind: str, help_: str, values: Iterable[tuple[str, float]]) -> str:
-    """One family; `values` are (labels as `{a="b"}` or empty, number)."""
-    lines = [f"# HELP {name} {help_}", f"# TYPE {name} {kind}"]
-    return "\n".join(lines + [f"{name}{labels} {number}" for labels, number in values]) + "\n"
 
 
 def of_gateway(gateway: "GatewayState") -> str:
@@ -45,7 +35,25 @@ def of_gateway(gateway: "GatewayState") -> str:
     parts = [
         metric(PREFIX + name, "gauge", help_, [("", number)]) for name, (help_, number) in gauges.items()
     ]
-    refusals = [(f'{{reason="{reason}"}}', float(count)) for reason, count in spool.reasons.items()]
+    refusals = [(labels(reason=reason), float(count)) for reason, count in spool.reasons.items()]
+    fresh = gateway.freshness
+    parts.append(
+        metric(
+            f"{PREFIX}freshness_seconds",
+            "gauge",
+            "between now and the newest event stored since the start",
+            [(labels(namespace=name), age) for name, age in sorted(fresh.ages().items())],
+        )
+    )
+    parts.append(
+        metric(
+            f"{PREFIX}waiting_seconds",
+            "gauge",
+            "for how long the oldest block has waited that cannot be found yet",
+            [(labels(namespace=name), age) for name, age in sorted(fresh.waiting().items())],
+        )
+    )
+    parts.append(gateway.inserter.seconds.text(f"{PREFIX}insert_seconds", "how long INSERTs took"))
     parts.append(
         metric(f"{PREFIX}spool_refusals_total", "counter", "blocks that had no room, by reason", refusals)
     )
@@ -61,12 +69,3 @@ def of_gateway(gateway: "GatewayState") -> str:
         if not name.startswith(LIMITS_HIT)
     ]
     return "".join(parts) + of_process(PREFIX)
-
-
-def of_process(prefix: str) -> str:
-    """Memory and CPU of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return metric(f"{prefix}resident_bytes", "gauge", "memory in use", [("", float(pages * _PAGE))]) + metric(
-        f"{prefix}cpu_seconds_total", "counter", "CPU time used", [("", used.ru_utime + used.ru_stime)]
-    )

@@ -12,6 +12,8 @@ from fastapi.responses import PlainTextResponse
 from ingest import metrics
 from ingest.errors import RequestRefused
 from ingest.receivers.body import gateway_of
+from storage.errors import StorageUnavailable
+from storage.metrics import MEDIA_TYPE
 
 OPERATORS = 4
 """Threads for these paths; more questions wait for one."""
@@ -43,7 +45,7 @@ async def storage(request: Request) -> dict[str, Any]:
 async def metrics_text(request: Request) -> PlainTextResponse:
     """Counters and gauges, as Prometheus reads them."""
     text = await _aside(request, lambda: metrics.of_gateway(gateway_of(request)))
-    return PlainTextResponse(text, media_type=metrics.MEDIA_TYPE)
+    return PlainTextResponse(text, media_type=MEDIA_TYPE)
 
 
 @router.get("/gateway/deadletter")
@@ -90,6 +92,26 @@ async def close_epoch(
         return {**said, "closed": closing.closed, "reason": closing.reason}
 
     return await _aside(request, work)
+
+
+@router.post("/gateway/hold")
+async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0, le=60)]) -> dict[str, int]:
+    """Rest between two INSERTs, so that what is here and in ClickHouse can be copied; senders notice nothing.
+
+    The hold's number, which stays the same when it is asked for again before it has ended.
+    """
+    number = await _aside(request, lambda: gateway_of(request).inserter.hold(seconds))
+    if not number:
+        raise StorageUnavailable(
+            "cannot hold: an INSERT is not over yet", "neve status says what stands in the way"
+        )
+    return {"hold": number}
+
+
+@router.post("/gateway/release")
+async def release(request: Request, hold: Annotated[int, Body(embed=True)]) -> dict[str, bool]:
+    """Go on inserting; whether the hold has lasted until now."""
+    return {"held": gateway_of(request).inserter.let_go(hold)}
 
 
 @router.post("/gateway/evict")

@@ -39,6 +39,7 @@ from storage.access.openapi import describe
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.tracing import Traced
 
 log = logging.getLogger("neve.query")
 DEFAULT_NAMESPACE = "default"
@@ -82,8 +83,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits(), cold, app.state.metrics.hit)
-        app.state.tail_store = store = TailStore(app.state.gate)
+        app.state.gate = gate = Gate(hot, limits or Limits(), cold)
+        app.state.metrics.limits_hit = gate.limits_hit
+        app.state.tail_store = store = TailStore(gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list
         app.state.metrics.more = lambda: [*tail.metrics(), *audited()]
@@ -109,6 +111,7 @@ def create_app(
     app.add_middleware(Searches, audit=audit)
     app.add_middleware(Guarded, access=lambda: access, process="api", refused=partial(refused, audit))
     app.add_middleware(Counting, metrics=app.state.metrics)
+    app.add_middleware(Traced)
     app.include_router(router)
     app.include_router(tail_router)
     app.include_router(loki_router)

@@ -10,7 +10,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from storage.access.access import front_headers
 from storage.errors import ConfigError
+from storage.metrics import labels, metric, of_process
 from storage.tls import ServerTls, names_of
+
+CONNECTIONS = "connections"  # a reason to refuse: there are too many
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Door:
     tls: ServerTls | None = None
     inside: str = ""
     here: Counter[str] = field(default_factory=Counter)
+    entered: int = 0
+    requests: Counter[str] = field(default_factory=Counter)  # by the process that they were passed to
+    refused: Counter[str] = field(default_factory=lambda: Counter({CONNECTIONS: 0}))  # by reason
 
     def __post_init__(self) -> None:
         self._trusted = [ip_network(one, strict=False) for one in self.limits.trusted_proxies]
@@ -58,14 +64,35 @@ class Door:
         if self.here.total() >= self.limits.connections or (
             self.here[address] >= self.limits.connections_of_one and not self.trusts(address)
         ):
+            self.refused[CONNECTIONS] += 1
             return False
         self.here[address] += 1
+        self.entered += 1
         return True
 
     def leave(self, address: str) -> None:
         self.here[address] -= 1
         if not self.here[address]:
             del self.here[address]
+
+    def metrics(self) -> str:
+        """What Prometheus reads about the front door."""
+        requests = [(labels(process=name), n) for name, n in sorted(self.requests.items())]
+        refused = [(labels(reason=reason), n) for reason, n in sorted(self.refused.items())]
+        return "".join(
+            (
+                metric("neve_front_connections", "gauge", "open connections", [("", self.here.total())]),
+                metric(
+                    "neve_front_connections_opened_total",
+                    "counter",
+                    "connections taken",
+                    [("", self.entered)],
+                ),
+                metric("neve_front_requests_total", "counter", "requests, by who answers them", requests),
+                metric("neve_front_refused_total", "counter", "what the front door refused itself", refused),
+                of_process("neve_front_"),
+            )
+        )
 
     def said_of(
         self, address: str, transport: asyncio.BaseTransport, headers: Iterable[tuple[bytes, bytes]] = ()

@@ -268,6 +268,7 @@ class Client(asyncio.Protocol):
             and not any(one.pending for one in self.behind.values())
         ):
             self.answered_here = True
+            self.door.requests["front"] += 1
             self.opening = asyncio.ensure_future(self.show(self.pages[path]))
             return
         socket = self.route(path, self.head.headers)
@@ -287,6 +288,7 @@ class Client(asyncio.Protocol):
             self.pause_reading()
             self.opened_for, self.expected = socket, 1
             self.opening = asyncio.ensure_future(self.open(socket))
+        self.door.requests[socket.rpartition("/")[2]] += 1
         self.forward(self.head.encode(self.parser.get_method(), self.said))
 
     def on_body(self, body: bytes) -> None:
@@ -376,6 +378,7 @@ class Client(asyncio.Protocol):
         try:
             _, behind = await asyncio.get_running_loop().create_unix_connection(lambda: Behind(self), socket)
         except OSError:
+            self.door.refused["unavailable"] += 1
             self.send(unavailable())
             self.close()
             return
@@ -394,6 +397,7 @@ class Client(asyncio.Protocol):
         if self.answered_here:
             return
         self.answered_here = True
+        self.door.refused[code] += 1
         self.send(answer(status, code, message, "send a request after RFC 9112"))
         self.close()
 

@@ -20,6 +20,7 @@ from query.explain import explain as explained
 from query.leading import check_pipes
 from query.learning import Learner
 from query.limits import Limits
+from query.metrics import KIND
 from query.params import RANGE, Asked, asking, described, described_body
 from query.patterns import patterns as count_patterns
 from query.plan import DEFAULT_LIMIT, MAX_LIMIT, Plan
@@ -89,6 +90,7 @@ async def _search(request: Request, ask: Asked) -> Response:
     streaming = kind != "json"
     limit = ask.integer("limit", DEFAULT_LIMIT, 0, (1 << 62) if streaming else MAX_LIMIT)
     plan = replace(ask.plan(limit=limit), tags=ask.names("tags"))
+    request.scope[KIND] = "table" if plan.query.pipes else "events"
     asked_limit = limit if ask.text("limit") else None
     learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
     if streaming:

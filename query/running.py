@@ -27,6 +27,8 @@ log = logging.getLogger("neve.query")
 UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
 BAD_REGEX = {427, 36}
 LIMIT_NAMES = {158: "rows", 241: "memory", 307: "bytes"}
+LIMITS = ("time", *LIMIT_NAMES.values(), "result", "result_rows", COLD)
+"""What `limits_hit` may name."""
 NEARLY = 0.98  # the server stops a little before or after the budget: this near counts as reached
 
 

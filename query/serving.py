@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -13,13 +14,14 @@ from starlette.requests import Request
 
 from query.errors import Busy
 from query.limits import Limits
-from query.running import Running
+from query.running import LIMITS, Running
 from storage.cold_config import ColdConfig
 from storage.errors import NeveError
 from storage.hot import Hot
 from storage.published import TierStates
 
 T = TypeVar("T")
+CONCURRENT = "concurrent"
 RECANCEL_SECONDS = 0.5  # a statement that was just about to start when it was cancelled is cancelled again
 
 
@@ -30,22 +32,16 @@ class ClientGone(Exception):
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
-    def __init__(
-        self,
-        hot: Hot,
-        limits: Limits,
-        cold: ColdConfig | None = None,
-        hit: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """`hit` is told of each limit that a query meets."""
+    def __init__(self, hot: Hot, limits: Limits, cold: ColdConfig | None = None) -> None:
         self.hot = hot
-        self.hit = hit
         self.states = TierStates(hot, cold) if cold is not None else None
         self.limits = limits
         self._places = CapacityLimiter(limits.concurrent)
         self._threads = CapacityLimiter(limits.concurrent)
         self._cancelling = CapacityLimiter(2)
         self._admitted = 0
+        # Those that are known: what is first seen at one has never grown, for who watches it.
+        self.limits_hit: Counter[str] = Counter(dict.fromkeys((*LIMITS, CONCURRENT), 0))
 
     async def run(self, request: Request, work: Callable[[Running], T]) -> T:
         """Run `work` in a thread. When the client goes away its statement is killed, and this raises ClientGone."""
@@ -72,9 +68,9 @@ class Gate:
         return await self._stoppable(running, partial(next, items, None))
 
     @asynccontextmanager
-    async def _place(self, running: Running) -> AsyncIterator[None]:
+    async def _place(self, owner: Running) -> AsyncIterator[None]:
         if self._admitted >= self.limits.concurrent + self.limits.waiting:
-            self.hit("concurrent")
+            self.limits_hit[CONCURRENT] += 1
             raise Busy("cannot run query: too many are running and waiting")
         self._admitted += 1
         try:
@@ -82,9 +78,8 @@ class Gate:
             try:
                 yield
             finally:
-                for limit in running.limits_hit:
-                    self.hit(limit)
-                self._places.release_on_behalf_of(running)
+                self._places.release_on_behalf_of(owner)
+                self.limits_hit.update(owner.limits_hit)
         finally:
             self._admitted -= 1
 

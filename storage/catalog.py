@@ -60,14 +60,14 @@ class ColdCatalog:
             except NoSuchTableError:
                 return None
 
-    def made(self, namespace: str) -> Table:
-        """The table of a namespace, made where it has none yet."""
+    def made(self, namespace: str, unit: str = "") -> Table:
+        """The table of a namespace, made where it has none yet; in partitions of this `unit`, or as configured."""
         found = self.table(namespace)
         if found is not None:
             return found
         namespace_database(namespace)  # refuses what is no name
         with self.speaking(f"make cold table of {namespace}"):
-            return self._make(namespace)
+            return self._make(namespace, unit or self.config.policy(namespace).partition)
 
     def namespaces(self) -> list[str]:
         """The namespaces that have a table."""
@@ -94,18 +94,17 @@ class ColdCatalog:
         with self.speaking(f"delete cold table of {namespace}"):
             self._open().purge_table((DATABASE, namespace))
 
-    def _make(self, namespace: str) -> Table:
+    def _make(self, namespace: str, unit: str) -> Table:
         catalog = self._open()
         _make_database(catalog)
         schema = cold_schema.iceberg_schema()
-        policy = self.config.policy(namespace)
         name = (DATABASE, namespace)
         try:
             return catalog.create_table(
                 name,
                 schema,
                 location=self.location(namespace) if not self.config.catalog else None,
-                partition_spec=cold_schema.partition_spec(schema, policy.partition),
+                partition_spec=cold_schema.partition_spec(schema, unit),
                 sort_order=cold_schema.sort_order(schema),
                 properties=cold_schema.PROPERTIES,
             )

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from storage.errors import ConfigError
 from storage.schema import NAMESPACE
-from storage.sections import FROM_ENVIRONMENT, resolved
+from storage.sections import FROM_ENVIRONMENT, Secret, resolved
 
 PARTITIONS = ("day", "hour")
 TIERS = ("cold", "hot")
@@ -103,6 +103,12 @@ class ColdConfig:
         if self.is_local:
             given.setdefault("py-io-impl", "storage.cold_files.SyncedFileIO")
         return given
+
+    def catalog_secrets(self) -> dict[str, Secret]:
+        """Those values of the catalog's that no log may have."""
+        return {
+            name: Secret(value) for name, value in self.catalog.items() if SECRET.search(name) or "@" in value
+        }
 
     def scrub(self, text: str) -> str:
         """A text for messages and logs: nothing of it is a credential."""

@@ -18,7 +18,7 @@ from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update.snapshot import ExpireSnapshots
+from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
 from storage.cold_schema import PROPERTIES
 from storage.errors import ColdUnavailable, NeveError
@@ -35,6 +35,7 @@ class Change:
     """What a commit does. `record` holds after it; `expire` are ids of snapshots that go.
 
     `anew`: make a snapshot though nothing changes. An append takes no manifest along that says only what was deleted.
+    `tag`: a name by which the snapshot with that id stays; `untag`: a name that is given up.
     """
 
     record: Record
@@ -42,6 +43,8 @@ class Change:
     delete: tuple[DataFile, ...] = ()
     expire: frozenset[int] = frozenset()
     anew: bool = False
+    tag: tuple[str, int] | None = None
+    untag: str = ""
 
 
 Plan = Callable[[Table, Record], Change | None]
@@ -106,6 +109,12 @@ def _try(table: Table, kind: str, id_: str, change: Change) -> None:
         if change.expire:
             with ExpireSnapshots(transaction) as expiring:
                 expiring.by_ids(sorted(change.expire))
+        if change.tag is not None:
+            with ManageSnapshots(transaction) as managing:
+                managing.create_tag(change.tag[1], change.tag[0])
+        if change.untag:
+            with ManageSnapshots(transaction) as managing:
+                managing.remove_tag(change.untag)
 
 
 def _landed(table: Table, id_: str, why: str) -> bool:

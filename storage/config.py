@@ -22,6 +22,7 @@ class ClickHouseUrls:
     url: Secret = NO_SECRET  # clickhouse://user:password@host:port; empty: the embedded server
     search: Secret = NO_SECRET  # the same server as a user who may only read; empty: as url
     ingest: Secret = NO_SECRET  # … who may only insert events; empty: as url
+    backup_disk: str = ""  # a disk of that server that `backups.allowed_disk` names, for neve backup
 
 
 @dataclass(frozen=True)

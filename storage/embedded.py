@@ -4,6 +4,7 @@ The wheel's entry point is private to chdb, so its version is pinned, and everyt
 `embedded_child.py`. In the folder of a server:
 
     store/        ClickHouse's own data
+    backups/      links to the folders that backups go to and come from
     home/         a private HOME with the configuration, written anew at each start
     logs/         clickhouse.log, and console.log for what the child printed
     password      of the user `neve`, random, readable by the owner only
@@ -113,7 +114,7 @@ class EmbeddedServer:
     # --- start -------------------------------------------------------------------------------------------
 
     def _take_folder(self) -> None:
-        for name in ("", "store", "logs", "home/.clickhouse-local"):
+        for name in ("", "store", "logs", "backups", "home/.clickhouse-local"):
             (self.data_dir / name).mkdir(parents=True, exist_ok=True)
         self.lake.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)

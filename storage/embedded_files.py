@@ -13,6 +13,13 @@ from storage.errors import StorageUnavailable
 
 USER, SEARCHER, INSERTER = "neve", "neve_search", "neve_ingest"
 """Who owns the tables, who may only read events, and who may only insert them."""
+BACKUP_DISK = "backups"
+"""The disk of an embedded server that takes backups: a folder of links to where each is to be."""
+
+
+def backups_folder(data_dir: Path) -> Path:
+    """Where the server's disk for backups is."""
+    return data_dir / "backups"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ def write_config(data_dir: Path, tcp_port: int, http_port: int, memory_bytes: in
         log=escape(str(data_dir / "logs" / "clickhouse.log")),
         memory=memory_bytes,
         cache=memory_bytes // 16,
+        backup_disk=BACKUP_DISK,
+        backups=escape(str(backups_folder(data_dir))),
     )
     write_private(home / ".clickhouse-local" / "config.xml", config)
 
@@ -154,6 +163,10 @@ CONFIG_XML = """<clickhouse>
   <asynchronous_metrics_update_period_s>60</asynchronous_metrics_update_period_s>
   <send_crash_reports><enabled>false</enabled></send_crash_reports>
   <merge_tree><old_parts_lifetime>60</old_parts_lifetime></merge_tree>
+  <storage_configuration><disks><{backup_disk}>
+    <type>local</type><path>{backups}/</path>
+  </{backup_disk}></disks></storage_configuration>
+  <backups><allowed_disk>{backup_disk}</allowed_disk></backups>
 </clickhouse>
 """
 

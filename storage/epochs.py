@@ -83,10 +83,13 @@ class Epochs:
     # --- opening -----------------------------------------------------------------------------------------
 
     def current(self, namespace: str) -> int:
-        """The epoch to stamp on rows now; opens a new one when the last is about an hour old."""
+        """The epoch to stamp on rows now; opens a new one when the last is about an hour old.
+
+        Also when it was opened by a clock that was as much ahead: it would stay the present one until that time.
+        """
         with self._lock:
             epoch, age = self.last(namespace)
-            return epoch if epoch > 0 and age < EPOCH_SECONDS else self._open(namespace)
+            return epoch if epoch > 0 and abs(age) < EPOCH_SECONDS else self._open(namespace)
 
     def open(self, namespace: str) -> int:
         """Open a new epoch, which announces it to every inserter; its number was never used before.
@@ -145,14 +148,19 @@ class Epochs:
             skip = 2 * others
 
     def ends(self, namespace: str) -> dict[int, float]:
-        """When the epoch after each was opened, in seconds since 1970; infinite for the present one."""
+        """When the epoch after each was opened, in seconds since 1970; infinite for the present one.
+
+        Of epochs that were opened by a clock that was ahead it is when a later one was opened.
+        """
         sql = (
             f"SELECT epoch, toUnixTimestamp64Milli(min(opened_at)) / 1000 AS at FROM {EPOCHS} "
             "WHERE namespace = {n:String} GROUP BY epoch ORDER BY epoch"
         )
         opened = self._hot.query(sql, {"n": namespace}).rows
-        later = [at for _, at in opened[1:]] + [float("inf")]
-        return {epoch: end for (epoch, _), end in zip(opened, later, strict=True)}
+        ends, end = {}, float("inf")
+        for epoch, at in reversed(opened):
+            ends[epoch], end = end, min(end, at)
+        return dict(reversed(ends.items()))
 
     # --- closing -----------------------------------------------------------------------------------------
 

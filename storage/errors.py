@@ -17,6 +17,9 @@
     ├── ColdUnavailable         the cold tier's catalog or files cannot be reached, or cannot work now
     ├── ColdBroken              what the cold tier holds is not what it should be; nothing was dropped
     ├── AgerBusy                another ager works on this namespace
+    ├── BackupRefused           there cannot be a backup there, or no restore from or to there
+    ├── BackupDamaged           a backup that is not what was written
+    ├── BackupFailed            it could not be finished; nothing that runs was changed
     └── QueryFailed             the server said no to a query
         ├── QueryTimeout        … because it ran out of time
         ├── QueryLimit          … because it hit a limit on rows, bytes or memory
@@ -166,6 +169,24 @@ class ColdBroken(NeveError):
 
     code = "cold_broken"
     status = 503
+
+
+class BackupRefused(NeveError):
+    """Nothing was begun."""
+
+    code = "backup_refused"
+    status = 422
+
+
+class BackupDamaged(NeveError):
+    code = "backup_damaged"
+    default_hint = "use another backup; look at the disk that this one is on"
+
+
+class BackupFailed(NeveError):
+    code = "backup_failed"
+    status = 503
+    default_hint = "look at the ager's log, and try again into an empty folder"
 
 
 class AgerBusy(NeveError):

@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from storage import migrations, published, schema
+from storage import migrations, published, schema, tracing
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
 from storage.epochs import Epochs
@@ -142,6 +142,8 @@ class Hot:
         silence = None if timeout is None else timeout + SILENCE_SECONDS
         with ExitStack() as resources:
             connection = resources.enter_context(self._pool.connection())
+            step = tracing.begin("clickhouse", **{"db.system.name": "clickhouse", "db.query.text": sql})
+            resources.callback(tracing.ended, step, {})
             packets = connection.packets(sql, params or {}, {**limits, **(settings or {})}, query_id, silence)
             resources.enter_context(closing(packets))
             return QueryStream(packets, resources.pop_all())

@@ -5,7 +5,8 @@ whose INSERT was answered last sees the other's row, so at most one keeps it; bo
 
 A lease saves work and proves nothing: its holder may sleep through its end. What two agers could spoil is guarded
 where it happens: the catalog takes a commit only on top of the snapshot that it was made from, whose record names the
-epochs that are in; and to drop a partition twice is to drop it once.
+epochs that are in; and to drop a partition twice is to drop it once. So one that runs for much longer than it was taken
+for, since the server's clock has gone back, holds nobody up.
 """
 
 from __future__ import annotations
@@ -96,9 +97,11 @@ def _others(hot: Asks, lease: Lease) -> list[str]:
     sql = (
         f"SELECT concat(holder, ' on ', argMax(host, version)) AS who FROM {LEASES} WHERE name = {{name:String}} "
         "AND holder != {holder:String} GROUP BY holder "
-        "HAVING argMax(released, version) = 0 AND argMax(until, version) > now64(3) ORDER BY who"
+        "HAVING argMax(released, version) = 0 AND argMax(until, version) > now64(3) "
+        "AND argMax(until, version) <= now64(3) + toIntervalMillisecond({most:UInt64}) ORDER BY who"
     )
-    return hot.scalars(sql, {"name": lease.name, "holder": lease.holder})
+    most = int(2 * LEASE_SECONDS * 1000)
+    return hot.scalars(sql, {"name": lease.name, "holder": lease.holder, "most": most})
 
 
 def _renew(hot: Asks, lease: Lease) -> None:

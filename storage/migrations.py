@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from storage import schema
+from storage.errors import ConfigError
 
 SYSTEM_SCOPE = ""
 
@@ -105,11 +106,36 @@ def forget(runner: Runner, namespace: str) -> None:
     runner.execute(f"DELETE FROM {table} WHERE scope = {{scope:String}}", {"scope": namespace})
 
 
+def build(runner: Runner, namespace: str, versions: set[int]) -> None:
+    """Make the tables of a namespace, or of the system where it is empty, as they were at these versions.
+
+    Nothing is recorded: what is put into them says it. Raises ConfigError for a version that is not known here.
+    """
+    system = namespace == SYSTEM_SCOPE
+    database = schema.SYSTEM_DATABASE if system else schema.namespace_database(namespace)
+    known = SYSTEM if system else NAMESPACE
+    if unknown := versions - {one.version for one in known}:
+        raise ConfigError(
+            f"cannot make tables of version {max(unknown)}: a newer neve made them", "use that or a later one"
+        )
+    if system:
+        runner.execute(f"CREATE DATABASE IF NOT EXISTS {database}")
+        runner.execute(schema.migrations_table())
+    for migration in known:
+        if migration.version in versions:
+            for statement in migration.statements(database):
+                runner.execute(statement)
+
+
+def applied(runner: Runner, namespace: str) -> set[int]:
+    """The versions that a namespace has, or the system where it is empty."""
+    sql = f"SELECT version FROM {schema.SYSTEM_DATABASE}.migrations WHERE scope = {{scope:String}}"
+    return set(runner.scalars(sql, {"scope": namespace}))
+
+
 def _apply(runner: Runner, scope: str, database: str, migrations: tuple[Migration, ...]) -> int:
-    table = f"{schema.SYSTEM_DATABASE}.migrations"
-    sql = f"SELECT version FROM {table} WHERE scope = {{scope:String}}"
-    applied = set(runner.scalars(sql, {"scope": scope}))
-    due = [migration for migration in migrations if migration.version not in applied]
+    known = applied(runner, scope)
+    due = [migration for migration in migrations if migration.version not in known]
     for migration in due:
         for statement in migration.statements(database):
             runner.execute(statement)

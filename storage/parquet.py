@@ -135,7 +135,7 @@ class PartitionFiles:
         writer.close()
         size = self._stream.tell()
         self._stream.close()
-        self.written.append(_data_file(self._table, self._location, self._slot, size, writer.writer.metadata))
+        self.written.append(data_file(self._table, self._location, self._slot, size, writer.writer.metadata))
 
 
 def _checked(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -165,7 +165,8 @@ def _source_type(table: Table) -> Any:
     return table.schema().find_field("timestamp").field_type
 
 
-def _data_file(table: Table, location: str, slot: int, size: int, metadata: Any) -> DataFile:
+def data_file(table: Table, location: str, slot: int, size: int, metadata: Any) -> DataFile:
+    """What a table is told of a file; `metadata`: Parquet's, `slot`: the day or hour."""
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=metadata,
         stats_columns=compute_statistics_plan(table.schema(), table.properties),

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ingest.committer import REQUEST_AGENT, Submission
+from ingest.committer import REQUEST_AGENT, Submission, committed
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of, read_body
@@ -35,7 +35,7 @@ async def take_block(request: Request) -> dict[str, Any]:
         _check_redaction(header, gateway)
         gateway.admit(header.namespace, header.rows, max(header.raw_bytes, len(data)))
         submission = Submission(((header.block_id, data),), headers=(header,))
-        fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
+        fresh = await committed(gateway.committer, submission)
     gateway.counters.add("blocks_received")
     gateway.counters.add("lines_received", header.rows if fresh else 0)
     gateway.counters.add("blocks_duplicate", 0 if fresh else 1)

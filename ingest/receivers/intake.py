@@ -4,7 +4,6 @@ A receiver reads its protocol and hands lines or records over; how they are lexe
 here.
 """
 
-import asyncio
 import json
 import queue
 import time
@@ -15,7 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ingest.batch import Format, Labels, add_lines
-from ingest.committer import REQUEST_AGENT, Submission
+from ingest.committer import REQUEST_AGENT, Submission, committed
 from ingest.counters import REDACTED
 from ingest.gateway import GatewayState
 from lexer import MAX_KEY_BYTES, Carry, Columns, Redaction
@@ -209,7 +208,7 @@ async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
         size = sum(header.raw_bytes for header in taken.headers)
         gateway.admit(taken.headers[0].namespace, taken.rows, size)
         submission = Submission(tuple(taken.blocks), taken.key, headers=tuple(taken.headers))
-        fresh = await asyncio.wrap_future(gateway.committer.submit(submission))
+        fresh = await committed(gateway.committer, submission)
     gateway.counters.add("requests_received")
     gateway.counters.add(f"requests_{receiver}")
     if fresh:

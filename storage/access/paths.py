@@ -57,6 +57,8 @@ GATEWAY: dict[str, Need] = {
     "/gateway/ready": Need.NOBODY,
     "/gateway/arrivals": Need.INSIDE,
     "/gateway/arrivals/": Need.INSIDE,
+    "/gateway/hold": Need.INSIDE,
+    "/gateway/release": Need.INSIDE,
     "/gateway/": Need.ADMIN,
     "/metrics": Need.METRICS,
     "/docs": Need.DOCS,

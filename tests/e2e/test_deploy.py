@@ -130,8 +130,12 @@ def test_the_alerts() -> None:
 def test_alerts_and_dashboard_ask_for_metrics_that_there_are(server: Server) -> None:
     server.client.post("/api/v1/ingest", params={"service": "dashboard"}, content=b"one\n").raise_for_status()
     server.wait_for("service:dashboard", 1)
-    while 'neve_up{process="ager"} 1' not in (said := server.client.get("/metrics").text):
+    while "neve_storage_events" not in (said := server.client.get("/metrics").text):
         time.sleep(0.1)
+    checked = subprocess.run(
+        [tool("promtool"), "check", "metrics"], input=said, text=True, capture_output=True
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     there = {line.split("{")[0].split(" ")[0] for line in said.splitlines() if not line.startswith("#")}
     dashboard = json.loads((DEPLOY / "grafana" / "neve.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]

@@ -77,6 +77,12 @@ def test_metrics_of_every_process_are_one_text(server: Server, neve: Run, tmp_pa
     assert values['neve_up{process="gateway"}'] == values['neve_up{process="api"}'] == 1
     assert values["neve_gateway_lines_received_total"] >= 1
     assert values["neve_gateway_lag_seconds"] >= 0
+    assert values['neve_gateway_waiting_seconds{namespace="default"}'] >= 0
+    assert values["neve_gateway_insert_seconds_count"] >= 1
+    assert values['neve_api_query_seconds_count{kind="table"}'] >= 1
+    assert values['neve_api_limits_hit_total{limit="time"}'] >= 0
+    assert values["neve_front_connections"] >= 1
+    assert values['neve_front_requests_total{process="gateway"}'] >= 1
     assert values['neve_api_requests_total{path="/api/v1/search",status="200"}'] >= 1
     assert values["neve_api_resident_bytes"] > 1 << 20
 

@@ -33,9 +33,10 @@ def test_of_the_api() -> None:
 def test_of_the_gateway(tmp_path: Path) -> None:
     paths = paths_of(ingest.app.create_app(ingest.app.GatewaySettings(tmp_path, CLICKHOUSE)))
     need = needs("gateway")
-    watching = {path for path in paths if path.startswith("/gateway/arrivals")}
-    assert {need(path) for path in watching} == {Need.INSIDE}
-    operating = {path for path in paths if path.startswith("/gateway/")} - watching - {"/gateway/ready"}
+    inside = {path for path in paths if path.startswith("/gateway/arrivals")}
+    inside |= {"/gateway/hold", "/gateway/release"}
+    assert {need(path) for path in inside} == {Need.INSIDE}
+    operating = {path for path in paths if path.startswith("/gateway/")} - inside - {"/gateway/ready"}
     assert {need(path) for path in operating} == {Need.ADMIN}
     # What is left receives events, and can do nothing else.
     others = {path for path in paths if not path.startswith("/gateway/")}

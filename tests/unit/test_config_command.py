@@ -57,7 +57,7 @@ def test_what_is_printed_is_the_configuration_without_its_secrets(
     assert "planted" not in printed
     said = "\n".join(line.removeprefix("# ") for line in printed.splitlines())
     again = tomllib.loads(said)
-    assert again["clickhouse"] == {"url": "…", "search": "", "ingest": ""}
+    assert again["clickhouse"] == {"url": "…", "search": "", "ingest": "", "backup_disk": ""}
     assert again["auth"]["certificates"]["agent.one"]["namespaces"] == ["shop"]
     assert again["cold"]["services"] == {"a.b": 7}
     assert again["cold"]["catalog"] == {"type": "sql", "uri": "…", "s3.secret-access-key": "…"}

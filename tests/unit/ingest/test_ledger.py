@@ -1,6 +1,7 @@
 """The ledger: what was accepted stays known, over restarts, torn tails and flipped bits."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.ledger import RECORD_BYTES, SLACK_SECONDS, Ledger
+
+HOUR, DAY = 3600, 86400
 
 
 def name(number: int) -> bytes:
@@ -129,3 +132,34 @@ def test_only_whole_ids_are_taken(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         ledger.append([b"short"])
     ledger.close()
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR, -30 * DAY, 30 * DAY])
+def test_clock_that_jumps_forgets_nothing_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    """Whatever the window by age makes of it: an id is known, or known to be perhaps forgotten."""
+    moment = 1_700_000_000.0
+    monkeypatch.setattr(time, "time", lambda: moment)
+    ledger = Ledger(tmp_path / "accepted", window_ids=4)
+    ids = [name(number) for number in range(12)]
+    made = {}
+    for one in ids[:6]:
+        moment += 1
+        made[one] = moment
+        ledger.append([one])
+    moment += jump
+    for one in ids[6:]:
+        moment += 1
+        made[one] = moment
+        ledger.append([one])
+    ledger.prune()
+    for one in ids:
+        assert one in ledger or ledger.may_have_forgotten(made[one])
+    moment -= jump
+    ledger.prune()
+    ledger.close()
+    again = Ledger(tmp_path / "accepted", window_ids=4)
+    for one in ids:
+        assert one in again or again.may_have_forgotten(made[one])
+    again.close()

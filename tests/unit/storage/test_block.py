@@ -231,6 +231,41 @@ def test_block_of_format_version_1_still_opens(plain_columns: Encode) -> None:
     assert frames.decompress(parsed.frames).startswith(b"".join(columns.chunks()))
 
 
+@pytest.mark.parametrize(
+    ("name", "block_id", "sequence", "redaction"),
+    [
+        ("golden_block_v2.bin", "e894fc2eec811609988fad1867405ddb", 43, ()),
+        ("golden_block_v2_redacted.bin", "9012cf94318d80df11a08349e8840eb7", 44, ("bearer", "key:password")),
+    ],
+)
+def test_blocks_of_format_version_2_still_open(
+    plain_columns: Encode, name: str, block_id: str, sequence: int, redaction: tuple[str, ...]
+) -> None:
+    """The first was written by the version that made this format, the other by the first that says what was masked."""
+    data = (Path(__file__).parent / name).read_bytes()
+    parsed = SealedBlock.parse(data)
+    header = parsed.header
+    assert (header.block_id.hex(), header.sequence, header.redaction) == (block_id, sequence, redaction)
+    assert (header.rows, header.format_version) == (2, 2)
+    columns = plain_columns(
+        [
+            {
+                "timestamp": 1_700_000_000_000_000_001,
+                "level": "warn",
+                "service": "api",
+                "host": "h1",
+                "message": b"caf\xe9 took 3ms",
+                "fingerprint": 2**64 - 1,
+                "trace_id": "ab" * 16,
+                "span_id": "cd" * 8,
+                "tags": {"region": "eu", "user_id": "7"},
+            },
+            {"timestamp": 1_600_000_000_000_000_000, "message": "of format 2"},
+        ]
+    )
+    assert frames.decompress(parsed.frames).startswith(b"".join(columns.chunks()))
+
+
 @pytest.mark.parametrize("name", ["", "a`", "a, b", "a) SELECT 1", "é", "a\n", 7, None])
 def test_column_names_that_must_not_get_into_sql_are_found(plain_columns: Encode, name: Any) -> None:
     header = SealedBlock.parse(sealed(plain_columns([]))).header

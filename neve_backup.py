@@ -1,0 +1,351 @@
+"""`neve backup`, where the data are: in the ager of a running server.
+
+    leases    no ager moves events between the tiers
+    hold      the gateway rests between two INSERTs; what it acknowledges waits in its spool
+    freeze    the tables are cloned, by hard links; a tag holds the snapshot of each cold table
+    link      the gateway's spool, ledger and dead letters are linked
+    go on     from here on nobody waits for the backup, which has all that was acknowledged until now
+    write     the clones, the links and, where they are to be copied, the cold files go to the folder
+    finish    every file is synced and summed, and the manifest says that the backup is whole
+
+Killed at any step it leaves a folder that says that it is half, and what it had put aside, which the next ager that
+starts removes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ingest import backup as gateway_backup
+from ingest.holding import HOLD_SECONDS
+from neve_serve import PINS_FILE
+from neve_steps import BUSY_SECONDS, Say, patiently, streamed
+from storage.ageing import Step
+from storage.backup import cold as cold_backup
+from storage.backup import hot as hot_backup
+from storage.backup.manifest import (
+    CONFIGURATION,
+    GATEWAY,
+    HOT,
+    PINS,
+    Base,
+    ColdPart,
+    HotPart,
+    Manifest,
+    begin,
+    chain,
+    finish,
+    read,
+)
+from storage.cold import ColdTier
+from storage.embedded_files import BACKUP_DISK, backups_folder
+from storage.errors import BackupFailed, BackupRefused, NeveError
+from storage.hot import Hot
+from storage.leases import LEASE_SECONDS, held
+
+LEASE = "backup"
+ASIDE = "backup-aside"  # in the data folder: what backups under way have put aside, by their ids
+ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a backup is of. `gateway`, `headers`: its socket, and how it knows us; `disk`: of an outside ClickHouse."""
+
+    data: Path
+    gateway: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    disk: str = ""
+    embedded: bool = True
+    configuration: str = ""
+
+
+def backup_there(
+    hot: Hot, cold: ColdTier, place: Place, asked: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Back up as was asked: the steps as they are done, and the error that ended it."""
+
+    def work(say: Say) -> None:
+        folder = Path(str(asked.get("folder", "")))
+        base = Path(str(asked["base"])) if asked.get("base") else None
+        Backup(hot, cold, place, say).take(folder, asked.get("with_cold"), base)
+
+    yield from streamed(work)
+
+
+def release_there(cold: ColdTier, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let go of what a backup holds in the cold tier: the steps as they are done, and the error that ended it."""
+
+    def work(say: Say) -> None:
+        id_ = str(asked.get("id", ""))
+        count = let_go(cold, id_)
+        say(Step("release", LEASE, f"{count} tables hold nothing for {id_} any more"))
+
+    yield from streamed(work)
+
+
+class Backup:
+    """One backup of one server."""
+
+    def __init__(self, hot: Hot, cold: ColdTier, place: Place, say: Say) -> None:
+        self.hot = hot
+        self.cold = cold
+        self.place = place
+        self.id = secrets.token_hex(8)
+        self.aside = place.data / ASIDE / self.id
+        self._say = say
+
+    def take(self, folder: Path, with_cold: bool | None = None, base: Path | None = None) -> Manifest:
+        """Back up into a folder; what is in it. Raises NeveError, BackupRefused before anything is begun."""
+        self._check(folder)
+        stands_on = chain(base) if base is not None else []
+        self._check_base(stands_on)
+        copies = self._dies_with_the_disk() if with_cold is None else with_cold
+        with self._speaking(), patiently_held(self.hot, LEASE):
+            begin(folder, self.id)
+            try:
+                manifest = self._freeze()
+                manifest = self._write(folder, manifest, stands_on, copies=copies)
+            except BaseException:
+                with suppress(NeveError):
+                    let_go(self.cold, self.id)
+                raise
+            finally:
+                with suppress(NeveError):
+                    hot_backup.thaw(self.hot)
+                remove_aside(self.place, self.id)
+        size = sum(size for size, _ in manifest.files.values())
+        self.say("done", f"backup {self.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes")
+        return manifest
+
+    def say(self, step: str, text: str) -> None:
+        self._say(Step(step, LEASE, text))
+
+    # --- at one moment -------------------------------------------------------------------------------------
+
+    def _freeze(self) -> Manifest:
+        with ExitStack() as leases:
+            for namespace in self.hot.namespaces():
+                leases.enter_context(patiently_held(self.hot, f"ager of {namespace}"))
+            self.aside.mkdir(parents=True)
+            with Held(self.place):
+                part = hot_backup.freeze(self.hot)
+                cold = self._hold_cold()
+                spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
+                taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        self.say("freeze", f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}")
+        part = replace(part, disk=self.place.disk)
+        return Manifest(self.id, version("neve"), taken, part, cold, spooled, refused)
+
+    def _hold_cold(self) -> tuple[ColdPart, ...]:
+        found = []
+        for namespace in self.cold.catalog.namespaces():
+            table = self.cold.catalog.table(namespace)
+            part = cold_backup.hold(table, self.id) if table is not None else None
+            if part is not None:
+                found.append(part)
+        return tuple(found)
+
+    # --- as long as it takes -------------------------------------------------------------------------------
+
+    def _write(
+        self, folder: Path, manifest: Manifest, stands_on: list[tuple[Path, Manifest]], *, copies: bool
+    ) -> Manifest:
+        self._write_hot(folder, manifest.hot, stands_on)
+        cold = tuple(self._write_cold(folder, part, stands_on, copies=copies) for part in manifest.cold)
+        if copies:
+            let_go(self.cold, self.id)
+        shutil.copytree(self.aside, folder / GATEWAY)
+        (folder / CONFIGURATION).write_text(self.place.configuration)
+        pins = self.place.data / PINS_FILE
+        if pins.exists():
+            shutil.copyfile(pins, folder / PINS)
+        base = Base(stands_on[0][1].id, str(stands_on[0][0].absolute())) if stands_on else None
+        return finish(folder, replace(manifest, cold=cold, base=base))
+
+    def _write_hot(self, folder: Path, part: HotPart, stands_on: list[tuple[Path, Manifest]]) -> None:
+        base = stands_on[0][1].id if stands_on else ""
+        disk = self.place.disk or BACKUP_DISK
+        with links(self.place, [(folder, self.id), *((one, said.id) for one, said in stands_on)]):
+            hot_backup.write(self.hot, part, disk, self.id, base)
+        self.say("hot", f"clickhouse has backed up {len(part.tables)} tables")
+
+    def _write_cold(
+        self, folder: Path, part: ColdPart, stands_on: list[tuple[Path, Manifest]], *, copies: bool
+    ) -> ColdPart:
+        table = self.cold.catalog.table(part.namespace)
+        if table is None:
+            raise BackupFailed(f"cannot back up the cold tier of {part.namespace}: its table has gone")
+        if not copies:
+            cold_backup.keep_metadata(table, part, folder)
+            self.say("cold", f"snapshot {part.snapshot_id} of {part.namespace} is held in the warehouse")
+            return part
+        known = {
+            file.name: file.size
+            for _, said in stands_on
+            for one in said.cold
+            if one.namespace == part.namespace and one.copied
+            for file in one.files
+        }
+        part = cold_backup.copy(table, part, folder, known)
+        self.say("cold", f"{part.rows:,} events of {part.namespace} in {len(part.files)} files")
+        return part
+
+    # --- what it needs -------------------------------------------------------------------------------------
+
+    def _check(self, folder: Path) -> None:
+        if not folder.is_absolute():
+            raise BackupRefused(f"cannot back up to {str(folder)!r}", "give an absolute path")
+        if folder.resolve().is_relative_to(self.place.data.resolve()):
+            raise BackupRefused(f"cannot back up to {folder}: it is in the data folder", "use another disk")
+        if not (self.place.data / GATEWAY).is_dir():
+            raise BackupRefused(
+                f"cannot find the gateway's folder: {self.place.data / GATEWAY}",
+                "ask the ager beside the gateway",
+            )
+        if not self.place.embedded and not self.place.disk:
+            raise BackupRefused(
+                "cannot back up clickhouse: no disk of its is named for backups",
+                "set `clickhouse.backup_disk` to one that its `backups.allowed_disk` names",
+            )
+
+    def _check_base(self, stands_on: list[tuple[Path, Manifest]]) -> None:
+        for folder, said in stands_on:
+            if said.hot.disk != self.place.disk:
+                raise BackupRefused(
+                    f"cannot stand on backup {folder}: it is of another clickhouse", "make one without --base"
+                )
+
+    def _dies_with_the_disk(self) -> bool:
+        """Are the cold files in the data folder?"""
+        return self.cold.config.is_local and self.cold.config.lake.absolute().is_relative_to(self.place.data)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise BackupFailed(
+                f"cannot write backup{where}: {(error.strerror or str(error)).lower()}"
+            ) from error
+
+
+class Held:
+    """The gateway rests between two INSERTs while this context is open. Raises BackupFailed."""
+
+    def __init__(self, place: Place) -> None:
+        self._http = httpx.Client(
+            base_url="http://neve",
+            transport=httpx.HTTPTransport(uds=place.gateway),
+            timeout=HOLD_SECONDS + ANSWER_SECONDS,
+            headers=dict(place.headers),
+        )
+        self._number = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> Held:
+        self._number = self._ask("/gateway/hold", {"seconds": HOLD_SECONDS})["hold"]
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        try:
+            kept = self._ask("/gateway/release", {"hold": self._number})["held"]
+        finally:
+            self._http.close()
+        if kind is None and not kept:
+            raise BackupFailed("cannot back up: the gateway went on while tables were cloned", "try again")
+
+    def _renew(self) -> None:
+        """Whether that has worked all the time is what the end of the hold says."""
+        while not self._over.wait(HOLD_SECONDS / 4):
+            with suppress(BackupFailed):
+                self._ask("/gateway/hold", {"seconds": HOLD_SECONDS})
+
+    def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._http.post(path, json=dict(body))
+            said: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise BackupFailed(f"cannot hold the gateway: {type(error).__name__}") from None
+        if not answer.is_success:
+            raise BackupFailed(
+                str(said.get("error", {}).get("message", f"cannot hold the gateway: {answer.status_code}"))
+            )
+        return said
+
+
+@contextmanager
+def patiently_held(hot: Hot, name: str) -> Iterator[None]:
+    """A lease, waited for: also until that of a process that was killed has run out. Raises AgerBusy."""
+    with ExitStack() as stack:
+        patiently(lambda: stack.enter_context(held(hot, name)), LEASE_SECONDS + BUSY_SECONDS)
+        yield
+
+
+@contextmanager
+def links(place: Place, folders: list[tuple[Path, str]]) -> Iterator[None]:
+    """Let the embedded server's disk for backups have those folders, by the backups' ids."""
+    if not place.embedded:
+        yield
+        return
+    made = []
+    try:
+        for folder, id_ in folders:
+            link = backups_folder(place.data / "clickhouse") / id_
+            link.parent.mkdir(parents=True, exist_ok=True)
+            (folder / HOT).mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to((folder / HOT).resolve())
+            made.append(link)
+        yield
+    finally:
+        for link in made:
+            link.unlink(missing_ok=True)
+
+
+def let_go(cold: ColdTier, id_: str) -> int:
+    """Let every cold table go on without what it holds for a backup; how many held something. Raises NeveError."""
+    count = 0
+    for namespace in cold.catalog.namespaces():
+        table = cold.catalog.table(namespace)
+        count += int(table is not None and cold_backup.let_go(table, id_))
+    return count
+
+
+def remove_aside(place: Place, id_: str) -> None:
+    """What a backup had put aside, and its link."""
+    shutil.rmtree(place.data / ASIDE / id_, ignore_errors=True)
+    (backups_folder(place.data / "clickhouse") / id_).unlink(missing_ok=True)
+
+
+def clear(hot: Hot, cold: ColdTier, place: Place) -> list[str]:
+    """Remove what backups that were killed have left; their ids. Raises AgerBusy while one is made, NeveError."""
+    folder = place.data / ASIDE
+    left = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+    with held(hot, LEASE):
+        hot_backup.thaw(hot)
+        for id_ in left:
+            let_go(cold, id_)
+            remove_aside(place, id_)
+    return left
+
+
+def id_of(folder: Path) -> str:
+    """The id of a backup, whole or half. Raises BackupRefused."""
+    return read(folder).id
