@@ -28,6 +28,13 @@ CLOSED, DROPPED, THAWED = "closed", "dropped", "thawed"
 
 EPOCHS = f"{schema.SYSTEM_DATABASE}.epochs"
 STATES = f"{schema.SYSTEM_DATABASE}.epoch_states"
+EPOCHS_OF_SHARD = 1 << 24
+"""Shard number n of a cluster stamps epochs from (n - 1) times this on, so that no two shards have one in common."""
+
+
+def shard_of(epoch: int) -> int:
+    """The number of the shard that an epoch belongs to."""
+    return epoch // EPOCHS_OF_SHARD + 1
 
 
 class Asks(Protocol):

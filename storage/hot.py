@@ -80,11 +80,14 @@ class Hot:
         config: ClickHouseConfig,
         cold: ColdConfig | None = None,
         inserting: ClickHouseConfig | None = None,
+        number: int = 1,
     ) -> None:
         """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere.
 
-        `inserting`: as whom blocks are stored, where that is another user, who may do nothing else.
+        `inserting`: as whom blocks are stored, where that is another user, who may do nothing else. `number`: which
+        shard it is.
         """
+        self.number = number
         self._config = config
         self._cold = cold
         self._pool = Pool(config)
