@@ -267,7 +267,10 @@ class Pass:
     def _try_close(self) -> None:
         """Close what nobody holds: all but the present epoch."""
         present = self.hot.epochs.last(self.namespace)[0]
-        if present > 1 and self.hot.epochs.closed_through(self.namespace) < present - 1:
+        if (
+            present > self.hot.epochs.base + 1
+            and self.hot.epochs.closed_through(self.namespace) < present - 1
+        ):
             closing = self.hot.epochs.close(self.namespace, present - 1, ATTEMPT_SECONDS)
             if not closing.closed:
                 self.ager.say("close", self.namespace, f"epochs before {present} stay open: {closing.reason}")

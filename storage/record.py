@@ -71,7 +71,9 @@ class Record:
             if key and one.through:
                 low = first_epoch(int(key))
                 conditions.append(f"NOT (epoch > {low} AND epoch <= {int(one.through)})")
-        if above := sorted(epoch for one in self.shards.values() for epoch in one.epochs if epoch > one.through):
+        if above := sorted(
+            epoch for one in self.shards.values() for epoch in one.epochs if epoch > one.through
+        ):
             conditions.append(f"epoch NOT IN ({', '.join(str(int(epoch)) for epoch in above)})")
         return " AND ".join(conditions)
 
