@@ -102,7 +102,7 @@ class TailStore:
         return int(rows[0][0])
 
     async def _run(self, work: Callable[[Running], T]) -> T:
-        running = Running(self._gate.hot, self._gate.limits)
+        running = self._gate.running(over_cold=False)
 
         def once() -> Iterator[list[T]]:
             yield [work(running)]

@@ -30,7 +30,7 @@ def succeeded(data: Any, running: Running | None = None) -> Answer:
 
 def incomplete(running: Running) -> list[str]:
     """What is missing of an answer, one text for each reason."""
-    return [INCOMPLETE.format(LIMITS.get(limit, f"limit {limit}")) for limit in running.limits_hit]
+    return [INCOMPLETE.format(LIMITS.get(limit, f"limit {limit}")) for limit in running.lacking]
 
 
 # --- log lines -------------------------------------------------------------------------------------------
