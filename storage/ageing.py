@@ -40,6 +40,7 @@ from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 from storage.removing import Remover, count_hot
 from storage.rewriting import HASH, HASHED
+from storage.shards import Shards
 from storage.thawing import Thaw, Thawing, record_thaw, unfinished
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
@@ -86,8 +87,10 @@ class Ager:
         cold: ColdTier,
         say: Callable[[Step], None] = lambda _step: None,
         sleep: Callable[[float], None] = time.sleep,
+        shards: Shards | None = None,
     ) -> None:
-        """`sleep` may raise to end it between steps."""
+        """`sleep` may raise to end it between steps. `shards`: of the cluster that `hot` is one of, if it is."""
+        self.shards = shards
         self.hot = hot
         self.clickhouse = clickhouse
         self.cold = cold
