@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.spool import Spool, SpoolEntry
+from ingest.spool import FIRST_SHARD, Spool, SpoolEntry
 from storage.errors import BlockDamaged
 from storage.hot import INSERT_BYTES
 from storage.native.block import Header, SealedBlock
@@ -31,22 +31,25 @@ class Held:
 
 
 class Gatherer:
-    """Takes blocks out of the spool into memory; sets damaged ones aside."""
+    """Takes blocks for one shard out of the spool into memory; sets damaged ones aside."""
 
-    def __init__(self, spool: Spool, dead_letters: DeadLetters, counters: Counters) -> None:
+    def __init__(
+        self, spool: Spool, dead_letters: DeadLetters, counters: Counters, shard: int = FIRST_SHARD
+    ) -> None:
         self._spool = spool
+        self._shard = shard
         self._dead_letters = dead_letters
         self._counters = counters
 
     def little(self) -> bool:
         """Would an INSERT of what is there be a small one?"""
-        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS)) < SMALL_BYTES
+        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS, self._shard)) < SMALL_BYTES
 
     def take(self) -> list[Held]:
         """The next blocks that fit into one INSERT. Raises OSError."""
         taken: list[Held] = []
         rows = size = decoded = 0
-        for entry in self._spool.pending(MAX_BLOCKS):
+        for entry in self._spool.pending(MAX_BLOCKS, self._shard):
             if taken and size + entry.size > MAX_BYTES:
                 break
             held = self.load(entry)
