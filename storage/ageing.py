@@ -257,7 +257,7 @@ class Pass:
 
     def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
-        new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
+        new = self._verify_all(table, list(takewhile(record_at(table).names, self._rows())))
         self.lease.check()
         self.ager.publish(self.namespace, table)
         self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
@@ -267,7 +267,10 @@ class Pass:
     def _try_close(self) -> None:
         """Close what nobody holds: all but the present epoch."""
         present = self.hot.epochs.last(self.namespace)[0]
-        if present > 1 and self.hot.epochs.closed_through(self.namespace) < present - 1:
+        if (
+            present > self.hot.epochs.base + 1
+            and self.hot.epochs.closed_through(self.namespace) < present - 1
+        ):
             closing = self.hot.epochs.close(self.namespace, present - 1, ATTEMPT_SECONDS)
             if not closing.closed:
                 self.ager.say("close", self.namespace, f"epochs before {present} stay open: {closing.reason}")
@@ -284,14 +287,14 @@ class Pass:
         for epoch in rows:
             if epoch > closed or (self.wish.before is not None and ended.get(epoch, 0.0) > self.wish.before):
                 break  # those after it wait: epochs are dropped in order
-            if not record.shard().names(epoch):
+            if not record.names(epoch):
                 due.append(epoch)
         return due
 
     def _check_dropped(self, table: Table, rows: dict[int, int]) -> None:
         """What has left the hot tier must be in the record; else the catalog is not the one that it was."""
         dropped = self.hot.epochs.dropped_through(self.namespace)
-        lost = [epoch for epoch in rows if epoch <= dropped and not record_at(table).shard().names(epoch)]
+        lost = [epoch for epoch in rows if epoch <= dropped and not record_at(table).names(epoch)]
         if lost:
             raise ColdBroken(
                 f"cannot age {self.namespace}: epoch {lost[0]} was to leave the hot tier and is not in the cold one",
@@ -320,7 +323,7 @@ class Pass:
 
     def _change(self, record: Record, epoch: int, copied: Copied) -> Change | None:
         record = record.advanced(self.hot.epochs.dropped_through(self.namespace))
-        if record.shard().names(epoch):
+        if record.names(epoch):
             return None
         return Change(record.with_epoch(epoch, copied.rows, copied.raw), append=copied.files)
 
@@ -328,7 +331,7 @@ class Pass:
 
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
-        epochs = list(takewhile(record_at(table).shard().names, self._rows()))
+        epochs = list(takewhile(record_at(table).names, self._rows()))
         self.publish(table)
         for epoch in epochs:
             self.lease.check()
@@ -377,7 +380,7 @@ class Pass:
 
     def _take_back(self, table: Table, epoch: int) -> None:
         def change(table: Table, record: Record) -> Change | None:
-            if epoch not in record.shard().epochs:
+            if not record.takes_back(epoch):
                 return None
             return Change(record.without_epoch(epoch), delete=tuple(files_of_epoch(table, epoch)))
 
@@ -401,7 +404,7 @@ class Pass:
         published = self.ager.published.get((self.namespace, epoch))
         if published is not None:
             return time.monotonic() - published
-        with_it = [one for one in table.metadata.snapshots if record_of(one).shard().names(epoch)]
+        with_it = [one for one in table.metadata.snapshots if record_of(one).names(epoch)]
         return max(0.0, time.time() - min(one.timestamp_ms for one in with_it) / 1000)
 
     def _is_free(self, epoch: int) -> bool:
@@ -420,7 +423,7 @@ class Pass:
         """
         table.refresh()
         published = tier_state(self.hot, self.ager.cold.config, self.namespace)
-        if not published.reads_cold(epoch) or not record_at(table).shard().names(epoch):
+        if not published.reads_cold(epoch) or not record_at(table).names(epoch):
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         known = (self.namespace, epoch) in self.ager.published
         if not known and epoch > self.hot.epochs.dropped_through(self.namespace):

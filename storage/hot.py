@@ -85,14 +85,14 @@ class Hot:
         """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere.
 
         `inserting`: as whom blocks are stored, where that is another user, who may do nothing else. `number`: which
-        shard it is.
+        shard it is, from 1.
         """
-        self.number = number
         self._config = config
         self._cold = cold
         self._pool = Pool(config)
         self._inserting = Pool(inserting) if inserting is not None else self._pool
-        self.epochs = Epochs(self)
+        self.number = number
+        self.epochs = Epochs(self, number)
         self.registry = Registry(self)
         self._rebuild_lock = threading.Lock()
         self._known: set[str] = set()

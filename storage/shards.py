@@ -17,9 +17,10 @@ from typing import Any
 from storage import schema
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig, ShardConfig
-from storage.epochs import EPOCHS, shard_of
+from storage.epochs import EPOCHS
 from storage.errors import ConfigError, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import Hot
+from storage.numbers import shard_of
 
 log = logging.getLogger("neve.shards")
 ASK_SECONDS = 1.0

@@ -106,7 +106,7 @@ class Upkeep:
         if commit(table, "retention", change) is None:
             return 0
         unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
-        through = record_at(table).shard().through
+        through = record_at(table).shard(self.ager.hot.number).through
         database = schema.namespace_database(namespace)
         first = max(edge // unit * unit, 0)  # what is kept begins here
         for counts, minute in (("rollup", f"toDateTime({first}, 'UTC')"), ("counts", str(first // 60))):
@@ -122,7 +122,7 @@ class Upkeep:
     def compact(self, namespace: str, table: Table) -> int:
         """Make few files of many; how many partitions it was done for."""
         table.refresh()
-        through = record_at(table).shard().through
+        through = record_at(table).shard(self.ager.hot.number).through
         small: defaultdict[int, list[DataFile]] = defaultdict(list)
         for file in data_files(table):
             if file.file_size_in_bytes < SMALL_BYTES and _highest_epoch(table, file) <= through:
@@ -165,7 +165,7 @@ class Upkeep:
         dropped = self.ager.hot.epochs.dropped_through(namespace)
         with speaking_of(table):
             table.refresh()
-            if dropped and not record_at(table).shard().names(dropped):
+            if dropped and not record_at(table).names(dropped):
                 return 0  # the catalog is an old one, and what looks like an orphan is the only copy
             named = named_files(table)
             edge = datetime.fromtimestamp(self.now(), UTC) - timedelta(seconds=ORPHAN_SECONDS)

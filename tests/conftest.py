@@ -184,7 +184,7 @@ def _second_clickhouse(clickhouse: EmbeddedServer, quick_folder: Path) -> Iterat
     folder.mkdir()
     for password in clickhouse.data_dir.glob("password*"):
         shutil.copy(password, folder)
-    with EmbeddedServer(folder) as server:
+    with EmbeddedServer(folder, lake=clickhouse.lake) as server:
         yield server
 
 
