@@ -14,9 +14,10 @@ from ingest.arrivals import Arrivals
 from ingest.counters import Counters
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
-from ingest.spool import FIRST_SHARD, Spool, SpoolEntry
+from ingest.spool import Spool, SpoolEntry
 from storage.arrivals import Arrival
 from storage.native.block import Header, parse_header
+from storage.numbers import FIRST_SHARD
 
 MAX_WAITING_BYTES = 64 << 20
 """Of requests that wait for the disk; beyond it senders are told to come back."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from ingest.durable import fsync_folder, make_folder, replace_file
 from ingest.errors import UsageError
-from ingest.spool import BLOCK_SUFFIX, FIRST_SHARD, Spool, SpoolEntry, parts_of
+from ingest.spool import BLOCK_SUFFIX, Spool, SpoolEntry, parts_of
 from storage.errors import BlockDamaged
 from storage.native.block import START, Header, parse_header
+from storage.numbers import FIRST_SHARD
 
 REASON_SUFFIX = ".reason"
 SHORTEST_PREFIX = 6

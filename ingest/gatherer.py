@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.spool import FIRST_SHARD, Spool, SpoolEntry
+from ingest.spool import Spool, SpoolEntry
 from storage.errors import BlockDamaged
 from storage.hot import INSERT_BYTES
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 MAX_ROWS = 1 << 19
 """Of one INSERT; storage stores twice as many wholly or not at all, if they unpack to at most INSERT_BYTES."""

@@ -22,7 +22,7 @@ from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.gatherer import Gatherer, Held
 from ingest.keeping import Keeping
-from ingest.spool import FIRST_SHARD, Spool
+from ingest.spool import Spool
 from ingest.stamps import Stamps
 from storage.errors import (
     EpochClosed,
@@ -34,6 +34,7 @@ from storage.errors import (
 )
 from storage.hot import Hot
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 GATHER_SECONDS = 0.25
 """Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""

@@ -21,10 +21,9 @@ from ingest.durable import fsync_folder, make_folder, remove_temporaries, replac
 from ingest.errors import SpoolFull
 from storage.errors import BlockDamaged
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 BLOCK_SUFFIX = ".block"
-FIRST_SHARD = 1
-"""The only one of a server alone."""
 DAMAGED_FOLDER = "damaged"
 DEFAULT_QUOTA_BYTES = 2 << 30
 """About an hour of 10,000 lines a second, compressed; a small server's disk still has room beside it."""
