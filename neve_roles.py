@@ -25,7 +25,7 @@ from neve_serve import (
 )
 from query import front
 from query.door import Door
-from storage.config import ClickHouseConfig
+from storage.config import ClickHouseConfig, ShardConfig
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
 from storage.supervise import follow_parent
@@ -67,12 +67,11 @@ def run_role(role: str, config: ServeConfig) -> int:
         )
     if role == "front":
         return run_front(config, sockets)
-    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse.url)
-    if not url:
+    servers = servers_of(config)
+    if not servers:
         raise ConfigError(
             f"cannot run {role} alone without storage", "set `clickhouse.url` in the configuration"
         )
-    clickhouse = ClickHouseConfig.from_url(url)
     import uvicorn
 
     class Leaving(uvicorn.Server):
@@ -82,7 +81,7 @@ def run_role(role: str, config: ServeConfig) -> int:
             super().handle_exit(number, frame)
             app.state.leave()
 
-    with open_app(role, config, clickhouse, sockets) as app:
+    with open_app(role, config, servers, sockets) as app:
         starting = Starting(app)
         settings = uvicorn.Config(
             starting,
@@ -125,9 +124,9 @@ class Starting:
 
 @contextmanager
 def open_app(
-    role: str, config: ServeConfig, clickhouse: ClickHouseConfig, sockets: Path
+    role: str, config: ServeConfig, servers: tuple[ShardConfig, ...], sockets: Path
 ) -> Iterator[FastAPI]:
-    """The ASGI app of a role; `sockets` has those of the others."""
+    """The ASGI app of a role; `sockets` has those of the others, `servers` are the shards."""
     inside = os.environ.get(INSIDE, str(config.auth.inside))
     gateway = str(sockets / "gateway")
     if role == "gateway":
@@ -136,7 +135,7 @@ def open_app(
         yield ingest.app.create_app(
             ingest.app.GatewaySettings(
                 config.data / "gateway",
-                clickhouse,
+                servers[0].owner,
                 create_namespaces=config.create_namespaces,
                 spool_quota_bytes=config.spool_bytes,
                 embedded=_embedded(config),
@@ -148,23 +147,23 @@ def open_app(
                 auth=config.auth,
                 inside=inside,
                 socket=gateway,
-                inserting=_other_user(CLICKHOUSE_INGEST_URL, config.clickhouse.ingest),
                 tls=config.tls,
+                shards=servers,
             )
         )
         return
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway)
+        yield neve_cold.create_app(servers[0].owner, config.cold_config(), config.auth, inside, gateway)
         return
-    with _open_api(config, clickhouse, inside, gateway) as app:
+    with _open_api(config, servers, inside, gateway) as app:
         yield app
 
 
 @contextmanager
 def _open_api(
-    config: ServeConfig, clickhouse: ClickHouseConfig, inside: str, gateway: str
+    config: ServeConfig, servers: tuple[ShardConfig, ...], inside: str, gateway: str
 ) -> Iterator[FastAPI]:
     import query.app
     from storage.access.access import Access
@@ -173,7 +172,7 @@ def _open_api(
     from storage.embedded_files import sync_folders
 
     folder = _embedded(config)
-    with _storage(config, clickhouse) as (hot, owner):
+    with _storage(servers) as (hot, owner):
         book = Book(owner)
         access = Access(config.auth, book, inside)
         audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
@@ -200,15 +199,13 @@ def _open_api(
 
 
 @contextmanager
-def _storage(
-    config: ServeConfig, clickhouse: ClickHouseConfig
-) -> Iterator[tuple[Hot | Spread, Hot | Spread]]:
+def _storage(servers: tuple[ShardConfig, ...]) -> Iterator[tuple[Hot | Spread, Hot | Spread]]:
     """What is read as who may read only, and as who owns it: one server, or the shards of a cluster."""
     from storage.hot import Hot
     from storage.spreading import Spread, open_shards
 
-    if config.cluster:
-        with open_shards(config.shards()) as owners:
+    if len(servers) > 1:
+        with open_shards(servers) as owners:
             reading = owners.beside(reading=True)
             try:
                 yield Spread(reading), Spread(owners)
@@ -216,20 +213,21 @@ def _storage(
                 reading.close()
         return
     with ExitStack() as opened:
-        owner = opened.enter_context(Hot(clickhouse))
-        search = _other_user(CLICKHOUSE_SEARCH_URL, config.clickhouse.search)
+        owner = opened.enter_context(Hot(servers[0].owner))
+        search = servers[0].search
         yield (opened.enter_context(Hot(search)) if search is not None else owner), owner
 
 
 def _embedded(config: ServeConfig) -> Path | None:
     """The folder of the ClickHouse that runs beside, if one does."""
-    return None if config.clickhouse.url else config.data / "clickhouse"
+    return None if config.clickhouse.url or config.cluster else config.data / "clickhouse"
 
 
-def _other_user(variable: str, configured: str) -> ClickHouseConfig | None:
-    """As whom a process does one thing, where that is another user than who owns the tables."""
-    url = os.environ.get(variable, configured)
-    return ClickHouseConfig.from_url(url) if url else None
+def servers_of(config: ServeConfig) -> tuple[ShardConfig, ...]:
+    """The shards: the embedded server, where the supervisor has told of it, or those that are configured, if any."""
+    urls = [os.environ.get(name) for name in (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL, CLICKHOUSE_INGEST_URL)]
+    owner, search, ingest = (ClickHouseConfig.from_url(url) if url else None for url in urls)
+    return (ShardConfig("", 1, owner, search, ingest),) if owner is not None else config.shards()
 
 
 def run_front(config: ServeConfig, sockets: Path) -> int:

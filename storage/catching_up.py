@@ -78,9 +78,9 @@ def _refuse_strays(hot: Hot, namespace: str, pinned: Pinned, named: list[int]) -
 
 def main() -> int:
     """What `catch_up_aside` starts."""
-    clickhouse, config = pickle.load(sys.stdin.buffer)
+    clickhouse, config, number = pickle.load(sys.stdin.buffer)
     try:
-        with Hot(clickhouse) as hot:
+        with Hot(clickhouse, number=number) as hot:
             hot.migrate()
             for namespace, epoch in catch_up_all(hot, ColdTier(config)).items():
                 print(f"epochs of {namespace} go on above {epoch}: clickhouse did not know what is cold")

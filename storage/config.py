@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from storage.errors import ConfigError
+from storage.numbers import MOST_SHARDS
 from storage.sections import NO_SECRET, Secret
 
 SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
@@ -47,8 +48,8 @@ class ClusterConfig:
     def configs(self) -> tuple[ShardConfig, ...]:
         """The shards in their order. Raises ConfigError for what cannot work."""
         found = [_shard(number, name, urls) for number, (name, urls) in enumerate(self.shards.items(), 1)]
-        if len(found) > MAX_SHARDS:
-            raise ConfigError(f"cannot use {len(found)} shards", f"use at most {MAX_SHARDS}")
+        if len(found) > MOST_SHARDS:
+            raise ConfigError(f"cannot use {len(found)} shards", f"use at most {MOST_SHARDS}")
         if found and not any(one.weight for one in found):
             raise ConfigError("cannot use weights of cluster.shards: all are 0", "give one of them 1")
         for one in found:
@@ -67,9 +68,6 @@ class ShardConfig:
     search: ClickHouseConfig | None = None
     ingest: ClickHouseConfig | None = None
     weight: int = 1
-
-
-MAX_SHARDS = 64
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ first shard begins at 0: it is what a single server has.
 
 from __future__ import annotations
 
+FIRST_SHARD = 1  # what a server alone is
 EPOCH_BITS = 24  # an epoch an hour fills them in 1,900 years
 MOST_SHARDS = 127  # the cold table has epochs as signed 32-bit numbers
 

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from storage.cold_columns import hot_columns
 from storage.errors import ColdUnavailable
-from storage.record import FIRST_SHARD, Record, ShardRecord
+from storage.numbers import FIRST_SHARD
+from storage.record import Record, ShardRecord
 
 SECOND = 10**9
 MICRO = 1000

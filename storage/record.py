@@ -18,13 +18,12 @@ from typing import Any
 
 from storage.cold_columns import SIDES
 from storage.errors import ColdBroken
-from storage.numbers import first_epoch, shard_of
+from storage.numbers import FIRST_SHARD, first_epoch, shard_of
 
 RECORD = "neve.record"
 COMMIT = "neve.commit"
 KIND = "neve.kind"
 FORMAT = 1
-FIRST_SHARD = 1
 
 
 @dataclass(frozen=True)

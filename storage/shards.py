@@ -87,6 +87,7 @@ class Shards:
                 mine.state = other.state
         self.on_return: list[Callable[[Shard], None]] = []
         self._asking = beside is None and len(self.all) > 1
+        self._returning = threading.Lock()  # each that returns meets those that have
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         if self._asking:
@@ -191,11 +192,12 @@ class Shards:
         if shard.alive:
             return
         check_number(asking, shard.said)
-        for hook in self.on_return:
-            hook(shard)
-        if shard.state.wanted.is_set():
-            return  # somebody has lost it meanwhile: it is asked again at once
-        shard.state.away = ""
+        with self._returning:
+            for hook in self.on_return:
+                hook(shard)
+            if shard.state.wanted.is_set():
+                return  # somebody has lost it meanwhile: it is asked again at once
+            shard.state.away = ""
         log.warning("shard %s is there", shard.name)
 
     def _away(self, shard: Shard, reason: str) -> None:
@@ -250,11 +252,10 @@ def check_number(hot: Hot, said: ShardConfig) -> None:
 
 
 def bring_up(shards: Shards, shard: Shard, is_gone: Callable[[str], bool] = lambda _name: False) -> None:
-    """Give a shard what the others got while it was away: migrations, namespaces. Raises NeveError."""
+    """Migrations for a shard that was away; it and the others get the namespaces that they lack. Raises NeveError."""
     shard.hot.migrate()
-    there = set(shard.hot.namespaces())
-    others = [one for one in shards.alive() if one is not shard]
-    for other in others:
-        for name in other.hot.namespaces():
-            if name not in there and not is_gone(name):
-                shard.hot.create_namespace(name)
+    having = {one: set(one.hot.namespaces()) for one in (*shards.alive(), shard)}
+    wanted = {name for names in having.values() for name in names if not is_gone(name)}
+    for one, names in having.items():
+        for name in sorted(wanted - names):
+            one.hot.create_namespace(name)
