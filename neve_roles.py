@@ -155,7 +155,7 @@ def open_app(
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(servers[0].owner, config.cold_config(), config.auth, inside, gateway)
+        yield neve_cold.create_app(servers, config.cold_config(), config.auth, inside, gateway)
         return
     with _open_api(config, servers, inside, gateway) as app:
         yield app

@@ -36,6 +36,7 @@ from storage.errors import AgerBusy, ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
 from storage.matching import Matching
+from storage.numbers import shard_of
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 from storage.removing import Remover, count_hot
@@ -184,11 +185,20 @@ class Ager:
         self.say("close", namespace, text, old, closed=closing.closed, seconds=time.monotonic() - began)
 
     def publish(self, namespace: str, table: Table) -> None:
-        """Let queries read the present snapshot of a table."""
+        """Let queries read the present snapshot of a table. Other shards that are there hear of it too."""
         pinned = self.cold.pinned(namespace, table)
         known = tier_state(self.hot, self.cold.config, namespace).pinned
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
+            if self.shards is not None:
+                self.shards.each(lambda one: publish(one.hot, pinned), without=self.hot.number)
+
+    def beside(self, number: int) -> Ager | None:
+        """The ager of another shard; None while it is away."""
+        shard = self.shards.numbered(number) if self.shards is not None else None
+        if shard is None or not shard.alive:
+            return None
+        return Ager(shard.hot, shard.config, self.cold, self._say, self._sleep, self.shards)
 
     def tell(self, namespace: str, step: str, text: str) -> None:
         self.say(step, namespace, text)
@@ -255,12 +265,19 @@ class Pass:
     def _remover(self) -> Remover:
         ager, namespace = self.ager, self.namespace
         return Remover(
-            self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
+            self.hot,
+            ager.clickhouse,
+            ager.cold,
+            namespace,
+            self.lease,
+            partial(ager.tell, namespace),
+            ager.shards,
         )
 
     def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
         new = self._verify_all(table, list(takewhile(record_at(table).names, self._rows())))
+        self._verify_others(table)
         self.lease.check()
         self.ager.publish(self.namespace, table)
         self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
@@ -354,6 +371,21 @@ class Pass:
             self.lease.check()
             self.verify(table, epoch)
         return new
+
+    def _verify_others(self, table: Table) -> None:
+        """Compare what an ager of another shard has committed and did not come to compare. Raises AgerBusy."""
+        published = tier_state(self.hot, self.ager.cold.config, self.namespace)
+        for epoch in record_at(table).epochs():
+            if shard_of(epoch) == self.hot.number or published.reads_cold(epoch):
+                continue
+            other = self.ager.beside(shard_of(epoch))
+            if other is None:
+                raise AgerBusy(
+                    f"cannot let queries read what is cold of {self.namespace}: epoch {epoch} of shard "
+                    f"{shard_of(epoch)}, which is away, was not compared",
+                    "start that shard",
+                )
+            Pass(other, self.namespace, self.wish, self.lease).verify(table, epoch)
 
     def verify(self, table: Table, epoch: int) -> None:
         """Compare the copy with the original. Raises ColdBroken where they differ, and takes the copy back."""
