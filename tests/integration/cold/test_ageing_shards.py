@@ -101,13 +101,14 @@ def test_what_another_shard_committed_and_did_not_compare_is_compared_before_que
     cluster.insert(1, make_block(events(30)))
     cluster.insert(2, make_block(events(40)))
     second = cluster.ager(2)
-    with monkeypatch.context() as patch, pytest.raises(AgerBusy, match="interrupted"):
 
-        def interrupted(*_: Any) -> None:
-            raise AgerBusy("interrupted")
+    def interrupted(*_: Any) -> None:
+        raise AgerBusy("interrupted")
 
+    with monkeypatch.context() as patch:
         patch.setattr("storage.ageing.Pass._drop_all", interrupted)
-        second.age(cluster.namespace, Wish(now=True, grace=0))
+        with pytest.raises(AgerBusy, match="interrupted"):
+            second.age(cluster.namespace, Wish(now=True, grace=0))
     cluster.steps.clear()
     assert cluster.age(1) == 30
     assert [one.epoch for one in cluster.steps if one.step == "verify"] == [1, SECOND + 1]
