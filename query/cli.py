@@ -202,7 +202,10 @@ def _complete(stats: dict[str, Any]) -> bool:
         print(f"neve: answer is incomplete: without shard {', '.join(away)}, which is away", file=sys.stderr)
     if limits or not away:
         what = ", ".join(limits) or "the answer broke off"
-        print(f"neve: answer is incomplete: limit on {what}; narrow the time range or the filter", file=sys.stderr)
+        print(
+            f"neve: answer is incomplete: limit on {what}; narrow the time range or the filter",
+            file=sys.stderr,
+        )
     return False
 
 
