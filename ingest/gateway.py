@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -205,27 +205,38 @@ class GatewayState:
             "lag_seconds": round(spool.oldest_age, 3),
             "ledger": {"ids": len(self.ledger), "damaged_records": self.ledger.damaged_records},
             "dead_letters": len(self.dead_letters),
-            "inserting": any(self._is_inserting(one, troubles) for one in self.shards),
+            "inserting": self.is_inserting(),
             "inserter": self.name,
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
             "receivers": dict(self.listening),
             "troubles": troubles,
             "counters": self.counters.all(),
-            **(
-                {"shards": [self._shard_status(one, troubles) for one in self.shards]}
-                if self.shards.several
-                else {}
-            ),
+            **({"shards": shards} if (shards := self.shard_statuses()) else {}),
         }
 
-    def _is_inserting(self, shard: Shard, troubles: Mapping[str, str]) -> bool:
-        trouble = f"clickhouse {shard.name}".rstrip()
-        return self.inserters[shard.number].failure is None and trouble not in troubles
+    def is_inserting(self) -> bool:
+        """Does ClickHouse, or any shard of it, take blocks?"""
+        return any(self._takes(one) for one in self.shards)
 
-    def _shard_status(self, shard: Shard, troubles: Mapping[str, str]) -> dict[str, Any]:
-        waiting = asdict(self.spool.waits_for(shard.number))
-        said = {"shard": shard.name, "number": shard.number, "alive": shard.alive, "reason": shard.reason}
-        return {**said, "inserting": self._is_inserting(shard, troubles), "weight": shard.weight, **waiting}
+    def _takes(self, shard: Shard) -> bool:
+        trouble = f"clickhouse {shard.name}".rstrip()
+        return self.inserters[shard.number].failure is None and trouble not in self.counters.troubles()
+
+    def shard_statuses(self) -> list[dict[str, Any]]:
+        """What waits for each shard of a cluster, and whether it answers; nothing of a server alone."""
+        return [
+            {
+                "shard": one.name,
+                "number": one.number,
+                "weight": one.weight,
+                "alive": one.alive,
+                "reason": one.reason,
+                "inserting": self._takes(one),
+                **asdict(self.spool.waits_for(one.number)),
+            }
+            for one in self.shards
+            if self.shards.several
+        ]
 
     def _rows_anywhere(self, namespace: str, block_ids: Sequence[bytes]) -> dict[bytes, int]:
         """How many rows of blocks there are, whichever shard has them. Raises NeveError where one can't be asked."""

@@ -21,7 +21,9 @@ class Placing:
     def __init__(self, shards: Shards, spool: Spool) -> None:
         self._shards = shards
         self._spool = spool
-        self._given: Counter[int] = Counter()  # bytes, by number
+        self._ahead: Counter[int] = (
+            Counter()
+        )  # bytes for its weight that one got more than another, by number
         self._present = shards.home
         self._left = 0  # bytes of its turn
         self._until = float("-inf")
@@ -32,10 +34,14 @@ class Placing:
             return self._shards.home.number
         now = time.monotonic()
         if not (self._present.alive and self._left > 0 and now < self._until):
-            self._present = min(self._candidates(), key=self._before)
+            candidates = self._candidates()
+            least = min(self._ahead[one.number] for one in candidates)
+            # Who comes back has not to make up for its absence.
+            self._ahead = Counter({one.number: self._ahead[one.number] - least for one in candidates})
+            self._present = min(candidates, key=self._before)
             self._left, self._until = TURN_BYTES, now + TURN_SECONDS
         self._left -= size
-        self._given[self._present.number] += size
+        self._ahead[self._present.number] += size // (self._present.weight or 1)
         return self._present.number
 
     def _candidates(self) -> list[Shard]:
@@ -43,7 +49,6 @@ class Placing:
         alive = [one for one in wanted if one.alive]
         return alive or self._shards.alive() or wanted
 
-    def _before(self, shard: Shard) -> tuple[float, float]:
-        """What waits for it and what it was given, each for its weight."""
-        weight = shard.weight or 1
-        return self._spool.waits_for(shard.number).bytes / weight, self._given[shard.number] / weight
+    def _before(self, shard: Shard) -> tuple[float, int]:
+        """What waits for it, for its weight, and what it was given."""
+        return self._spool.waits_for(shard.number).bytes / (shard.weight or 1), self._ahead[shard.number]

@@ -376,7 +376,7 @@ def parts_of(name: str) -> tuple[int, bytes, int]:
     block_id, behind, shard = rest.partition("-")
     try:
         parts = int(sequence, 16), bytes.fromhex(block_id), int(shard) if behind else FIRST_SHARD
-        if name == block_name(*parts) and len(block_id) == 32:
+        if name == block_name(*parts) and len(block_id) == 32 and parts[2] >= FIRST_SHARD:
             return parts
     except ValueError:
         pass
