@@ -157,6 +157,8 @@ class Ager:
         """
         table = self.cold.catalog.table(namespace)
         read = tier_state(self.hot, self.cold.config, namespace).pinned
+        if read is not None and table is not None and read.location != table.location():
+            raise _another_catalog(namespace)
         if read is not None and _sequence(table) < read.sequence:
             raise ColdBroken(
                 f"cannot change the cold tier of {namespace}: the catalog has an older state than what queries read",
@@ -188,6 +190,8 @@ class Ager:
         """Let queries read the present snapshot of a table. Other shards that are there hear of it too."""
         pinned = self.cold.pinned(namespace, table)
         known = tier_state(self.hot, self.cold.config, namespace).pinned
+        if pinned is not None and known is not None and known.location != pinned.location:
+            raise _another_catalog(namespace)
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
             if self.shards is not None:
@@ -474,6 +478,14 @@ def has_cold(ager: Ager, namespace: str) -> bool:
     if ager.cold.config.policy(namespace).tier == "cold":
         return True
     return tier_state(ager.hot, ager.cold.config, namespace).pinned is not None
+
+
+def _another_catalog(namespace: str) -> ColdBroken:
+    """Two servers with a catalog each would make two tables, of which queries read one."""
+    return ColdBroken(
+        f"cannot change the cold tier of {namespace}: queries read a table that this catalog does not have",
+        "give all servers the same cold.catalog and cold.warehouse",
+    )
 
 
 def _sequence(table: Table | None) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -160,3 +163,67 @@ def test_an_answer_without_a_shard_says_so_and_is_whole_again_when_it_is_back(
     answer = ask(api, "search", q="* | stats count() as n")
     assert answer["rows"] == [[60]]
     assert answer["stats"]["complete"] is True
+
+
+class Counting:
+    """Counts all events again and again, in a thread, through the API."""
+
+    def __init__(self, api: httpx.Client) -> None:
+        self._api = api
+        self.answers: list[tuple[int, list[str]]] = []
+        self.troubles: list[str] = []
+        self._heard = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Counting:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            answer = self._api.get("/api/v1/search", params={"q": "* | stats count() as n"})
+            with self._heard:
+                if answer.status_code == 200:
+                    said = answer.json()
+                    self.answers.append((said["rows"][0][0], said["stats"]["limits_hit"]))
+                else:
+                    self.troubles.append(answer.text)
+                self._heard.notify_all()
+
+    def wait_for(self, lacking: list[str]) -> None:
+        """Until an answer from now on lacks just these."""
+        with self._heard:
+            known = len(self.answers)
+            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
+
+
+def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(30)))
+    cluster.insert(2, make_block(plain(7)))
+    cluster.age(2)
+    cluster.insert(2, make_block(plain(40)))
+    with Counting(api) as counting:
+        counting.wait_for([])
+        for _ in range(2):
+            cluster.kill(2)
+            counting.wait_for(["shard:b"])
+            cluster.start(2)
+            counting.wait_for([])
+        pid = cluster.servers[1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            counting.wait_for(["shard:b"])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        counting.wait_for([])
+    wrong = [one for one in counting.answers if one not in ((77, []), (37, ["shard:b"]))]
+    assert not wrong
+    assert not counting.troubles
