@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ from storage.tls import ServerTls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from storage.hot import Hot
+    from storage.spreading import Spread
 
 TO_GATEWAY = (
     "/api/v1/blocks",
@@ -152,7 +155,7 @@ def open_app(
     if role == "ager":
         import neve_cold
 
-        yield neve_cold.create_app(servers[0].owner, config.cold_config(), config.auth, inside, gateway)
+        yield neve_cold.create_app(servers, config.cold_config(), config.auth, inside, gateway)
         return
     with _open_api(config, servers, inside, gateway) as app:
         yield app
@@ -167,37 +170,52 @@ def _open_api(
     from storage.access.audit import Audit
     from storage.access.book import Book
     from storage.embedded_files import sync_folders
-    from storage.hot import Hot
 
-    owner = Hot(servers[0].owner)
-    reading = servers[0].search
-    hot = Hot(reading) if reading is not None else owner
-    book = Book(owner)
-    access = Access(config.auth, book, inside)
-    audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
     folder = _embedded(config)
-    try:
-        app = query.app.create_app(
-            hot,
-            limits=config.limits.search,
-            pins_file=config.data / PINS_FILE,
-            cold=config.cold_config(),
-            gateways=(gateway,),
-            access=access,
-            owner=owner,
-            made=lambda: sync_folders(folder) if folder is not None else None,
-            audit=audit,
-        )
-        book.start()
-        if audit is not None:
-            audit.start()
-        yield app
-    finally:
-        if audit is not None:
-            audit.stop()
-        book.stop()
-        hot.close()
-        owner.close()
+    with _storage(servers) as (hot, owner):
+        book = Book(owner)
+        access = Access(config.auth, book, inside)
+        audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
+        try:
+            app = query.app.create_app(
+                hot,
+                limits=config.limits.search,
+                pins_file=config.data / PINS_FILE,
+                cold=config.cold_config(),
+                gateways=(gateway,),
+                access=access,
+                owner=owner,
+                made=lambda: sync_folders(folder) if folder is not None else None,
+                audit=audit,
+            )
+            book.start()
+            if audit is not None:
+                audit.start()
+            yield app
+        finally:
+            if audit is not None:
+                audit.stop()
+            book.stop()
+
+
+@contextmanager
+def _storage(servers: tuple[ShardConfig, ...]) -> Iterator[tuple[Hot | Spread, Hot | Spread]]:
+    """What is read as who may read only, and as who owns it: one server, or the shards of a cluster."""
+    from storage.hot import Hot
+    from storage.spreading import Spread, open_shards
+
+    if len(servers) > 1:
+        with open_shards(servers) as owners:
+            reading = owners.beside(reading=True)
+            try:
+                yield Spread(reading), Spread(owners)
+            finally:
+                reading.close()
+        return
+    with ExitStack() as opened:
+        owner = opened.enter_context(Hot(servers[0].owner))
+        search = servers[0].search
+        yield (opened.enter_context(Hot(search)) if search is not None else owner), owner
 
 
 def _embedded(config: ServeConfig) -> Path | None:

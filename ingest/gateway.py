@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from storage.embedded_files import sync_folders
 from storage.errors import ConfigError, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import Hot
 from storage.shards import NOT_THERE, Shard, Shards, bring_up
+from storage.spreading import Spread, bring_up_to_date
 from storage.tls import TlsConfig
 
 COUNTED = (
@@ -96,10 +98,12 @@ class GatewayState:
         self._folder = StateFolder(settings.data_dir)
         self.shards = Shards(settings.servers, settings.cold)
         self.shards.on_return.append(self._bring_up)
+        self.shards.on_return.append(partial(bring_up_to_date, self.shards))
         # For whoever looks at its state or waits for an answer: a ClickHouse that hangs must not hold them up, nor they
         # the connections of those who work.
         self.watching = self.shards.beside(pool_size=2, send_receive_timeout=WATCH_SECONDS)
-        self.book = Book(self.watching.home.hot, settings.data_dir / "access.json")
+        documents = Spread(self.watching) if self.shards.several else self.watching.home.hot
+        self.book = Book(documents, settings.data_dir / "access.json")
         self.access = Access(settings.auth, self.book, settings.inside)
         audited = settings.socket and settings.auth.enabled
         self.audit = Audit(settings.socket, self.access.inside_headers()) if audited else None

@@ -36,10 +36,12 @@ from storage.errors import AgerBusy, ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
 from storage.matching import Matching
+from storage.numbers import shard_of
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 from storage.removing import Remover, count_hot
 from storage.rewriting import HASH, HASHED
+from storage.shards import Shards
 from storage.thawing import Thaw, Thawing, record_thaw, unfinished
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
@@ -86,8 +88,10 @@ class Ager:
         cold: ColdTier,
         say: Callable[[Step], None] = lambda _step: None,
         sleep: Callable[[float], None] = time.sleep,
+        shards: Shards | None = None,
     ) -> None:
-        """`sleep` may raise to end it between steps."""
+        """`sleep` may raise to end it between steps. `shards`: of the cluster that `hot` is one of, if it is."""
+        self.shards = shards
         self.hot = hot
         self.clickhouse = clickhouse
         self.cold = cold
@@ -153,6 +157,8 @@ class Ager:
         """
         table = self.cold.catalog.table(namespace)
         read = tier_state(self.hot, self.cold.config, namespace).pinned
+        if read is not None and table is not None and read.location != table.location():
+            raise _another_catalog(namespace)
         if read is not None and _sequence(table) < read.sequence:
             raise ColdBroken(
                 f"cannot change the cold tier of {namespace}: the catalog has an older state than what queries read",
@@ -181,11 +187,22 @@ class Ager:
         self.say("close", namespace, text, old, closed=closing.closed, seconds=time.monotonic() - began)
 
     def publish(self, namespace: str, table: Table) -> None:
-        """Let queries read the present snapshot of a table."""
+        """Let queries read the present snapshot of a table. Other shards that are there hear of it too."""
         pinned = self.cold.pinned(namespace, table)
         known = tier_state(self.hot, self.cold.config, namespace).pinned
+        if pinned is not None and known is not None and known.location != pinned.location:
+            raise _another_catalog(namespace)
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
+            if self.shards is not None:
+                self.shards.each(lambda one: publish(one.hot, pinned), without=self.hot.number)
+
+    def beside(self, number: int) -> Ager | None:
+        """The ager of another shard; None while it is away."""
+        shard = self.shards.numbered(number) if self.shards is not None else None
+        if shard is None or not shard.alive:
+            return None
+        return Ager(shard.hot, shard.config, self.cold, self._say, self._sleep, self.shards)
 
     def tell(self, namespace: str, step: str, text: str) -> None:
         self.say(step, namespace, text)
@@ -252,12 +269,19 @@ class Pass:
     def _remover(self) -> Remover:
         ager, namespace = self.ager, self.namespace
         return Remover(
-            self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
+            self.hot,
+            ager.clickhouse,
+            ager.cold,
+            namespace,
+            self.lease,
+            partial(ager.tell, namespace),
+            ager.shards,
         )
 
     def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
         new = self._verify_all(table, list(takewhile(record_at(table).names, self._rows())))
+        self._verify_others(table)
         self.lease.check()
         self.ager.publish(self.namespace, table)
         self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
@@ -352,6 +376,21 @@ class Pass:
             self.verify(table, epoch)
         return new
 
+    def _verify_others(self, table: Table) -> None:
+        """Compare what an ager of another shard has committed and did not come to compare. Raises AgerBusy."""
+        published = tier_state(self.hot, self.ager.cold.config, self.namespace)
+        for epoch in record_at(table).epochs():
+            if shard_of(epoch) == self.hot.number or published.reads_cold(epoch):
+                continue
+            other = self.ager.beside(shard_of(epoch))
+            if other is None:
+                raise AgerBusy(
+                    f"cannot let queries read what is cold of {self.namespace}: epoch {epoch} of shard "
+                    f"{shard_of(epoch)}, which is away, was not compared",
+                    "start that shard",
+                )
+            Pass(other, self.namespace, self.wish, self.lease).verify(table, epoch)
+
     def verify(self, table: Table, epoch: int) -> None:
         """Compare the copy with the original. Raises ColdBroken where they differ, and takes the copy back."""
         pinned = self.ager.cold.pinned(self.namespace, table)
@@ -439,6 +478,14 @@ def has_cold(ager: Ager, namespace: str) -> bool:
     if ager.cold.config.policy(namespace).tier == "cold":
         return True
     return tier_state(ager.hot, ager.cold.config, namespace).pinned is not None
+
+
+def _another_catalog(namespace: str) -> ColdBroken:
+    """Two servers with a catalog each would make two tables, of which queries read one."""
+    return ColdBroken(
+        f"cannot change the cold tier of {namespace}: queries read a table that this catalog does not have",
+        "give all servers the same cold.catalog and cold.warehouse",
+    )
 
 
 def _sequence(table: Table | None) -> int:

@@ -58,6 +58,10 @@ class Record:
         """Is this epoch to be read from the cold tier?"""
         return self.shard(shard_of(epoch)).names(epoch)
 
+    def epochs(self) -> list[int]:
+        """Those that are cold and may be hot still, of all shards, in order."""
+        return sorted(epoch for one in self.shards.values() for epoch in one.epochs if epoch > one.through)
+
     def takes_back(self, epoch: int) -> bool:
         """Is this epoch cold, and may it be hot still, so that it can be read from there again?"""
         return epoch in self.shard(shard_of(epoch)).epochs
@@ -70,9 +74,7 @@ class Record:
             if key and one.through:
                 low = first_epoch(int(key))
                 conditions.append(f"NOT (epoch > {low} AND epoch <= {int(one.through)})")
-        if above := sorted(
-            epoch for one in self.shards.values() for epoch in one.epochs if epoch > one.through
-        ):
+        if above := self.epochs():
             conditions.append(f"epoch NOT IN ({', '.join(str(int(epoch)) for epoch in above)})")
         return " AND ".join(conditions)
 

@@ -217,20 +217,23 @@ class Shards:
         schema.namespace_database(namespace)
         self.each(lambda one: one.hot.create_namespace(namespace))
 
-    def each(self, work: Callable[[Shard], Any]) -> dict[int, Any]:
+    def each(self, work: Callable[[Shard], Any], without: int = 0) -> dict[int, Any]:
         """What it comes to on each shard that answers, by number; one that does not is away from then on.
 
-        Raises StorageUnavailable where none answers, and whatever else `work` raises.
+        `without`: the number of one that is left out; then it may be that none is asked. Raises StorageUnavailable
+        where none answers, and whatever else `work` raises.
         """
         done: dict[int, Any] = {}
         last: StorageUnavailable | None = None
         for one in self.alive() or self.all:
+            if one.number == without:
+                continue
             try:
                 done[one.number] = work(one)
             except StorageUnavailable as error:
                 self.lost(one, error)
                 last = error
-        if last is not None and not done:
+        if last is not None and not done and not without:
             raise last
         return done
 

@@ -101,8 +101,8 @@ class Thawing:
         if named or not self._has_rows(thaw.epoch):
             rows, thaw = self._move(thaw)
         self.publish(self.table)
-        self.remover.recount(self.table, [*thaw.recount, thaw.epoch])
-        record_thaw(self.hot, replace(thaw, done=True))
+        left = self.remover.recount(self.table, [*thaw.recount, thaw.epoch])
+        record_thaw(self.hot, replace(thaw, done=not left))
         return rows
 
     def _move(self, thaw: Thaw) -> tuple[int, Thaw]:
