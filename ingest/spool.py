@@ -222,6 +222,11 @@ class Spool:
             self._changed.wait_for(lambda: bool(self._waiting(shard)) or until(), timeout)
             return bool(self._waiting(shard))
 
+    def wait_for(self, holds: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something holds that may change with any block, or by `wake`; whether it does in the end."""
+        with self._changed:
+            return self._changed.wait_for(holds, timeout)
+
     def wait_room(self, timeout: float) -> None:
         """Wait until a block leaves, `wake` is called, or `timeout` seconds are over."""
         with self._changed:
