@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -31,15 +31,18 @@ from storage.access.openapi import Said, describe
 from storage.ageing import Ager, Step, Wish
 from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
-from storage.config import ClickHouseConfig
+from storage.config import ClickHouseConfig, ShardConfig
 from storage.deletions import active
-from storage.errors import AgerBusy, BackupRefused, NeveError
+from storage.errors import AgerBusy, BackupRefused, NeveError, StorageUnavailable
 from storage.facts import Facts
 from storage.hot import Hot
 from storage.leaving import is_due, leave
 from storage.logs import fields_of
 from storage.metrics import MEDIA_TYPE, metric, of_process
 from storage.namespace_settings import Settings, StoredPolicies
+from storage.pinned import Pinned
+from storage.shards import Shard, Shards
+from storage.spreading import Spread, open_shards, some_alive
 from storage.upkeep import Upkeep
 
 log = logging.getLogger("neve.ager")
@@ -51,24 +54,53 @@ NOTHING = Settings()
 # --- a pass over namespaces -----------------------------------------------------------------------------------
 
 
+def agers_of(
+    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, shards: Shards | None, say: Say
+) -> list[Ager]:
+    """One for each shard that is there; for each that is not, a line. Raises StorageUnavailable where none is."""
+    if shards is None:
+        return [Ager(hot, clickhouse, cold, say)]
+    for one in shards.away():
+        say(Step("away", "", f"shard {one.name} is away, and is left for later: {one.reason}"))
+    return [Ager(one.hot, one.config, cold, say, shards=shards) for one in some_alive(shards)]
+
+
 def age_all(
-    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, asked: dict[str, Any]
+    hot: Hot,
+    clickhouse: ClickHouseConfig,
+    cold: ColdTier,
+    asked: dict[str, Any],
+    shards: Shards | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Age as was asked: the steps as they are done, and an error for each namespace that has one."""
+    """Age as was asked: the steps as they are done, and an error for each namespace that has one.
+
+    `shards`: of the cluster, where `hot` is the first of several.
+    """
     wish = Wish(now=bool(asked.get("now")), before=asked.get("before"), grace=asked.get("grace"))
     try:
-        namespaces = [asked["namespace"]] if asked.get("namespace") else hot.namespaces()
+        known = hot.namespaces if shards is None else shards.namespaces
+        namespaces = [asked["namespace"]] if asked.get("namespace") else known()
     except NeveError as error:
         yield error.to_json()
         return
     for namespace in namespaces:
-        yield from streamed(partial(_age_one, hot, clickhouse, cold, namespace, wish))
+        yield from streamed(partial(_age_there, hot, clickhouse, cold, shards, namespace, wish))
 
 
-def _age_one(
-    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, namespace: str, wish: Wish, say: Say
+def _age_there(
+    hot: Hot,
+    clickhouse: ClickHouseConfig,
+    cold: ColdTier,
+    shards: Shards | None,
+    namespace: str,
+    wish: Wish,
+    say: Say,
 ) -> None:
-    ager = Ager(hot, clickhouse, cold, say)
+    for ager in agers_of(hot, clickhouse, cold, shards, say):
+        _age_one(ager, namespace, wish)
+
+
+def _age_one(ager: Ager, namespace: str, wish: Wish) -> None:
     if ager.cold.config.policy(namespace).tier == "hot":
         ager.say("done", namespace, "has no cold tier")
         return
@@ -81,21 +113,28 @@ def _age_one(
 
 
 def thaw_there(
-    hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, asked: dict[str, Any]
+    hot: Hot,
+    clickhouse: ClickHouseConfig,
+    cold: ColdTier,
+    asked: dict[str, Any],
+    shards: Shards | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Let a range of time come back to the hot tier: the steps as they are done, and the error that ended it."""
+    """Let a range of time come back to the hot tier: the steps as they are done, and the error that ended it.
+
+    Of `shards`, the first that is there gets it.
+    """
     namespace = str(asked.get("namespace") or "default")
     try:
         low, high = time_range(str(asked.get("from", "")), str(asked.get("to", "")), time.time_ns())
         if low is None or high is None:
             raise RequestInvalid("cannot restore: no range", "give `from` and `to`")
-        hot.require(namespace)
+        (hot if shards is None else some_alive(shards)[0].hot).require(namespace)
     except NeveError as error:
         yield error.to_json()
         return
 
     def work(say: Say) -> None:
-        ager = Ager(hot, clickhouse, cold, say)
+        ager = agers_of(hot, clickhouse, cold, shards, say)[0]
         patiently(partial(ager.thaw, namespace, low, high))
         ager.say("done", namespace, "they age again when their new epoch is old enough")
 
@@ -108,16 +147,22 @@ def thaw_there(
 class Keeper:
     """The server's own ager: a pass every TICK_SECONDS, chores every hour. It never waits for a grace to end."""
 
-    def __init__(self, clickhouse: ClickHouseConfig, config: ColdConfig, place: Place | None = None) -> None:
-        """`place`: what backups are of, and what those have left there that were killed."""
+    def __init__(self, servers: Sequence[ShardConfig], config: ColdConfig, place: Place | None = None) -> None:
+        """`servers`: the shards. `place`: what backups are of, and what those have left there that were killed."""
         self.place = place
         self._left = place is not None
-        self.hot = Hot(clickhouse)
-        self.clickhouse = clickhouse
+        self.cluster = open_shards(servers)
+        self.shards = self.cluster if self.cluster.several else None
+        self.first = self.cluster.home.hot
+        self.clickhouse = self.cluster.home.config
+        self.hot: Hot | Spread = Spread(self.cluster) if self.cluster.several else self.first
         self.policies = StoredPolicies(self.hot)
         self.settings: dict[str, Settings] = {}
         self.cold = ColdTier(replace(config, override=self.policies))
-        self.ager = Ager(self.hot, clickhouse, self.cold, self._heard)
+        self.agers = {
+            one.number: Ager(one.hot, one.config, self.cold, self._heard, shards=self.shards)
+            for one in self.cluster
+        }
         self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
         self.troubles: dict[str, str] = {}
         self.facts = Facts(self.hot, self.cold, self._facts_asked)
@@ -125,6 +170,7 @@ class Keeper:
         self._next_upkeep = time.monotonic() + UPKEEP_SECONDS / 60
 
     def start(self) -> None:
+        self.cluster.start()
         threading.Thread(target=self._run, daemon=True).start()
         self.facts.text()  # so that the first who reads them finds some
 
@@ -144,16 +190,17 @@ class Keeper:
         self.troubles.pop("clickhouse", None)
         if self._left and self.place is not None:
             self._clear(self.place)
+        there = self.cluster.alive()
+        for one in self.cluster:
+            if one.alive:
+                self.troubles.pop(f"shard {one.name}", None)
+            else:
+                self._trouble(f"shard {one.name}", StorageUnavailable(f"it is away: {one.reason}"))
         for namespace in namespaces:
-            if self._stop.is_set():
-                return
-            try:
-                self._tend(namespace, upkeep=upkeep)
-                self.troubles.pop(namespace, None)
-            except AgerBusy:
-                pass
-            except NeveError as error:
-                self._trouble(namespace, error)
+            for one in there:
+                if self._stop.is_set():
+                    return
+                self._tend_shard(one, namespace, upkeep=upkeep, of_table=one is there[0])
         if upkeep:
             self._next_upkeep = time.monotonic() + UPKEEP_SECONDS
         self.counts["passes"] += 1
@@ -161,7 +208,7 @@ class Keeper:
     def _clear(self, place: Place) -> None:
         """Once: remove what backups that were killed have left."""
         try:
-            for id_ in clear(self.hot, self.cold, place):
+            for id_ in clear(self.first, self.cold, place):
                 self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
             self._left = False
             self.troubles.pop("backup", None)
@@ -170,18 +217,28 @@ class Keeper:
         except NeveError as error:
             self._trouble("backup", error)
 
-    def _tend(self, namespace: str, *, upkeep: bool) -> None:
+    def _tend_shard(self, shard: Shard, namespace: str, *, upkeep: bool, of_table: bool) -> None:
+        what = f"{namespace} on {shard.name}" if self.shards is not None else namespace
+        try:
+            self._tend(self.agers[shard.number], namespace, upkeep=upkeep, of_table=of_table)
+            self.troubles.pop(what, None)
+        except AgerBusy:
+            pass
+        except NeveError as error:
+            self._trouble(what, error)
+
+    def _tend(self, ager: Ager, namespace: str, *, upkeep: bool, of_table: bool) -> None:
         settings = self.settings.get(namespace, NOTHING)
         if settings.deleted_at:
-            if is_due(settings):
-                leave(self.ager, namespace)
+            if is_due(settings) and (self.shards is None or namespace in ager.hot.namespaces()):
+                leave(ager, namespace)
             return
         policy = self.cold.config.policy(namespace)
-        self.ager.tend_deletions(namespace)
+        ager.tend_deletions(namespace)
         if policy.tier == "cold":
-            self.ager.age(namespace, Wish(before=time.time() - policy.age_after_hours * 3600, wait=False))
+            ager.age(namespace, Wish(before=time.time() - policy.age_after_hours * 3600, wait=False))
         if upkeep:
-            Upkeep(self.ager).run(namespace)
+            Upkeep(ager).run(namespace, of_table=of_table)
 
     def _run(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
@@ -219,13 +276,33 @@ class Keeper:
         for namespace in self.cold.catalog.namespaces():
             pinned = self.cold.pin(namespace)
             if pinned is not None:
-                shard = pinned.shard()
-                epochs = {"through": shard.through, "epochs": sorted(shard.epochs)}
+                epochs = self._epochs(pinned)
                 size = {"events": pinned.rows, "bytes": self.cold.bytes_of(namespace)}
                 found.append({"namespace": namespace, **size, "snapshot": pinned.snapshot_id, **epochs})
         policies = {name: asdict(self.cold.config.policy(name)) for name in self.hot.namespaces()}
         counters = {"troubles": self.troubles, "counters": self.counts}
         return {"namespaces": found, "policies": policies, **counters}
+
+    def deletions(self) -> list[dict[str, Any]]:
+        """What was to be deleted, for `GET /cold/deletions`: done where all shards have done it. Raises NeveError."""
+        found: dict[str, dict[str, Any]] = {}
+        for some in self.cluster.each(lambda one: active(one.hot)).values():
+            for one in some:
+                said, known = one.to_json(), found.get(one.id)
+                if known is not None:
+                    counts = {name: known[name] + said[name] for name in ("hot", "cold")}
+                    said = {**said, **counts, "done": known["done"] and said["done"]}
+                found[one.id] = said
+        return sorted(found.values(), key=lambda one: (one["asked_at"], one["id"]))
+
+    def _epochs(self, pinned: Pinned) -> dict[str, Any]:
+        """Which epochs are cold: of a server alone, or of each shard by its name."""
+        by_name = {
+            one.name: {"through": record.through, "epochs": sorted(record.epochs)}
+            for one in self.cluster
+            for record in (pinned.shard(one.number),)
+        }
+        return {"shards": by_name} if self.shards is not None else by_name[self.cluster.home.name]
 
     def metrics(self) -> str:
         """What Prometheus reads; nobody is asked."""
@@ -240,22 +317,22 @@ class Keeper:
 
 
 def create_app(
-    clickhouse: ClickHouseConfig,
+    servers: Sequence[ShardConfig],
     config: ColdConfig,
     auth: AuthConfig | None = None,
     inside: str = "",
     gateway: str = "",
     place: Place | None = None,
 ) -> FastAPI:
-    """The ager process as an ASGI app. `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log.
+    """The ager process as an ASGI app, over all shards.
 
-    `place`: what a backup is of.
+    `auth`, `inside`: who may ask; `gateway`: its socket, for the audit log. `place`: what a backup is of.
     """
     auth = auth or AuthConfig()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.keeper = keeper = Keeper(clickhouse, config, place)
+        app.state.keeper = keeper = Keeper(servers, config, place)
         keeper.start()
         book = Book(keeper.hot)
         app.state.access = access = Access(auth, book, inside)
@@ -306,7 +383,7 @@ def create_app(
     @app.get("/cold/deletions")
     def deletions(request: Request) -> dict[str, Any]:
         """What was to be deleted, and how much was, as long as that holds."""
-        return {"deletions": [one.to_json() for one in active(keeper_of(request).hot)]}
+        return {"deletions": keeper_of(request).deletions()}
 
     @app.post("/cold/delete")
     def delete(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
@@ -316,14 +393,14 @@ def create_app(
         if not asked.get("dry_run"):
             note(request, "events deleted", asked, "warn")
         keeper = keeper_of(request)
-        return steps_answer(delete_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+        return steps_answer(delete_there(keeper.first, keeper.clickhouse, keeper.cold, asked, keeper.shards))
 
     @app.post("/cold/restore")
     def restore_range(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
         """Let a range of time come back to the hot tier; the steps as they are done, a JSON object a line."""
         keeper = keeper_of(request)
         note(request, "range restored", asked)
-        return steps_answer(thaw_there(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+        return steps_answer(thaw_there(keeper.first, keeper.clickhouse, keeper.cold, asked, keeper.shards))
 
     @app.post("/cold/backup")
     def backup(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:
@@ -352,7 +429,7 @@ def create_app(
         keeper = keeper_of(request)
         asked = {"namespace": namespace, "before": before, "now": now, "grace": grace}
         note(request, "events aged", asked)
-        return steps_answer(age_all(keeper.hot, keeper.clickhouse, keeper.cold, asked))
+        return steps_answer(age_all(keeper.first, keeper.clickhouse, keeper.cold, asked, keeper.shards))
 
     return app
 

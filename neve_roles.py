@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ from query import front
 from query.door import Door
 from storage import tracing
 from storage.access.openapi import merged
-from storage.config import ClickHouseConfig
+from storage.config import ClickHouseConfig, ShardConfig
 from storage.errors import ConfigError, NeveError
 from storage.logs import fields_of, secrets_of, set_up
 from storage.metrics import MEDIA_TYPE
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from neve_backup import Place
+    from storage.hot import Hot
+    from storage.spreading import Spread
 
 log = logging.getLogger("neve.serve")
 TO_GATEWAY = (
@@ -98,12 +100,11 @@ def _run_role(role: str, config: ServeConfig) -> int:
         )
     if role == "front":
         return run_front(config, sockets)
-    url = os.environ.get(CLICKHOUSE_URL, config.clickhouse.url)
-    if not url:
+    servers = servers_of(config)
+    if not servers:
         raise ConfigError(
             f"cannot run {role} alone without storage", "set `clickhouse.url` in the configuration"
         )
-    clickhouse = ClickHouseConfig.from_url(url)
     import uvicorn
 
     class Leaving(uvicorn.Server):
@@ -111,9 +112,9 @@ def _run_role(role: str, config: ServeConfig) -> int:
 
         def handle_exit(self, number: int, frame: FrameType | None) -> None:
             super().handle_exit(number, frame)
-            app.state.leave()
+            getattr(app.state, "leave", lambda: None)()  # the ager has no answers that never end
 
-    with open_app(role, config, clickhouse, sockets) as app:
+    with open_app(role, config, servers, sockets) as app:
         starting = Starting(app)
         settings = uvicorn.Config(
             starting,
@@ -157,9 +158,9 @@ class Starting:
 
 @contextmanager
 def open_app(
-    role: str, config: ServeConfig, clickhouse: ClickHouseConfig, sockets: Path
+    role: str, config: ServeConfig, servers: tuple[ShardConfig, ...], sockets: Path
 ) -> Iterator[FastAPI]:
-    """The ASGI app of a role; `sockets` has those of the others."""
+    """The ASGI app of a role; `sockets` has those of the others, `servers` are the shards."""
     inside = os.environ.get(INSIDE, str(config.auth.inside))
     gateway = str(sockets / "gateway")
     if role == "gateway":
@@ -168,7 +169,7 @@ def open_app(
         yield ingest.app.create_app(
             ingest.app.GatewaySettings(
                 config.data / "gateway",
-                clickhouse,
+                servers[0].owner,
                 create_namespaces=config.create_namespaces,
                 spool_quota_bytes=config.spool_bytes,
                 embedded=_embedded(config),
@@ -180,8 +181,8 @@ def open_app(
                 auth=config.auth,
                 inside=inside,
                 socket=gateway,
-                inserting=_other_user(CLICKHOUSE_INGEST_URL, config.clickhouse.ingest),
                 tls=config.tls,
+                shards=servers,
             )
         )
         return
@@ -189,9 +190,9 @@ def open_app(
         import neve_cold
 
         place = _backed_up(config, gateway)
-        yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway, place)
+        yield neve_cold.create_app(servers, config.cold_config(), config.auth, inside, gateway, place)
         return
-    with _open_api(config, clickhouse, inside, gateway) as app:
+    with _open_api(config, servers, inside, gateway) as app:
         yield app
 
 
@@ -211,55 +212,71 @@ def _backed_up(config: ServeConfig, gateway: str) -> Place:
 
 @contextmanager
 def _open_api(
-    config: ServeConfig, clickhouse: ClickHouseConfig, inside: str, gateway: str
+    config: ServeConfig, servers: tuple[ShardConfig, ...], inside: str, gateway: str
 ) -> Iterator[FastAPI]:
     import query.app
     from storage.access.access import Access
     from storage.access.audit import Audit
     from storage.access.book import Book
     from storage.embedded_files import sync_folders
-    from storage.hot import Hot
 
-    owner = Hot(clickhouse)
-    reading = _other_user(CLICKHOUSE_SEARCH_URL, config.clickhouse.search)
-    hot = Hot(reading) if reading is not None else owner
-    book = Book(owner)
-    access = Access(config.auth, book, inside)
-    audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
     folder = _embedded(config)
-    try:
-        app = query.app.create_app(
-            hot,
-            limits=config.limits.search,
-            pins_file=config.data / PINS_FILE,
-            cold=config.cold_config(),
-            gateways=(gateway,),
-            access=access,
-            owner=owner,
-            made=lambda: sync_folders(folder) if folder is not None else None,
-            audit=audit,
-        )
-        book.start()
-        if audit is not None:
-            audit.start()
-        yield app
-    finally:
-        if audit is not None:
-            audit.stop()
-        book.stop()
-        hot.close()
-        owner.close()
+    with _storage(servers) as (hot, owner):
+        book = Book(owner)
+        access = Access(config.auth, book, inside)
+        audit = Audit(gateway, access.inside_headers()) if config.auth.enabled else None
+        try:
+            app = query.app.create_app(
+                hot,
+                limits=config.limits.search,
+                pins_file=config.data / PINS_FILE,
+                cold=config.cold_config(),
+                gateways=(gateway,),
+                access=access,
+                owner=owner,
+                made=lambda: sync_folders(folder) if folder is not None else None,
+                audit=audit,
+            )
+            book.start()
+            if audit is not None:
+                audit.start()
+            yield app
+        finally:
+            if audit is not None:
+                audit.stop()
+            book.stop()
+
+
+@contextmanager
+def _storage(servers: tuple[ShardConfig, ...]) -> Iterator[tuple[Hot | Spread, Hot | Spread]]:
+    """What is read as who may read only, and as who owns it: one server, or the shards of a cluster."""
+    from storage.hot import Hot
+    from storage.spreading import Spread, open_shards
+
+    if len(servers) > 1:
+        with open_shards(servers) as owners:
+            reading = owners.beside(reading=True)
+            try:
+                yield Spread(reading), Spread(owners)
+            finally:
+                reading.close()
+        return
+    with ExitStack() as opened:
+        owner = opened.enter_context(Hot(servers[0].owner))
+        search = servers[0].search
+        yield (opened.enter_context(Hot(search)) if search is not None else owner), owner
 
 
 def _embedded(config: ServeConfig) -> Path | None:
     """The folder of the ClickHouse that runs beside, if one does."""
-    return None if config.clickhouse.url else config.data / "clickhouse"
+    return None if config.clickhouse.url or config.cluster else config.data / "clickhouse"
 
 
-def _other_user(variable: str, configured: str) -> ClickHouseConfig | None:
-    """As whom a process does one thing, where that is another user than who owns the tables."""
-    url = os.environ.get(variable, configured)
-    return ClickHouseConfig.from_url(url) if url else None
+def servers_of(config: ServeConfig) -> tuple[ShardConfig, ...]:
+    """The shards: the embedded server, where the supervisor has told of it, or those that are configured, if any."""
+    urls = [os.environ.get(name) for name in (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL, CLICKHOUSE_INGEST_URL)]
+    owner, search, ingest = (ClickHouseConfig.from_url(url) if url else None for url in urls)
+    return (ShardConfig("", 1, owner, search, ingest),) if owner is not None else config.shards()
 
 
 def run_front(config: ServeConfig, sockets: Path) -> int:

@@ -21,7 +21,7 @@ from query.door import HttpConfig
 from query.limits import Limits
 from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
-from storage.config import ClickHouseConfig, ClickHouseUrls
+from storage.config import ClickHouseConfig, ClickHouseUrls, ClusterConfig, ShardConfig
 from storage.errors import ConfigError
 from storage.logs import LogConfig
 from storage.sections import host_and_port, read_section
@@ -66,6 +66,7 @@ class ServeConfig:
     log_bytes: int = 20 << 20  # of one file, before another is begun
     log_files: int = 3  # that are kept of each process besides the present one
     clickhouse: ClickHouseUrls = field(default_factory=ClickHouseUrls)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
@@ -94,6 +95,21 @@ class ServeConfig:
         """Host and port to listen on. Raises ConfigError."""
         return host_and_port(self.listen)
 
+    def shards(self) -> tuple[ShardConfig, ...]:
+        """The ClickHouse servers that it names, in order; none where the embedded one is meant. Raises ConfigError."""
+        urls = self.clickhouse
+        if self.cluster:
+            if urls.url or urls.search or urls.ingest:
+                hint = "make that server the first of cluster.shards"
+                raise ConfigError(
+                    "cannot use configuration keys 'clickhouse' and 'cluster.shards' at once", hint
+                )
+            return self.cluster.configs()
+        owner, search, ingest = (
+            ClickHouseConfig.from_url(url) if url else None for url in (urls.url, urls.search, urls.ingest)
+        )
+        return (ShardConfig("", 1, owner, search, ingest),) if owner is not None else ()
+
     def check(self) -> None:
         """Raises ConfigError for what cannot work, without looking at anything but files."""
         host, _ = self.address()
@@ -107,9 +123,7 @@ class ServeConfig:
         if self.auth.enabled:
             self.receivers.check_keys()
         self.policy()
-        for url in (self.clickhouse.url, self.clickhouse.search, self.clickhouse.ingest):
-            if url:
-                ClickHouseConfig.from_url(url)
+        self.shards()
         if self.tls:
             ServerTls(self.tls)
         check_pins(self.data / PINS_FILE)
@@ -123,6 +137,9 @@ def read_config(path: Path) -> ServeConfig:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
     if isinstance(found.get("clickhouse"), str):
         found["clickhouse"] = {"url": found["clickhouse"]}
+    shards = found.get("cluster", {}).get("shards") if isinstance(found.get("cluster"), dict) else None
+    if isinstance(shards, dict):
+        shards.update({name: {"url": one} for name, one in shards.items() if isinstance(one, str)})
     return read_section(ServeConfig, found)
 
 

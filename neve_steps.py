@@ -21,7 +21,7 @@ from ingest.remote import Remote, ServerError
 from storage.access.carried import carried
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
-from storage.errors import AgerBusy, ColdUnavailable, NeveError
+from storage.errors import AgerBusy, ColdUnavailable, ConfigError, NeveError
 
 if TYPE_CHECKING:
     from storage.ageing import Step
@@ -47,6 +47,10 @@ def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdC
     file = config_file(file)
     config = read_config(file) if file is not None else ServeConfig()
     folder = (data or config.data).absolute()
+    if config.cluster:
+        raise ConfigError(
+            "cannot work beside the servers of a cluster", "ask a running neve: its address as URL"
+        )
     url = config.clickhouse.url
     clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
     return clickhouse, config.cold_config(folder)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
@@ -25,12 +26,13 @@ from neve_serve import (
     SOCKETS,
     ServeConfig,
 )
-from storage.config import ClickHouseConfig
+from storage.config import ShardConfig
 from storage.embedded import EmbeddedServer, saved_config
 from storage.embedded_files import INSERTER, SEARCHER, sync_folders
 from storage.errors import NeveError, StorageUnavailable
 from storage.hot import Hot
 from storage.logs import message_of
+from storage.shards import check_number
 from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, Supervisor
 
 READY_SECONDS = 60.0
@@ -52,13 +54,12 @@ class Server:
         self.config = config
         self.file = file
         lake = config.cold_config().lake
-        self.embedded = (
-            None if config.clickhouse.url else EmbeddedServer(config.data / "clickhouse", lake=lake)
-        )
+        self.servers = config.shards()
+        self.embedded = None if self.servers else EmbeddedServer(config.data / "clickhouse", lake=lake)
         self.supervisor = Supervisor(say)
         self.stopping = False
         self.reloading = False  # certificates are to be read again
-        self.url = ""  # how to reach ClickHouse
+        self.url = ""  # how to reach the embedded ClickHouse
         self.pause, self.due = 0.0, 0.0  # before the embedded server is tried again
 
     def run(self) -> int:
@@ -89,24 +90,20 @@ class Server:
         self.reloading = True
 
     def _storage_url(self) -> str:
-        """Bring storage up, its schema included; how to reach it."""
+        """Bring storage up, its schema included; how to reach the embedded server, if that is it."""
         if self.embedded is None:
-            config = ClickHouseConfig.from_url(self.config.clickhouse.url)
-        else:
-            config = self.embedded.start()
-        hot = Hot(config)
-        try:
+            migrate_all(self.servers)
+            return ""
+        config = self.embedded.start()
+        with Hot(config) as hot:
             hot.migrate()
-        finally:
-            hot.close()
-        if self.embedded is not None:
-            sync_folders(self.embedded.data_dir)
+        sync_folders(self.embedded.data_dir)
         return config.url()
 
     def _urls(self, owner: str) -> dict[str, str]:
-        """How each process reaches ClickHouse, by the names of variables."""
+        """How each process reaches the embedded ClickHouse, by the names of variables."""
         if self.embedded is None:
-            return {CLICKHOUSE_URL: owner}
+            return {}
         users = {CLICKHOUSE_SEARCH_URL: SEARCHER, CLICKHOUSE_INGEST_URL: INSERTER}
         others = {name: saved_config(self.embedded.data_dir, user).url() for name, user in users.items()}
         return {CLICKHOUSE_URL: owner, **others}
@@ -179,6 +176,22 @@ class Server:
         if url != self.url:  # somebody took its port meanwhile
             self.url = url
             self.supervisor.restart(self._urls(url))
+
+
+def migrate_all(servers: Sequence[ShardConfig]) -> None:
+    """The schema on each server that answers. Raises StorageUnavailable where none does, ConfigError."""
+    missing: list[StorageUnavailable] = []
+    for server in servers:
+        try:
+            with Hot(server.owner, number=server.number) as hot:
+                check_number(hot, server)
+                hot.migrate()
+        except StorageUnavailable as error:
+            missing.append(error)
+            if len(servers) > 1:
+                say(f"shard {server.name} is away: {error.message}")
+    if len(missing) == len(servers):
+        raise missing[0]
 
 
 def say(line: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from bench.processes import Cost, children, command, cost
+from storage.config import ClickHouseConfig
 from storage.embedded import saved_config
 from storage.hot import Hot
 
@@ -27,9 +28,18 @@ class Server:
     """`neve serve` as its users run it, with what it costs by part. For a with statement."""
 
     def __init__(
-        self, folder: Path, address: str = "", options: Sequence[str] = (), program: Sequence[str] = NEVE
+        self,
+        folder: Path,
+        address: str = "",
+        options: Sequence[str] = (),
+        program: Sequence[str] = NEVE,
+        clickhouse: ClickHouseConfig | None = None,
     ) -> None:
-        """`address`: HOST:PORT to listen on, by default a free port of this machine; `options`: of `neve serve`."""
+        """`address`: HOST:PORT to listen on, by default a free port of this machine; `options`: of `neve serve`.
+
+        `clickhouse`: which it stores to, where that is not its own.
+        """
+        self.clickhouse = clickhouse
         self.program = program
         self.folder = folder
         self.options = options
@@ -58,7 +68,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"cannot start server: {log.read_text().strip()}")
             time.sleep(0.05)
-        self.hot = Hot(saved_config(self.folder / "data" / "clickhouse"))
+        self.hot = Hot(self.clickhouse or saved_config(self.folder / "data" / "clickhouse"))
         return self
 
     def __exit__(

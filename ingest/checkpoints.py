@@ -9,8 +9,8 @@ read again.
 import json
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -91,6 +91,7 @@ class Checkpoints:
         """Raises StateDamaged where the file is there but unreadable, OSError as the system does."""
         self.path = path
         self.sequence = 0
+        self.waiting: frozenset[int] = frozenset()  # that have not arrived, though later ones have
         self.block_id = b""
         self._lock = threading.RLock()
         self._files: dict[tuple[int, int], Checkpoint] = {}
@@ -100,16 +101,23 @@ class Checkpoints:
         if path.exists():
             self._load(path.read_bytes())
 
-    def acknowledge(self, blocks: Iterable[Header]) -> None:
-        """Record, durably, that these blocks and all before them arrived. Raises OSError."""
+    def acknowledge(self, blocks: Iterable[Header], before: Iterable[int] = ()) -> None:
+        """Record, durably, that these blocks and all before them arrived, but those that wait in the spool: `before`
+        has their sequences, and may have others that come after. Raises OSError."""
         with self._lock:
             for block in blocks:
-                self.sequence, self.block_id = block.sequence, block.block_id
+                if block.sequence > self.sequence:
+                    self.sequence, self.block_id = block.sequence, block.block_id
                 for source in block.sources:
                     if source.inode:
                         self._advance(source)
+            self.waiting = frozenset(one for one in before if one < self.sequence)
             self._adopted = [one for one in self._adopted if not self._settle(one)]
             self._save()
+
+    def has_arrived(self, sequence: int) -> bool:
+        """Has the block of this number?"""
+        return sequence <= self.sequence and sequence not in self.waiting
 
     def spooled(self, sources: Iterable[Source]) -> None:
         """Count in the ranges of a block that recovery found in the spool; call in order of sequence."""
@@ -220,8 +228,11 @@ class Checkpoints:
         former: tuple[tuple[int, str], ...] = ()
         if known is not None:
             before = Mark.decode(known.mark, known.offset)
-            older = mark.generation < before.generation
-            if older or (mark.generation == before.generation and source.end <= known.offset):
+            if mark.generation < before.generation:  # it was overtaken
+                former = tuple(_reaching(known.former, (source.end, source.head)))
+                self._files[key] = replace(known, former=former)
+                return
+            if mark.generation == before.generation and source.end <= known.offset:
                 return
             former = known.former
             if mark.generation > before.generation:
@@ -238,6 +249,7 @@ class Checkpoints:
             "block_id": self.block_id.hex(),
             "files": files,
             "began": self._began,
+            **({"waiting": sorted(self.waiting)} if self.waiting else {}),
         }
         body = json.dumps(state, ensure_ascii=True, separators=(",", ":")).encode()
         replace_file(self.path, b"%08x\n%s\n" % (crc32(body), body))
@@ -252,6 +264,7 @@ class Checkpoints:
             if state["version"] != VERSION:
                 raise ValueError(f"version {state['version']}")
             self.sequence, self.block_id = int(state["sequence"]), bytes.fromhex(state["block_id"])
+            self.waiting = frozenset(map(int, state.get("waiting", ())))
             files = [_checkpoint(one) for one in state["files"]]
             self._began = {str(key): int(value) for key, value in state.get("began", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -275,12 +288,25 @@ def _checkpoint(stored: dict[str, Any]) -> Checkpoint:
     return Checkpoint(**stored, former=former)
 
 
+def _reaching(former: Iterable[tuple[int, str]], one: tuple[int, str]) -> Iterator[tuple[int, str]]:
+    """What was read of earlier contents, where one of them was read further, as is known now. Offsets and marks."""
+    generation = Mark.decode(one[1], one[0]).generation
+    for offset, text in former:
+        same = Mark.decode(text, offset).generation == generation
+        yield one if same and one[0] > offset else (offset, text)
+
+
 def _with_source(progress: Progress | None, source: Source) -> Progress:
     """Add one spooled range; a higher generation under the same inode replaces what was known."""
     mark = Mark.decode(source.head, source.end)
     if progress is None or mark.generation > progress.generation:
         former = [] if progress is None else [*progress.former, *progress.marks[-1:]]
         progress = Progress(source.path, mark.generation, former=former)
+    if mark.generation < progress.generation:  # overtaken by what came of a later content
+        progress.former = [
+            mark if one.generation == mark.generation and one.offset < mark.offset else one
+            for one in progress.former
+        ]
     if mark.generation == progress.generation:
         progress.path = source.path
         progress.add(source.start, source.end, mark)

@@ -59,9 +59,7 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         help="read the journal files in DIR; default: this machine's",
     )
-    parser.add_argument(
-        "--to", metavar="URL", default=os.environ.get("NEVE_URL") or DEFAULT_URL, help=_TO_HELP
-    )
+    parser.add_argument("--to", metavar="URL", action="append", help=_TO_HELP)
     parser.add_argument(
         "--namespace", default=DEFAULT_NAMESPACE, help="where the lines are stored; default: %(default)s"
     )
@@ -118,7 +116,10 @@ def redaction_of(args: argparse.Namespace) -> RedactionConfig:
 _REDACT_HELP = f"mask these before anything is written: {', '.join(ALL)}, secrets, or all; docs/redaction.md"
 _REDACT_KEY_HELP = "mask the values of keys by these names, too"
 _REDACT_HASH_HELP = "a file of 16 to 64 bytes: masks show a hash under this key, the same for equal values"
-_TO_HELP = f"a gateway, or clickhouse://user:password@host:port; default: $NEVE_URL or {DEFAULT_URL}"
+_TO_HELP = (
+    "a gateway, or clickhouse://user:password@host:port; several gateways, repeated or with commas: what one does not "
+    f"take goes to the next; default: $NEVE_URL or {DEFAULT_URL}"
+)
 _FORMAT_HELP = "how to read lines; auto takes a line that starts with { as JSON; default: auto"
 _CONTAINER_HELP = (
     "take off what container runtimes (containerd, CRI-O) put before each line; without asking for the files of "
@@ -165,11 +166,13 @@ def _finish(agent: Agent, *, once: bool, stopped: bool) -> int:
 
 def _open(args: argparse.Namespace) -> Agent:
     """The agent that the arguments ask for. Raises UsageError, ConfigError, NeveError, OSError."""
-    _check(args)
+    first, *others = _destinations(args.to)
+    _check(args, [first, *others])
     settings = AgentSettings(
         sources=tuple(args.sources),
-        to=args.to,
-        state=args.state or default_state(args.to, args.namespace),
+        to=first,
+        others=tuple(others),
+        state=args.state or default_state(first, args.namespace),
         namespace=args.namespace,
         labels=Labels(
             args.service,
@@ -214,15 +217,31 @@ def _open_pipe(settings: AgentSettings) -> Agent:
     )
 
 
-def _check(args: argparse.Namespace) -> None:
-    scheme, separator, place = args.to.partition("://")
-    if scheme in SCHEMES:
-        ClickHouseConfig.from_url(args.to)
-    elif scheme not in ("http", "https") or not separator or not place.strip("/"):
-        raise UsageError(
-            f"cannot ship to: {without_password(args.to)}",
-            "give http://host:port or clickhouse://user:password@host:port",
-        )
+def _destinations(given: list[str] | None) -> list[str]:
+    """The addresses of `--to`, each once."""
+    texts = given or [os.environ.get("NEVE_URL") or DEFAULT_URL]
+    found = [one.strip() for text in texts for one in ([text] if _is_clickhouse(text) else text.split(","))]
+    return list(dict.fromkeys(found))
+
+
+def _is_clickhouse(url: str) -> bool:
+    return url.partition("://")[0] in SCHEMES
+
+
+def _check(args: argparse.Namespace, destinations: list[str]) -> None:
+    for to in destinations:
+        scheme, separator, place = to.partition("://")
+        if _is_clickhouse(to):
+            ClickHouseConfig.from_url(to)
+            if len(destinations) > 1:
+                raise UsageError(
+                    "cannot ship to clickhouse and to others", "give one --to, or gateways alone"
+                )
+        elif scheme not in ("http", "https") or not separator or not place.strip("/"):
+            raise UsageError(
+                f"cannot ship to: {without_password(to)}",
+                "give http://host:port or clickhouse://user:password@host:port",
+            )
     if args.spool_mib < 1:
         raise UsageError(f"cannot use spool of {args.spool_mib} MiB", "give 1 or more")
     if args.sources.count("-") > 1:

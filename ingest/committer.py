@@ -7,7 +7,7 @@ time of receipt), so a request is known by a key of its own, which its blocks ca
 import asyncio
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from ingest.spool import Spool, SpoolEntry
 from storage import tracing
 from storage.arrivals import Arrival
 from storage.native.block import Header, parse_header
+from storage.numbers import FIRST_SHARD
 
 MAX_WAITING_BYTES = 64 << 20
 """Of requests that wait for the disk; beyond it senders are told to come back."""
@@ -33,13 +34,15 @@ class Submission:
     """Blocks `(block id, data)` to keep, wholly or not at all; `request` is the key of what they came in.
 
     `replay`: one block that was set aside before, and is to be tried again. `headers`: of the blocks, where they are
-    at hand; else they are read again for whoever watches what arrives.
+    at hand; else they are read again for whoever watches what arrives. `shard`: the number of the only one that may
+    have it, 0 for any.
     """
 
     blocks: tuple[tuple[bytes, bytes | bytearray], ...]
     request: bytes | None = None
     replay: bool = False
     headers: tuple[Header, ...] = ()
+    shard: int = 0
     answer: "Future[bool]" = field(default_factory=Future)
 
     @property
@@ -57,7 +60,10 @@ class Committer:
         counters: Counters,
         arrivals: Arrivals | None = None,
         freshness: Freshness | None = None,
+        place: Callable[[int], int] = lambda _size: FIRST_SHARD,
     ) -> None:
+        """`place` chooses the shard of so many bytes that are new."""
+        self._place = place
         self._spool = spool
         self._ledger = ledger
         self._counters = counters
@@ -172,7 +178,11 @@ class Committer:
 
     def _commit(self, round_: list[Submission]) -> None:
         fresh, doubles = self._sort_out(round_)
-        self._put(fresh)
+        anywhere = [one for one in fresh if not one.shard]
+        self._put(anywhere, self._place(sum(one.size for one in anywhere)) if anywhere else FIRST_SHARD)
+        for one in fresh:
+            if one.shard:
+                self._put([one], one.shard)
         for double, original in doubles:
             _answer_as(double, original)
 
@@ -196,20 +206,20 @@ class Committer:
         """A dead letter's id is known, and must be: whoever sends its block again need not keep it."""
         return key in self._spool or self._ledger.is_done(key) if one.replay else self.accepted_before(key)
 
-    def _put(self, fresh: list[Submission]) -> None:
+    def _put(self, fresh: list[Submission], shard: int) -> None:
         """Keep them all with one fsync of the folder; if they do not fit together, one by one."""
         if not fresh:
             return
         try:
-            self._put_together(fresh)
+            self._put_together(fresh, shard)
         except (OSError, SpoolFull) as error:
             if len(fresh) == 1:
                 fresh[0].answer.set_exception(error)
                 return
             for one in fresh:
-                self._put([one])
+                self._put([one], shard)
 
-    def _put_together(self, fresh: list[Submission]) -> None:
+    def _put_together(self, fresh: list[Submission], shard: int) -> None:
         first = self._spool.last_sequence + 1
         blocks = [block for one in fresh for block in one.blocks]
         requests = [one.request for one in fresh if one.request is not None]
@@ -228,7 +238,7 @@ class Committer:
         self._ledger.forget(block_id for block_id, _ in replayed)
         try:
             self._spool.put(
-                [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)]
+                [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)], shard
             )
         except (OSError, SpoolFull):
             self._requests.difference_update(requests)

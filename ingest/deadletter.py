@@ -9,9 +9,10 @@ from typing import Any
 
 from ingest.durable import fsync_folder, make_folder, replace_file
 from ingest.errors import UsageError
-from ingest.spool import BLOCK_SUFFIX, Spool, SpoolEntry
+from ingest.spool import BLOCK_SUFFIX, Spool, SpoolEntry, parts_of
 from storage.errors import BlockDamaged
 from storage.native.block import START, Header, parse_header
+from storage.numbers import FIRST_SHARD
 
 REASON_SUFFIX = ".reason"
 SHORTEST_PREFIX = 6
@@ -22,7 +23,7 @@ SHORTEST_PREFIX = 6
 class DeadLetter:
     """One refused block; `refused_at` is seconds since 1970, `oldest` the time of its first event in nanoseconds.
 
-    A damaged one has no rows and no namespace.
+    A damaged one has no rows and no namespace. `shard`: the number of the one that it was meant for.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class DeadLetter:
     reason: str
     refused_at: float
     oldest: int = 0
+    shard: int = FIRST_SHARD
 
     def to_json(self) -> dict[str, Any]:
         """As `GET /gateway/deadletter` has it."""
@@ -85,12 +87,16 @@ def _matching(known: Sequence[DeadLetter], text: str) -> list[DeadLetter]:
 
 
 def _read(path: Path) -> DeadLetter:
-    block_id = path.name.removesuffix(BLOCK_SUFFIX).partition("-")[2]
+    try:
+        _, block_id, shard = parts_of(path.name)
+    except BlockDamaged:
+        block_id, shard = b"", FIRST_SHARD
     header = _header(path)
     reason, refused_at = _reason(path)
-    if header is None:
-        return DeadLetter(path, block_id, 0, "", reason, refused_at)
-    return DeadLetter(path, block_id, header.rows, header.namespace, reason, refused_at, header.min_timestamp)
+    rows, namespace, oldest = (
+        (header.rows, header.namespace, header.min_timestamp) if header is not None else (0, "", 0)
+    )
+    return DeadLetter(path, block_id.hex(), rows, namespace, reason, refused_at, oldest, shard)
 
 
 def _header(path: Path) -> Header | None:

@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -26,6 +26,8 @@ PIECE_BYTES = 256 << 10
 ANSWER_BYTES = 64 << 10
 REFUSED = frozenset({400, 413, 415, 422})
 """Statuses that speak of the block: sent again it would be refused again."""
+READY, BUSY = 200, 429
+"""A gateway that is busy has not taken the block."""
 BLOCKED = frozenset({401, 403, 404})
 """Statuses that speak of the destination: nothing gets through until somebody acts."""
 
@@ -41,11 +43,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A gateway's answer; `retry_after` in seconds, where it asked for a pause."""
+    """A gateway's answer; `retry_after` in seconds, where it asked for a pause.
+
+    `sent`: whether the gateway may have the block by this try, if it did not take it: nobody knows then.
+    """
 
     verdict: Verdict
     reason: str = ""
     retry_after: float = 0.0
+    sent: bool = True
 
 
 class Gateway:
@@ -58,6 +64,7 @@ class Gateway:
             "/"
         )  # no password
         self._path = parts.path.rstrip("/") + "/api/v1/blocks"
+        self._ready = parts.path.rstrip("/") + "/gateway/ready"
         self._headers = {
             "Content-Type": "application/octet-stream",
             **_credentials(parts),
@@ -66,19 +73,36 @@ class Gateway:
 
     def send(self, data: bytes | bytearray) -> Answer:
         """Send one sealed block. Never raises for what the network or the gateway does."""
-        kept = self._is_open()
+        if self._is_open():
+            # The other side may have closed it long ago, or after it took the block.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return self._post(data)
+            self._connection.close()
+            return replace(self._send_anew(data), sent=True)
+        return self._send_anew(data)
+
+    def _send_anew(self, data: bytes | bytearray) -> Answer:
+        sent = False
         try:
+            self._open()
+            sent = True
             return self._post(data)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            if not kept:
-                return self._later(error)
-        # The connection was an old one, which the other side may have closed while nothing was sent.
+            return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}", sent=sent)
+
+    def answers(self) -> bool:
+        """Is the gateway there, and ready? Never raises for what the network does."""
         try:
-            return self._post(data)
-        except (OSError, http.client.HTTPException) as error:
+            self._open()
+            self._connection.request("GET", self._ready, headers=self._headers)
+            reply = self._connection.getresponse()
+            reply.read(ANSWER_BYTES)
+            return reply.status == READY
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
             self._connection.close()
-            return self._later(error)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -87,12 +111,14 @@ class Gateway:
     def _is_open(self) -> bool:
         return self._connection.sock is not None
 
+    def _open(self) -> None:
+        if not self._is_open():
+            self._connection.timeout = CONNECT_SECONDS
+            self._connection.connect()
+            self._connection.sock.settimeout(SILENCE_SECONDS)
+
     def _post(self, data: bytes | bytearray) -> Answer:
         connection = self._connection
-        if not self._is_open():
-            connection.timeout = CONNECT_SECONDS
-            connection.connect()
-            connection.sock.settimeout(SILENCE_SECONDS)
         # A gateway that refuses a block may answer, and close, before it has read all of it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             headers = self._headers | {"Content-Length": str(len(data))}
@@ -102,9 +128,6 @@ class Gateway:
         if not reply.isclosed():
             connection.close()  # more than an answer says
         return _answer_of(reply.status, reply.getheader("Retry-After", ""), text)
-
-    def _later(self, error: OSError | http.client.HTTPException) -> Answer:
-        return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}")
 
 
 def _connect(url: str, shown: Carried) -> tuple[http.client.HTTPConnection, SplitResult]:
@@ -142,8 +165,8 @@ def _answer_of(status: int, retry_after: str, text: bytes) -> Answer:
     if status in REFUSED:
         return Answer(Verdict.REFUSED, reason)
     if status in BLOCKED:
-        return Answer(Verdict.BLOCKED, reason)
-    return Answer(Verdict.LATER, reason, _retry_after(retry_after))
+        return Answer(Verdict.BLOCKED, reason, sent=False)
+    return Answer(Verdict.LATER, reason, _retry_after(retry_after), sent=status != BUSY)
 
 
 def _reason(status: int, text: bytes) -> str:

@@ -4,7 +4,9 @@ import logging
 import shutil
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
 from ingest.namespaces import Namespaces
+from ingest.placing import Placing
 from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
 from ingest.spool import DEFAULT_QUOTA_BYTES, KEEP_BYTES, Spool
@@ -31,11 +34,13 @@ from storage.access.config import AuthConfig
 from storage.access.identity import AUDIT
 from storage.catching_up_aside import catch_up_aside
 from storage.cold_config import ColdConfig
-from storage.config import ClickHouseConfig
+from storage.config import ClickHouseConfig, ShardConfig
 from storage.embedded_files import sync_folders
-from storage.errors import NeveError
+from storage.errors import ConfigError, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import Hot
 from storage.logs import fields_of
+from storage.shards import NOT_THERE, Shard, Shards, bring_up
+from storage.spreading import Spread, bring_up_to_date
 from storage.tls import TlsConfig
 
 log = logging.getLogger("neve.gateway")
@@ -58,7 +63,8 @@ class GatewaySettings:
     `cold`: where blocks that have aged are looked for. `receivers`: what else it listens on, on `host` where no
     address is said. `auth`, `inside`: who may send, and the word by which the server's processes know one another.
     `socket`: its own, for its audit events. `inserting`: who stores events, where that is another user than
-    `clickhouse`. `tls`: what those listeners show that can speak it."""
+    `clickhouse`. `tls`: what those listeners show that can speak it. `shards`: the servers of a cluster, in place of
+    `clickhouse` and `inserting`."""
 
     data_dir: Path
     clickhouse: ClickHouseConfig
@@ -76,6 +82,12 @@ class GatewaySettings:
     socket: str = ""
     inserting: ClickHouseConfig | None = None
     tls: TlsConfig = field(default_factory=TlsConfig)
+    shards: tuple[ShardConfig, ...] = ()
+
+    @property
+    def servers(self) -> tuple[ShardConfig, ...]:
+        """Where blocks go."""
+        return self.shards or (ShardConfig("", 1, self.clickhouse, ingest=self.inserting),)
 
 
 class GatewayState:
@@ -89,16 +101,19 @@ class GatewayState:
         self.counters.add_all(dict.fromkeys(COUNTED, 0))
         self._rates = Rates()
         self._folder = StateFolder(settings.data_dir)
-        self.hot = Hot(settings.clickhouse, settings.cold, settings.inserting)
+        self.shards = Shards(settings.servers, settings.cold)
+        self.shards.on_return.append(self._bring_up)
+        self.shards.on_return.append(partial(bring_up_to_date, self.shards))
         # For whoever looks at its state or waits for an answer: a ClickHouse that hangs must not hold them up, nor they
         # the connections of those who work.
-        self.watching = Hot(replace(settings.clickhouse, pool_size=2, send_receive_timeout=WATCH_SECONDS))
-        self.book = Book(self.watching, settings.data_dir / "access.json")
+        self.watching = self.shards.beside(pool_size=2, send_receive_timeout=WATCH_SECONDS)
+        documents = Spread(self.watching) if self.shards.several else self.watching.home.hot
+        self.book = Book(documents, settings.data_dir / "access.json")
         self.access = Access(settings.auth, self.book, settings.inside)
         audited = settings.socket and settings.auth.enabled
         self.audit = Audit(settings.socket, self.access.inside_headers()) if audited else None
         self.namespaces = Namespaces(
-            self.hot,
+            self.shards,
             settings.data_dir / "namespaces.json",
             asking=self.watching,
             create=settings.create_namespaces,
@@ -111,32 +126,56 @@ class GatewayState:
         self.dead_letters = DeadLetters(self._folder.dead_letters)
         self.arrivals = Arrivals()
         self.freshness = Freshness()
-        self.committer = Committer(self.spool, self.ledger, self.counters, self.arrivals, self.freshness)
-        self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.hot)
+        placing = Placing(self.shards, self.spool)
+        self.committer = Committer(
+            self.spool, self.ledger, self.counters, self.arrivals, self.freshness, placing.choose
+        )
+        self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.shards)
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
-        self.inserter = Inserter(
+        self.inserters = {one.number: self._inserter(one) for one in self.shards}
+
+    def _inserter(self, shard: Shard) -> Inserter:
+        several = self.shards.several
+        return Inserter(
             self.spool,
-            self.hot,
-            settings.data_dir,
+            shard.hot,
+            self.settings.data_dir,
             self.dead_letters,
             self.committer.retire,
             self.counters,
-            prepare=self._prepare,
+            prepare=lambda: self._prepare(shard),
             put_away=self.committer.set_aside,
             doubtful=self.committer.may_be_forgotten,
             name=self.name,
             kind="gateway",
             is_gone=self.book.is_gone,
+            shard=shard.name,
+            lost=lambda error: self.shards.lost(shard, error),
+            rows_anywhere=self._rows_anywhere if several else None,
+            lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
         )
 
+    @property
+    def hot(self) -> Hot:
+        """The first shard; the only one of a server alone."""
+        return self.shards.home.hot
+
+    @property
+    def inserter(self) -> Inserter:
+        """Of the first shard."""
+        return self.inserters[self.shards.home.number]
+
     def start(self) -> None:
-        """Recover, then begin to take and to insert. Raises OSError, StateDamaged."""
+        """Recover, then begin to take and to insert. Raises OSError, StateDamaged, ConfigError."""
         self.committer.recover()
+        self._refuse_strays()
+        self.shards.start()
         self.book.start()
         self.committer.start()
-        self.inserter.start()
+        for inserter in self.inserters.values():
+            inserter.start()
         if self.audit is not None:
             self.audit.start()
 
@@ -146,9 +185,13 @@ class GatewayState:
             self.audit.stop()
         self.book.stop()
         self.committer.stop()
-        self.inserter.stop()
+        stopping = [threading.Thread(target=one.stop) for one in self.inserters.values()]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
         self.ledger.close()
-        self.hot.close()
+        self.shards.close()
         self.watching.close()
         self._folder.close()
 
@@ -187,41 +230,87 @@ class GatewayState:
             "lag_seconds": round(spool.oldest_age, 3),
             "ledger": {"ids": len(self.ledger), "damaged_records": self.ledger.damaged_records},
             "dead_letters": len(self.dead_letters),
-            "inserting": self.inserter.failure is None and "clickhouse" not in troubles,
+            "inserting": self.is_inserting(),
             "inserter": self.name,
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
             "receivers": dict(self.listening),
             "troubles": troubles,
             "counters": self.counters.all(),
+            **({"shards": shards} if (shards := self.shard_statuses()) else {}),
         }
 
-    def storage_status(self) -> dict[str, Any]:
-        """What ClickHouse says, for `GET /gateway/storage`. Raises NeveError."""
-        hot = self.watching
-        return {
-            "clickhouse": {"version": hot.version()},
-            "namespaces": [asdict(one) for one in hot.sizes()],
-            "epochs": [asdict(one) for one in hot.epochs.overview()],
-            "inserters": [one.to_json() for one in hot.registry.all()],
-        }
+    def is_inserting(self) -> bool:
+        """Does ClickHouse, or any shard of it, take blocks?"""
+        return any(self._takes(one) for one in self.shards)
 
-    def _prepare(self) -> None:
+    def _takes(self, shard: Shard) -> bool:
+        trouble = f"clickhouse {shard.name}".rstrip()
+        return self.inserters[shard.number].failure is None and trouble not in self.counters.troubles()
+
+    def shard_statuses(self) -> list[dict[str, Any]]:
+        """What waits for each shard of a cluster, and whether it answers; nothing of a server alone."""
+        return [
+            {
+                "shard": one.name,
+                "number": one.number,
+                "weight": one.weight,
+                "alive": one.alive,
+                "reason": one.reason,
+                "inserting": self._takes(one),
+                **asdict(self.spool.waits_for(one.number)),
+            }
+            for one in self.shards
+            if self.shards.several
+        ]
+
+    def _rows_anywhere(self, namespace: str, block_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """How many rows of blocks there are, whichever shard has them. Raises NeveError where one can't be asked."""
+        found = dict.fromkeys(block_ids, 0)
+        for shard in self.shards:
+            try:
+                rows = shard.hot.rows_present(namespace, block_ids)
+            except QueryFailed as error:
+                if error.server_code in NOT_THERE:
+                    continue
+                raise
+            except StorageUnavailable as error:
+                raise NeveError(
+                    f"cannot tell whether shard {shard.name} has old blocks: {error.message}"
+                ) from None
+            found |= {block_id: count for block_id, count in rows.items() if count}
+        return found
+
+    def _refuse_strays(self) -> None:
+        """Raises ConfigError where blocks wait for a shard that the configuration does not have."""
+        for number in sorted(self.spool.shards()):
+            if self.shards.numbered(number) is None:
+                waiting = self.spool.waits_for(number).depth
+                raise ConfigError(
+                    f"cannot do without shard {number}: {waiting} blocks wait for it in {self.spool.folder}",
+                    "put it back into cluster.shards, with weight = 0, until they are stored",
+                )
+
+    def _bring_up(self, shard: Shard) -> None:
+        """A shard that was away gets what the others got meanwhile."""
+        bring_up(self.shards, shard, self.book.is_gone)
+
+    def _prepare(self, shard: Shard) -> None:
         audited = (AUDIT,) if self.audit is not None else ()
         for namespace in (*self.settings.namespaces, *audited):
-            self.namespaces.ensure(namespace)
+            self.namespaces.ensure(namespace, shard.hot)
         if self.settings.cold is not None:
-            self._catch_up(self.settings.cold)
+            self._catch_up(self.settings.cold, shard)
 
-    def _catch_up(self, cold: ColdConfig) -> None:
+    def _catch_up(self, cold: ColdConfig, shard: Shard) -> None:
         """Before anything is stamped: numbers of epochs that are cold must not be used again (storage/catching_up.py).
 
         Without an answer from the catalog it goes on, unless ClickHouse has forgotten a namespace that was there.
         """
         try:
-            if said := catch_up_aside(self.settings.clickhouse, cold):
+            if said := catch_up_aside(shard.said.owner, cold, shard.number):
                 self.counters.trouble("cold tier", said)
         except NeveError as error:
-            lost = [name for name in self._remembered if not self.hot.epochs.last(name)[0]]
+            lost = [name for name in self._remembered if not shard.hot.epochs.last(name)[0]]
             if lost:
                 raise NeveError(f"cannot tell which epochs of {lost[0]} are cold: {error.message}") from None
             self.counters.trouble("cold tier", error.message)

@@ -8,6 +8,7 @@ from ingest.spool import Spool, SpoolEntry
 from storage.errors import BlockDamaged
 from storage.hot import INSERT_BYTES
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 MAX_ROWS = 1 << 19
 """Of one INSERT; storage stores twice as many wholly or not at all, if they unpack to at most INSERT_BYTES."""
@@ -31,22 +32,25 @@ class Held:
 
 
 class Gatherer:
-    """Takes blocks out of the spool into memory; sets damaged ones aside."""
+    """Takes blocks for one shard out of the spool into memory; sets damaged ones aside."""
 
-    def __init__(self, spool: Spool, dead_letters: DeadLetters, counters: Counters) -> None:
+    def __init__(
+        self, spool: Spool, dead_letters: DeadLetters, counters: Counters, shard: int = FIRST_SHARD
+    ) -> None:
         self._spool = spool
+        self._shard = shard
         self._dead_letters = dead_letters
         self._counters = counters
 
     def little(self) -> bool:
         """Would an INSERT of what is there be a small one?"""
-        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS)) < SMALL_BYTES
+        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS, self._shard)) < SMALL_BYTES
 
     def take(self) -> list[Held]:
         """The next blocks that fit into one INSERT. Raises OSError."""
         taken: list[Held] = []
         rows = size = decoded = 0
-        for entry in self._spool.pending(MAX_BLOCKS):
+        for entry in self._spool.pending(MAX_BLOCKS, self._shard):
             if taken and size + entry.size > MAX_BYTES:
                 break
             held = self.load(entry)

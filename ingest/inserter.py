@@ -37,6 +37,7 @@ from storage.errors import (
 from storage.hot import Hot
 from storage.metrics import Histogram
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 GATHER_SECONDS = 0.25
 """Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""
@@ -77,6 +78,10 @@ class Inserter:
     called at the start, again and again until it raises no NeveError. `name` is this inserter's in the
     registry: the same over restarts, and nobody else's; `kind` says what it is. `is_gone` tells of a namespace that it
     was deleted: its blocks are set aside.
+
+    Of a cluster it serves the shard that `hot` is, and takes from the spool what is for that one. `shard` is its
+    name, for troubles; `lost` is told that the shard does not answer. `rows_anywhere`, as `Hot.rows_present`, tells
+    of doubtful blocks, which any shard may have. `lacking` makes a namespace that the shard lacks.
     """
 
     def __init__(
@@ -94,10 +99,16 @@ class Inserter:
         name: str = "",
         kind: str = "agent",
         is_gone: Callable[[str], bool] = lambda _: False,
+        shard: str = "",
+        lost: Callable[[NeveError], object] = lambda _: None,
+        rows_anywhere: Callable[[str, Sequence[bytes]], dict[bytes, int]] | None = None,
+        lacking: Callable[[str], object] | None = None,
     ) -> None:
         self._spool = spool
         self._hot = hot
-        self._record = AttemptRecord(folder / "attempt.json")
+        self._shard = hot.number
+        behind = "" if hot.number == FIRST_SHARD else f"-{hot.number}"
+        self._record = AttemptRecord(folder / f"attempt{behind}.json")
         self._dead_letters = dead_letters
         self._retire = retire
         self._counters = counters
@@ -105,9 +116,13 @@ class Inserter:
         self._put_away = put_away
         self._doubtful = doubtful
         self._is_gone = is_gone
+        self._subject = f"clickhouse {shard}".rstrip()
+        self._lost = lost
+        self._rows_anywhere = rows_anywhere or hot.rows_present
+        self._lacking = lacking
         self._stamps = Stamps(hot, name, kind)
         self._keeping = Keeping(hot, self._stamps.inserter, spool, dead_letters)
-        self._gatherer = Gatherer(spool, dead_letters, counters)
+        self._gatherer = Gatherer(spool, dead_letters, counters, hot.number)
         self._backoff = Backoff()
         self._stop = threading.Event()
         self.seconds = Histogram(INSERT_BUCKETS)
@@ -119,7 +134,7 @@ class Inserter:
         self._vanished: dict[str, float] = {}  # since when whose tables are not there
         self.failure: BaseException | None = None
         self.blocked = ""
-        self._thread = threading.Thread(target=self._run, name="inserter", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"inserter {hot.number}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -149,7 +164,7 @@ class Inserter:
             while not self._stop.is_set():
                 if self._holding.rests():
                     self._stop.wait(POLL_SECONDS)
-                elif self._spool.wait(1.0, self._is_wanted):
+                elif self._spool.wait(1.0, self._is_wanted, self._shard):
                     self._gather()
                     self._insert_next()
                 self._patiently(self._stamps.tend)
@@ -158,7 +173,7 @@ class Inserter:
             pass
         except BaseException as error:
             self.failure = error
-            self._counters.trouble("inserter", f"stopped: {error}")
+            self._counters.trouble(self._subject.replace("clickhouse", "inserter"), f"stopped: {error}")
             raise
         if not self._unresolved:
             with suppress(NeveError):  # the next start says it
@@ -187,7 +202,7 @@ class Inserter:
         if not old:
             return held
         ids = [one.header.block_id for one in old]
-        rows = self._patiently(lambda: self._hot.rows_present(old[0].header.namespace, ids))
+        rows = self._patiently(lambda: self._rows_anywhere(old[0].header.namespace, ids))
         # Some of its rows suffice: an INSERT that was answered stored them all, and who is gone was deleted.
         stored = [one for one in old if rows[one.header.block_id]]
         self._done(stored)
@@ -199,7 +214,7 @@ class Inserter:
     def _settle_last(self) -> None:
         """After a start: find out about the blocks of the last attempt that are still here."""
         last = self._record.read()
-        waiting = {entry.block_id.hex(): entry for entry in self._spool.pending()}
+        waiting = {entry.block_id.hex(): entry for entry in self._spool.pending(shard=self._shard)}
         mine = [waiting[one] for one in last.blocks if one in waiting] if last is not None else []
         held = [one for one in map(self._gatherer.load, mine) if one is not None]
         unresolved = {last.namespace: last.epoch} if last is not None and held else {}
@@ -210,9 +225,18 @@ class Inserter:
     def _deliver(self, held: Sequence[Held]) -> None:
         """Store blocks that have no row in ClickHouse, and cannot have one later from an earlier INSERT."""
         namespace = held[0].header.namespace
-        epoch = self._patiently(lambda: self._stamps.stamp(namespace))
+        epoch = self._patiently(lambda: self._stamp(namespace))
         attempt = attempt_for(namespace, epoch, [one.header.block_id for one in held])
         self._settle(held, attempt, lambda: self._send_first(held, attempt))
+
+    def _stamp(self, namespace: str) -> int:
+        try:
+            return self._stamps.stamp(namespace)
+        except NamespaceUnknown:
+            if self._lacking is None:
+                raise
+            self._lacking(namespace)
+            return self._stamps.stamp(namespace)
 
     def _send_first(self, held: Sequence[Held], attempt: Attempt) -> None:
         if self._send(held, attempt):
@@ -281,7 +305,8 @@ class Inserter:
         try:
             self._patiently(lambda: self._insert(blocks, attempt), StorageUnavailable)
         except InsertUnknown as error:
-            self._counters.trouble("clickhouse", error.message)
+            self._counters.trouble(self._subject, error.message)
+            self._lost(error)
             return False
         self._counters.add("inserts")
         return True
@@ -391,14 +416,16 @@ class Inserter:
             try:
                 answer = ask()
             except errors as error:
-                self._counters.trouble("clickhouse", error.message)
+                self._counters.trouble(self._subject, error.message)
+                if isinstance(error, StorageUnavailable):
+                    self._lost(error)
                 self.blocked = error.message if isinstance(error, NamespaceUnknown) else ""
                 self._look_for_tables()
                 self._pause(self._backoff.next())
             else:
                 self._backoff.reset()
                 self.blocked = ""
-                self._counters.well("clickhouse")
+                self._counters.well(self._subject)
                 return answer
 
     def _look_for_tables(self) -> None:

@@ -19,7 +19,7 @@ LONG_SECONDS = 86400.0
 
 
 class Keeping:
-    """What one inserter keeps, told when it changes. For its thread alone."""
+    """What one inserter keeps for its shard, told there when it changes. For its thread alone."""
 
     def __init__(self, hot: Hot, inserter: str, spool: Spool, dead_letters: DeadLetters) -> None:
         self._hot = hot
@@ -54,8 +54,8 @@ class Keeping:
         """By namespace the time of the oldest event."""
         found: dict[str, int] = {}
         for letter in self._dead_letters.all():
-            if letter.namespace:
+            if letter.namespace and letter.shard == self._hot.number:
                 found[letter.namespace] = min(found.get(letter.namespace, NOTHING), letter.oldest)
-        if self._spool.stats().oldest_age > LONG_SECONDS:
+        if self._spool.waits_for(self._hot.number).oldest_age > LONG_SECONDS:
             found[ALL] = ANYTHING
         return found

@@ -26,15 +26,13 @@ def of_gateway(gateway: "GatewayState") -> str:
         "watchers": ("search processes that hear what arrives", gateway.arrivals.watchers),
         "dead_letters": ("blocks that were refused and are kept", len(gateway.dead_letters)),
         "troubles": ("things that are in trouble now", len(gateway.counters.troubles())),
-        "inserting": (
-            "1 while ClickHouse takes blocks",
-            int("clickhouse" not in gateway.counters.troubles()),
-        ),
+        "inserting": ("1 while ClickHouse takes blocks", int(gateway.is_inserting())),
         "disk_free_bytes": ("room on the disk of the spool", disk.f_bavail * disk.f_frsize),
     }
     parts = [
         metric(PREFIX + name, "gauge", help_, [("", number)]) for name, (help_, number) in gauges.items()
     ]
+    parts += _of_shards(gateway)
     refusals = [(labels(reason=reason), float(count)) for reason, count in spool.reasons.items()]
     fresh = gateway.freshness
     parts.append(
@@ -69,3 +67,20 @@ def of_gateway(gateway: "GatewayState") -> str:
         if not name.startswith(LIMITS_HIT)
     ]
     return "".join(parts) + of_process(PREFIX)
+
+
+def _of_shards(gateway: "GatewayState") -> list[str]:
+    """The same of each shard of a cluster."""
+    shards = gateway.shard_statuses()
+    gauges = {
+        "shard_spool_blocks": ("blocks that wait for a shard", "depth"),
+        "shard_spool_bytes": ("bytes of the blocks that wait for a shard", "bytes"),
+        "shard_lag_seconds": ("age of the oldest block that waits for a shard", "oldest_age"),
+        "shard_up": ("1 while a shard answers", "alive"),
+        "shard_inserting": ("1 while a shard takes blocks", "inserting"),
+    }
+    return [
+        metric(PREFIX + name, "gauge", help_, [(labels(shard=one["shard"]), float(one[key])) for one in shards])
+        for name, (help_, key) in gauges.items()
+        if shards
+    ]

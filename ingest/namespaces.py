@@ -6,14 +6,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from ingest.durable import make_folder, replace_file
 from storage.errors import NamespaceUnknown, StorageUnavailable
-from storage.hot import Hot
 from storage.schema import namespace_database
 
 PATIENCE_SECONDS = 1.0
 """How long a request waits for another that asks about a namespace, and how long no answer counts as none."""
+
+
+class Places(Protocol):
+    """Where namespaces are: a `Hot`, or all `Shards`."""
+
+    def create_namespace(self, namespace: str) -> None: ...
+    def namespaces(self) -> list[str]: ...
 
 
 class Namespaces:
@@ -21,10 +28,10 @@ class Namespaces:
 
     def __init__(
         self,
-        hot: Hot,
+        hot: Places,
         path: Path,
         *,
-        asking: Hot,
+        asking: Places,
         create: bool,
         made: Callable[[], object] = lambda: None,
         is_gone: Callable[[str], bool] = lambda _name: False,
@@ -71,10 +78,10 @@ class Namespaces:
         if namespace not in self._known:
             raise NamespaceUnknown(f"cannot find namespace: {namespace}", "make it first, or name another")
 
-    def ensure(self, namespace: str) -> None:
-        """Make a namespace unless it is there. Raises NeveError."""
+    def ensure(self, namespace: str, on: Places | None = None) -> None:
+        """Make a namespace unless it is there; `on` one shard alone, or everywhere. Raises NeveError."""
         with self._lock:
-            self._hot.create_namespace(namespace)
+            (on or self._hot).create_namespace(namespace)
             self._made()
             self._learn(self._hot)
 
@@ -90,6 +97,6 @@ class Namespaces:
             self._failed = time.monotonic()
             raise
 
-    def _learn(self, hot: Hot) -> None:
+    def _learn(self, hot: Places) -> None:
         self._known = frozenset(hot.namespaces())
         replace_file(self._path, json.dumps(sorted(self._known)).encode() + b"\n")

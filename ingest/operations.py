@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import PlainTextResponse
 
-from ingest import metrics
+from ingest import metrics, shard_operations
 from ingest.errors import RequestRefused
 from ingest.receivers.body import gateway_of
 from storage.errors import StorageUnavailable
@@ -38,7 +37,7 @@ async def status(request: Request) -> dict[str, Any]:
 @router.get("/gateway/storage")
 async def storage(request: Request) -> dict[str, Any]:
     """What ClickHouse holds: events by namespace, epochs, inserters; 503 while it does not answer."""
-    return await _aside(request, gateway_of(request).storage_status)
+    return await _aside(request, lambda: shard_operations.storage_status(gateway_of(request).watching))
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -82,16 +81,9 @@ async def close_epoch(
     seconds: Annotated[float, Body(ge=0, le=MAX_WAIT_SECONDS)] = 30.0,
 ) -> dict[str, Any]:
     """Open a new epoch and close the one before; answers within `seconds` whether it is closed, or who holds it."""
-    hot = gateway_of(request).hot
-
-    def work() -> dict[str, Any]:
-        old = hot.current_epoch(namespace)
-        new = hot.open_epoch(namespace)
-        closing = hot.epochs.close(namespace, old, seconds)
-        said = {"namespace": namespace, "epoch": old, "present": new}
-        return {**said, "closed": closing.closed, "reason": closing.reason}
-
-    return await _aside(request, work)
+    return await _aside(
+        request, lambda: shard_operations.close_epoch(gateway_of(request).shards, namespace, seconds)
+    )
 
 
 @router.post("/gateway/hold")
@@ -117,8 +109,8 @@ async def release(request: Request, hold: Annotated[int, Body(embed=True)]) -> d
 @router.post("/gateway/evict")
 async def evict(request: Request, inserter: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
     """Take an inserter out that will not come back; answers what it held."""
-    held = await _aside(request, lambda: gateway_of(request).watching.registry.evict(inserter))
-    return {"inserter": inserter, "held": [asdict(one.holding) for one in held]}
+    held = await _aside(request, lambda: shard_operations.evict(gateway_of(request).watching, inserter))
+    return {"inserter": inserter, "held": held}
 
 
 async def _aside(request: Request, work: Callable[[], T]) -> T:

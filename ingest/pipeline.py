@@ -22,12 +22,14 @@ from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.destination import NOTHING, Gateway
 from ingest.sealer import Sealer
+from ingest.several import Several
 from ingest.shipper import Shipper
 from ingest.sources.files import Files
 from ingest.sources.journal import Journal, JournalSettings
 from ingest.sources.stdin import Stdin
 from ingest.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolEntry
 from ingest.state import Identity, StateFolder
+from ingest.targets import FILE, Targets
 from lexer import Redaction
 from storage.access.carried import Carried
 from storage.config import SCHEMES, ClickHouseConfig
@@ -47,7 +49,7 @@ _TICK = 0.25
 @dataclass(frozen=True)
 class AgentSettings:
     """What an agent does. `sources` are paths, globs, folders, and `-`; `to` is an http or clickhouse URL; `shown` is
-    what the gateway sees of who sends."""
+    what the gateway sees of who sends. `others`: gateways for what `to` does not take."""
 
     sources: tuple[str, ...]
     to: str
@@ -59,6 +61,7 @@ class AgentSettings:
     redaction: Redaction | None = None  # what is masked before anything is written
     journal: JournalSettings | None = None
     shown: Carried = NOTHING
+    others: tuple[str, ...] = ()
 
 
 class Feed(Protocol):
@@ -147,15 +150,16 @@ class Agent:
     def _recover(self) -> Identity:
         damaged = self.spool.recover(self._recovered)
         for one in damaged:
-            self.counters.trouble(
-                f"spool file {one.name}", f"{one.reason}; set aside, its lines are read again"
-            )
+            again = "set aside, its lines are read again"
+            if any(one.name.startswith(f"{number:016x}-") for number in self._checkpoints.waiting):
+                again = "set aside, and its lines are not read again: what came after them has arrived"
+            self.counters.trouble(f"spool file {one.name}", f"{one.reason}; {again}")
             self.counters.add("blocks_damaged")
         # The same number with other content: this folder, or what came back of it, was written by two agents.
         return self._state.renew() if self.spool.twins else self._state.identity()
 
     def _recovered(self, entry: SpoolEntry, header: Header) -> None:
-        if header.sequence <= self._checkpoints.sequence:
+        if self._checkpoints.has_arrived(header.sequence):
             self.spool.remove([entry])  # acknowledged before; its unlink did not survive
             return
         self._checkpoints.spooled(header.sources)
@@ -192,9 +196,12 @@ class Agent:
         dead_letters = DeadLetters(self._state.dead_letters)
         retire = self._checkpoints.acknowledge
         if settings.to.partition("://")[0] not in SCHEMES:
-            return Shipper(
-                self.spool, Gateway(settings.to, settings.shown), dead_letters, retire, self.counters
-            )
+            gateways = [Gateway(url, settings.shown) for url in (settings.to, *settings.others)]
+            record = settings.state / FILE
+            if len(gateways) > 1 or record.exists():
+                targets = Targets(record, [one.url for one in gateways], self.spool)
+                return Several(self.spool, gateways, targets, dead_letters, retire, self.counters)
+            return Shipper(self.spool, gateways[0], dead_letters, retire, self.counters)
         # Imported here: the driver takes as much memory as the rest of the agent, and most agents need none.
         from ingest.inserter import Inserter
         from storage.hot import Hot
@@ -268,7 +275,9 @@ class Agent:
         if self._delivery.blocked:
             return self._delivery.blocked
         troubles = self.counters.troubles()
-        stuck = troubles.get("gateway") or troubles.get("clickhouse") or ""
+        stuck = troubles.get("clickhouse") or next(
+            (reason for subject, reason in troubles.items() if subject.partition(" ")[0] == "gateway"), ""
+        )
         shipped, now = self.counters.get("blocks_shipped"), time.monotonic()
         if not stuck or shipped != self._shipped:
             self._shipped, self._since = shipped, now

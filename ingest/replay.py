@@ -19,10 +19,9 @@ from ingest.ledger import Ledger
 from ingest.spool import Spool
 from ingest.state import StateFolder
 from storage.errors import BlockDamaged, NeveError, QueryFailed
-from storage.hot import Hot
 from storage.native.block import SealedBlock
+from storage.shards import NOT_THERE, Shards
 
-NOT_THERE = {60, 81}  # ClickHouse's codes for a table and a database that are missing
 STORED, WAITING, SENT, REFUSED, KEPT = "stored", "waiting", "sent", "refused", "kept"
 """What can become of a dead letter: in ClickHouse; in the spool; taken by a gateway; refused again; left as it was."""
 
@@ -53,14 +52,14 @@ class Replayer:
         ledger: Ledger,
         committer: Committer,
         dead_letters: DeadLetters,
-        hot: Hot | None = None,
+        shards: Shards | None = None,
     ) -> None:
-        """With `hot`, ClickHouse is asked too: the ledger's memory has an end."""
+        """With `shards`, ClickHouse is asked too: the ledger's memory has an end."""
         self._spool = spool
         self._ledger = ledger
         self._committer = committer
         self._dead_letters = dead_letters
-        self._hot = hot
+        self._shards = shards
 
     def replay(self, letters: Iterable[DeadLetter], seconds: float) -> list[Outcome]:
         """Put them back, and look for up to `seconds` what becomes of them. Raises NeveError, OSError."""
@@ -78,18 +77,21 @@ class Replayer:
             block_id = SealedBlock.parse(data).header.block_id
             if self._is_stored(letter, block_id):
                 self._ledger.append([block_id])
-            self._committer.submit(Submission(((block_id, data),), replay=True)).result()
+            self._committer.submit(Submission(((block_id, data),), replay=True, shard=letter.shard)).result()
         except (BlockDamaged, SpoolFull) as error:
             return Outcome(letter, KEPT, error.message)
         self._dead_letters.remove(letter)
         return Outcome(letter, WAITING)
 
     def _is_stored(self, letter: DeadLetter, block_id: bytes) -> bool:
-        """Has ClickHouse every row of it? Raises BlockDamaged where it has some."""
-        if self._hot is None:
+        """Has its shard every row of it? Raises BlockDamaged where it has some, or where there is no such shard."""
+        if self._shards is None:
             return False
+        shard = self._shards.numbered(letter.shard)
+        if shard is None:
+            raise BlockDamaged(f"cannot replay block: the configuration has no shard {letter.shard}")
         try:
-            rows = self._hot.rows_present(letter.namespace, [block_id])[block_id]
+            rows = shard.hot.rows_present(letter.namespace, [block_id])[block_id]
         except QueryFailed as error:
             if error.server_code in NOT_THERE:
                 return False

@@ -2,7 +2,8 @@
 
 The agent keeps what the gateway has not acknowledged, the gateway what ClickHouse has not. A file is named
 `<sequence, 16 hex>-<block id, 32 hex>.block`: sorted by name is the order in which blocks go on, and their
-ids can be read without opening a file.
+ids can be read without opening a file. One that goes to another shard of a cluster than the first has the shard's
+number behind its id: `…-2.block`. It is chosen once, and durable with the block.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import errno
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -19,6 +21,7 @@ from ingest.durable import fsync_folder, make_folder, remove_temporaries, replac
 from ingest.errors import SpoolFull
 from storage.errors import BlockDamaged
 from storage.native.block import Header, SealedBlock
+from storage.numbers import FIRST_SHARD
 
 BLOCK_SUFFIX = ".block"
 DAMAGED_FOLDER = "damaged"
@@ -33,16 +36,17 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True, slots=True)
 class SpoolEntry:
-    """One block in the folder; `created` is seconds since 1970."""
+    """One block in the folder; `created` is seconds since 1970, `shard` the number of the one that it goes to."""
 
     sequence: int
     block_id: bytes
     size: int
     created: float
+    shard: int = FIRST_SHARD
 
     @property
     def name(self) -> str:
-        return f"{self.sequence:016x}-{self.block_id.hex()}{BLOCK_SUFFIX}"
+        return block_name(self.sequence, self.block_id, self.shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class Damaged:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one shard: `depth` blocks of `bytes`, the oldest for `oldest_age` seconds."""
+
+    depth: int
+    bytes: int
+    oldest_age: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,10 @@ class Spool:
         self.keep_bytes = keep_bytes
         self._kept: dict[str, bytes | bytearray] = {}
         self._entries: dict[str, SpoolEntry] = {}
-        self._ids: set[bytes] = set()
+        self._of_shard: dict[int, dict[str, SpoolEntry]] = {}
+        self._ids: dict[bytes, SpoolEntry] = {}
         self._bytes = 0
+        self._sizes: Counter[int] = Counter()  # bytes by shard
         self._last_sequence = 0
         self.twins = False
         self._full = ""
@@ -123,8 +138,10 @@ class Spool:
         fsync_folder(self.folder)
         return damaged
 
-    def put(self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]]) -> list[SpoolEntry]:
-        """Keep `(sequence, block id, data)`, all of them or none; they are durable on return.
+    def put(
+        self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]], shard: int = FIRST_SHARD
+    ) -> list[SpoolEntry]:
+        """Keep `(sequence, block id, data)` for a shard, all of them or none; they are durable on return.
 
         Sequences must grow. Raises SpoolFull where quota or disk has no room, OSError where the disk fails.
         """
@@ -132,7 +149,7 @@ class Spool:
         self._check_order([sequence for sequence, _, _ in blocks])
         self._reserve(size, alone=len(blocks) == 1)
         try:
-            entries = self._write(blocks)
+            entries = self._write(blocks, shard)
         except OSError as error:
             self._release(size)
             if error.errno in _DISK_FULL:
@@ -184,19 +201,31 @@ class Spool:
         self._forget(entry)
         return target
 
-    def pending(self, limit: int | None = None) -> list[SpoolEntry]:
-        """The blocks that wait, oldest first, at most `limit`."""
+    def pending(self, limit: int | None = None, shard: int | None = None) -> list[SpoolEntry]:
+        """The blocks that wait, oldest first, at most `limit`; those for one `shard`, or all."""
         with self._changed:
-            return list(islice(self._entries.values(), limit))
+            return list(islice(self._waiting(shard).values(), limit))
 
-    def wait(self, timeout: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Wait for a block, for `until` to hold (after `wake`), or `timeout` seconds;
+    def entry(self, block_id: bytes) -> SpoolEntry | None:
+        """Of a block that waits."""
+        with self._changed:
+            return self._ids.get(block_id)
+
+    def wait(
+        self, timeout: float, until: Callable[[], bool] = lambda: False, shard: int | None = None
+    ) -> bool:
+        """Wait for a block (for `shard`), for `until` to hold (after `wake`), or `timeout` seconds;
 
         tell whether a block is there.
         """
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._entries) or until(), timeout)
-            return bool(self._entries)
+            self._changed.wait_for(lambda: bool(self._waiting(shard)) or until(), timeout)
+            return bool(self._waiting(shard))
+
+    def wait_for(self, holds: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something holds that may change with any block, or by `wake`; whether it does in the end."""
+        with self._changed:
+            return self._changed.wait_for(holds, timeout)
 
     def wait_room(self, timeout: float) -> None:
         """Wait until a block leaves, `wake` is called, or `timeout` seconds are over."""
@@ -225,11 +254,22 @@ class Spool:
     def stats(self) -> SpoolStats:
         """A snapshot of what waits."""
         with self._changed:
-            oldest = next(iter(self._entries.values()), None)
-            age = max(0.0, time.time() - oldest.created) if oldest else 0.0
-            return SpoolStats(
-                len(self._entries), self._bytes, self.quota_bytes, age, self._full, dict(self._reasons)
-            )
+            all_ = _measured(self._entries, self._bytes)
+            reasons = dict(self._reasons)
+            return SpoolStats(all_.depth, all_.bytes, self.quota_bytes, all_.oldest_age, self._full, reasons)
+
+    def waits_for(self, shard: int) -> Waiting:
+        """What waits for one shard."""
+        with self._changed:
+            return _measured(self._waiting(shard), self._sizes[shard])
+
+    def shards(self) -> set[int]:
+        """The numbers of those that blocks wait for."""
+        with self._changed:
+            return {shard for shard, entries in self._of_shard.items() if entries}
+
+    def _waiting(self, shard: int | None) -> dict[str, SpoolEntry]:
+        return self._entries if shard is None else self._of_shard.get(shard, {})
 
     def _load(self, path: Path) -> tuple[SpoolEntry, Header]:
         entry = _entry_of(path)
@@ -239,8 +279,10 @@ class Spool:
         for entry in entries:
             self.twins |= entry.sequence == self._last_sequence
             self._entries[entry.name] = entry
-            self._ids.add(entry.block_id)
+            self._of_shard.setdefault(entry.shard, {})[entry.name] = entry
+            self._ids[entry.block_id] = entry
             self._bytes += entry.size
+            self._sizes[entry.shard] += entry.size
             self._last_sequence = max(self._last_sequence, entry.sequence)
 
     def _keep(self, entries: Iterable[SpoolEntry], blocks: Iterable[bytes | bytearray]) -> None:
@@ -260,8 +302,10 @@ class Spool:
         with self._changed:
             self._kept.pop(entry.name, None)
             if self._entries.pop(entry.name, None) is not None:
-                self._ids.discard(entry.block_id)
+                del self._of_shard[entry.shard][entry.name]
+                self._ids.pop(entry.block_id, None)
                 self._bytes -= entry.size
+                self._sizes[entry.shard] -= entry.size
                 self._full = ""
                 self._changed.notify_all()
 
@@ -284,10 +328,12 @@ class Spool:
             self._reasons[reason] = self._reasons.get(reason, 0) + 1
         return SpoolFull(reason, f"cannot spool block: {_WHY_FULL[reason]}")
 
-    def _write(self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]]) -> list[SpoolEntry]:
+    def _write(self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]], shard: int) -> list[SpoolEntry]:
         """Write and fsync each file, then rename all, then one fsync of the folder for all of them."""
         now = time.time()
-        entries = [SpoolEntry(sequence, block_id, len(data), now) for sequence, block_id, data in blocks]
+        entries = [
+            SpoolEntry(sequence, block_id, len(data), now, shard) for sequence, block_id, data in blocks
+        ]
         made: list[Path] = []
         try:
             for entry, (_, _, data) in zip(entries, blocks, strict=True):
@@ -323,16 +369,35 @@ class Spool:
 _WHY_FULL = {"quota": "its quota is used up", "disk_full": "the disk is full"}
 
 
-def _entry_of(path: Path) -> SpoolEntry:
-    """Read sequence and block id from a file's name. Raises BlockDamaged where it is no such name."""
-    sequence, _, block_id = path.name.removesuffix(BLOCK_SUFFIX).partition("-")
-    if len(sequence) != 16 or len(block_id) != 32:
-        raise BlockDamaged(f"the file name is not one of a spooled block: {path.name}")
+def block_name(sequence: int, block_id: bytes, shard: int) -> str:
+    """The name of a block's file."""
+    behind = "" if shard == FIRST_SHARD else f"-{shard}"
+    return f"{sequence:016x}-{block_id.hex()}{behind}{BLOCK_SUFFIX}"
+
+
+def parts_of(name: str) -> tuple[int, bytes, int]:
+    """Sequence, block id and shard, as a file's name says. Raises BlockDamaged where it is no such name."""
+    sequence, _, rest = name.removesuffix(BLOCK_SUFFIX).partition("-")
+    block_id, behind, shard = rest.partition("-")
     try:
-        found = path.stat()
-        return SpoolEntry(int(sequence, 16), bytes.fromhex(block_id), found.st_size, found.st_mtime)
-    except ValueError as error:
-        raise BlockDamaged(f"the file name is not one of a spooled block: {path.name}") from error
+        parts = int(sequence, 16), bytes.fromhex(block_id), int(shard) if behind else FIRST_SHARD
+        if name == block_name(*parts) and len(block_id) == 32 and parts[2] >= FIRST_SHARD:
+            return parts
+    except ValueError:
+        pass
+    raise BlockDamaged(f"the file name is not one of a spooled block: {name}")
+
+
+def _measured(waiting: dict[str, SpoolEntry], size: int) -> Waiting:
+    oldest = next(iter(waiting.values()), None)
+    return Waiting(len(waiting), size, max(0.0, time.time() - oldest.created) if oldest else 0.0)
+
+
+def _entry_of(path: Path) -> SpoolEntry:
+    """Read what a file's name says, and its size and age. Raises BlockDamaged where it is no such name."""
+    sequence, block_id, shard = parts_of(path.name)
+    found = path.stat()
+    return SpoolEntry(sequence, block_id, found.st_size, found.st_mtime, shard)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -48,8 +48,11 @@ def _problems(said: Said) -> Iterator[str]:
     if "error" in gateway:
         return
     if not gateway["inserting"]:
-        reason = gateway["troubles"].get("inserter") or gateway["troubles"].get("clickhouse") or ""
+        reason = next(_reasons(gateway["troubles"], "inserter", "clickhouse"), "")
         yield f"nothing is stored: {reason}"
+    for one in gateway.get("shards", ()):
+        if not one["alive"]:
+            yield f"shard {one['shard']} is away: {one['reason']}"
     if gateway["spool"]["full"]:
         yield f"senders are turned away: the spool is full ({gateway['spool']['full']})"
     if gateway["lag_seconds"] > LAG_SECONDS:
@@ -63,6 +66,12 @@ def _problems(said: Said) -> Iterator[str]:
                 f"{one['kind']} {one['inserter']} on {one['host']} is gone for {gone} and holds epoch "
                 f"{one['low']} of {one['namespace']}: start it, or neve evict {one['inserter']}"
             )
+
+
+def _reasons(troubles: dict[str, str], *subjects: str) -> Iterator[str]:
+    """What troubles the inserters, and ClickHouse: each server of it."""
+    for subject in subjects:
+        yield from (reason for name, reason in troubles.items() if name.partition(" ")[0] == subject)
 
 
 def _notes(said: Said) -> Iterator[str]:
@@ -91,17 +100,20 @@ def lines(said: Said) -> Iterator[str]:
         return
     yield f"clickhouse   {storage['clickhouse']['version']}, answered in {storage['answered_ms']:.0f} ms"
     for one in storage["namespaces"]:
-        name = f"namespace    {one['namespace']}: {one['events']:,} events"
+        name = f"namespace    {one['namespace']}{_on(one)}: {one['events']:,} events"
         yield f"{name}, {size(one['bytes'])} in {one['parts']} parts"
     for one in storage["epochs"]:
-        said_of = (
-            f"epoch        {one['epoch']} of {one['namespace']}: {one['state']}, since {one['opened_at']}"
-        )
-        yield f"{said_of}, {one['events']:,} events"
+        said_of = f"epoch        {one['epoch']} of {one['namespace']}{_on(one)}: {one['state']}"
+        yield f"{said_of}, since {one['opened_at']}, {one['events']:,} events"
     for one in storage["inserters"]:
         lease = f"lease for {one['lease_seconds']:.0f} s" if one["live"] else "gone"
-        stamps = f"stamps epoch {one['stamp']} of {one['namespace']}, needs {one['low']} and above"
+        stamps = f"stamps epoch {one['stamp']} of {one['namespace']}{_on(one)}, needs {one['low']} and above"
         yield f"inserter     {one['kind']} {one['inserter']} on {one['host']}: {stamps}, {lease}"
+
+
+def _on(one: Said) -> str:
+    """Which shard it is about, in a cluster."""
+    return f" on shard {one['shard']}" if "shard" in one else ""
 
 
 def _gateway_lines(gateway: Said) -> Iterator[str]:
@@ -110,6 +122,10 @@ def _gateway_lines(gateway: Said) -> Iterator[str]:
     waiting = f"spool        {spool['depth']} blocks, {size(spool['bytes'])} of {size(spool['quota_bytes'])}"
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(spool["reasons"].items()))
     yield waiting + (f"; turned away: {refused}" if refused else "")
+    for one in gateway.get("shards", ()):
+        state = "answers" if one["alive"] else "is away"
+        waits = f", the oldest for {duration(one['oldest_age'])}" if one["depth"] else ""
+        yield f"shard        {one['shard']} {state}: {one['depth']} blocks, {size(one['bytes'])} wait{waits}"
     yield f"lag          {duration(gateway['lag_seconds'])}"
     yield f"ledger       {gateway['ledger']['ids']:,} ids"
     yield f"dead letters {gateway['dead_letters']}"

@@ -15,7 +15,6 @@ from ingest.arrivals import Arrivals, Watcher
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of
-from ingest.spool import SpoolEntry
 from storage.arrivals import ALIVE, ALIVE_SECONDS, BLOCK, GAP, HELLO, SEQUENCE, head, record
 
 MEDIA_TYPE = "application/octet-stream"
@@ -55,11 +54,14 @@ async def stream(gateway: Gateway) -> Response:
 @router.get("/gateway/arrivals/{sequence}/{block_id}")
 async def block(gateway: Gateway, sequence: int, block_id: str) -> Response:
     """The bytes of a block that has not left the spool; 404 when it has."""
+    gone = RequestRefused("not_found", "cannot find block: it has left the spool", "", 404)
     try:
-        entry = SpoolEntry(sequence, bytes.fromhex(block_id), 0, 0.0)
+        entry = gateway.spool.entry(bytes.fromhex(block_id))
+        if entry is None or entry.sequence != sequence:
+            raise gone
         data, _ = await asyncio.to_thread(gateway.spool.load, entry)
     except (ValueError, FileNotFoundError):
-        raise RequestRefused("not_found", "cannot find block: it has left the spool", "", 404) from None
+        raise gone from None
     return Response(bytes(data), media_type=MEDIA_TYPE)
 
 

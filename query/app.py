@@ -39,6 +39,7 @@ from storage.access.openapi import describe
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.spreading import Spread
 from storage.tracing import Traced
 
 log = logging.getLogger("neve.query")
@@ -48,7 +49,7 @@ CLIENT_CLOSED = 499  # nobody reads it; for the access log
 
 
 def create_app(
-    hot: Hot,
+    hot: Hot | Spread,
     *,
     limits: Limits | None = None,
     default_namespace: str = DEFAULT_NAMESPACE,
@@ -57,15 +58,15 @@ def create_app(
     cold: ColdConfig | None = None,
     gateways: Sequence[str] = (),
     access: Access | None = None,
-    owner: Hot | None = None,
+    owner: Hot | Spread | None = None,
     made: Callable[[], object] = lambda: None,
     audit: Audit | None = None,
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
 
     `access`: who may ask; None: anyone. `hot` may be of a user who can only read; `owner` is who learns patterns and
-    changes keys and namespaces, by default the same. `made` is called when tables were made. `audit`: where is written
-    who did what.
+    changes keys and namespaces, by default the same. Each is one server, or the shards of a cluster. `made` is called
+    when tables were made. `audit`: where is written who did what.
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
 

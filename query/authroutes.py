@@ -23,6 +23,7 @@ from storage.access.identity import ADMIN, ANYONE, AUDIT, SEARCH, Identity
 from storage.access.middleware import IDENTITY, SHOWN, check_origin
 from storage.errors import Forbidden, NeveError, Unauthenticated
 from storage.hot import Hot
+from storage.spreading import Spread
 
 router = APIRouter()
 LOGIN_COOKIE = "neve_login"
@@ -111,7 +112,7 @@ async def me(request: Request) -> Response:
     if identity is not None:
         said |= _said(identity)
         if said["namespaces"] is None:
-            hot: Hot = request.app.state.gate.hot
+            hot: Hot | Spread = request.app.state.gate.hot
             names = await asyncio.to_thread(hot.namespaces)
             gone = access.book.is_gone if access.book is not None else lambda _name: False
             said["namespaces"] = [

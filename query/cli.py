@@ -23,6 +23,7 @@ from query.terminal import Screen
 from query.zones import typed
 from storage.errors import NeveError
 
+SHARD = "shard:"  # starts what `limits_hit` has of a shard that is away
 FOLLOWED_FIRST = 10  # lines that --follow starts with
 EXIT_CODES = "exit codes: 0 done, 1 failed or the answer is incomplete, 2 used wrongly"
 Command = Callable[[argparse.Namespace, Client, Screen], bool]
@@ -194,8 +195,17 @@ def _complete(stats: dict[str, Any]) -> bool:
     """Say on stderr when an answer lacks something."""
     if stats.get("complete"):
         return True
-    hit = ", ".join(stats.get("limits_hit", [])) or "the answer broke off"
-    print(f"neve: answer is incomplete: limit on {hit}; narrow the time range or the filter", file=sys.stderr)
+    hit = stats.get("limits_hit", [])
+    away = [name.removeprefix(SHARD) for name in hit if name.startswith(SHARD)]
+    limits = [name for name in hit if not name.startswith(SHARD)]
+    if away:
+        print(f"neve: answer is incomplete: without shard {', '.join(away)}, which is away", file=sys.stderr)
+    if limits or not away:
+        what = ", ".join(limits) or "the answer broke off"
+        print(
+            f"neve: answer is incomplete: limit on {what}; narrow the time range or the filter",
+            file=sys.stderr,
+        )
     return False
 
 

@@ -33,9 +33,9 @@ def of_rows(names: list[str], pieces: Iterable[list[list[Any]]]) -> Iterator[byt
 
 def ending(running: Running) -> bytes:
     """What is said where rows are missing; nothing where they are all there."""
-    if not running.limits_hit:
+    if not running.lacking:
         return b""
-    return _lines([[f"# incomplete: limit on {', '.join(running.limits_hit)}"]])
+    return _lines([[f"# incomplete: limit on {', '.join(running.lacking)}"]])
 
 
 def _lines(rows: Iterable[list[Any]]) -> bytes:

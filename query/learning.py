@@ -14,8 +14,7 @@ from lexer.book import Book
 from lexer.errors import PinsInvalid
 from lexer.pins import Pins, read_pins
 from storage.errors import NeveError
-from storage.hot import Hot
-from storage.patterns import add_entries, has_new_templates, read_entries, read_lines, read_templates
+from storage.patterns import Asks, add_entries, has_new_templates, read_entries, read_lines, read_templates
 
 log = logging.getLogger("neve.query")
 
@@ -23,7 +22,7 @@ log = logging.getLogger("neve.query")
 class Learner:
     """Keeps the patterns of namespaces up to date. Thread-safe: one learns, others answer with what there is."""
 
-    def __init__(self, hot: Hot, pins_file: Path | None = None) -> None:
+    def __init__(self, hot: Asks, pins_file: Path | None = None) -> None:
         self._hot = hot
         self._file = pins_file
         self._stamp: tuple[int, int] | None = None

@@ -8,11 +8,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
 from query import conditions as c
+from query.asking import Again, Asking, ShardLost
 from query.errors import QueryInvalid, RequestInvalid, invalid_at
 from query.limits import BREAK, COLD_SETTINGS, THROW, Limits, Share
 from query.plan import Plan
@@ -21,6 +22,8 @@ from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFai
 from storage.hot import Hot
 from storage.published import TierStates
 from storage.results import QueryStream, Result
+from storage.shard_states import ClusterState, ShardStates
+from storage.spreading import Spread
 
 log = logging.getLogger("neve.query")
 
@@ -41,7 +44,7 @@ LAMBDA = re.compile(r"\w ->")
 NO_PREWHERE = {"optimize_move_to_prewhere": 0}
 
 
-class ColdUnreadable(Exception):
+class ColdUnreadable(Again):
     """ClickHouse could not read the cold tier; it was noted, and the query may go on without."""
 
 
@@ -49,11 +52,24 @@ class Running:
     """Statements of one query share a time and row budget. Used by one worker thread; `cancel` by any other."""
 
     def __init__(
-        self, hot: Hot, limits: Limits, states: TierStates | None = None, *, seconds: float | None = None
+        self,
+        hot: Hot | Spread,
+        limits: Limits,
+        states: TierStates | ShardStates | None = None,
+        *,
+        seconds: float | None = None,
     ) -> None:
-        """`states`: what is in which tier; None for a hot tier that is all there is."""
-        self._hot = hot
-        self._states = states
+        """`hot`: one server, or the shards of a cluster. `states`: what is in which tier; None for a hot tier that is
+        all there is."""
+        self._hot: Hot | Asking
+        self._shards: Asking | None = None
+        if isinstance(hot, Spread):
+            self._shards = Asking(hot.shards, states if isinstance(states, ShardStates) else None)
+            self._hot = self._shards
+        else:
+            self._hot = hot
+        self._whole = False  # are its statements to be of the same shards?
+        self._states = states if isinstance(states, TierStates) else None
         self._limits = limits
         self._seconds = limits.seconds if seconds is None else seconds
         self._started = time.monotonic()
@@ -69,20 +85,27 @@ class Running:
 
     def answer(self, plan: Plan, work: Callable[[Plan], T]) -> T:
         """What `work` makes of the plan over both tiers as they are at one moment, however long it takes."""
+        lacked = set(self._shards.missing) if self._shards is not None else set()
         while True:
-            settled = self.settle(plan)
+            settled, self._whole = self.settle(plan), True
             try:
                 answer = work(settled)
-            except ColdUnreadable:
-                pass
-            else:
                 if not self.missed(settled):
                     return answer
+            except Again:
+                pass
+            finally:
+                self._whole = False
             self.tiers.clear()  # what was read in vain is in no answer
+            if self._shards is not None:
+                self._shards.missing = set(lacked)
 
     def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:
         """The plan with the tiers that it is to read. `fresh`: as they are this moment, for who will not look again."""
         self._guarded |= plan.guarded
+        if self._shards is not None:
+            state = self._shards.settle(plan.namespace, fresh=fresh)
+            return replace(plan, tiers=HOT_ALONE if COLD in self.limits_hit else Tiers(state))
         if self._states is None or COLD in self.limits_hit:
             return replace(plan, tiers=HOT_ALONE)
         return replace(plan, tiers=Tiers(self._states.now(plan.namespace, fresh=fresh)))
@@ -90,6 +113,8 @@ class Running:
     def missed(self, plan: Plan) -> bool:
         """Has what a plan takes for hot left the hot tier meanwhile? Then what it found since may lack events."""
         state = plan.tiers.state
+        if self._shards is not None:
+            return isinstance(state, ClusterState) and self._shards.missed(plan.namespace, state)
         return state is not None and self._states is not None and self._states.missed(plan.namespace, state)
 
     # --- statements ---------------------------------------------------------------------------------------
@@ -104,8 +129,14 @@ class Running:
         at_most: Share | None = None,
     ) -> Result:
         """Run a statement. `partial`: at a limit take what there is and note the limit, rather than raise."""
-        with self.stream(sql, params, partial=partial, more=more, at_most=at_most) as stream:
-            rows = [row for rows in stream for row in rows]
+        while True:
+            try:
+                with self.stream(sql, params, partial=partial, more=more, at_most=at_most) as stream:
+                    rows = [row for rows in stream for row in rows]
+                break
+            except ShardLost:
+                if self._whole:
+                    raise
         return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
 
     @contextmanager
@@ -138,6 +169,7 @@ class Running:
         with (
             self._noting_cold(tiers),
             _translated(),
+            self._shards.judging() if self._shards is not None else nullcontext(),
             self._hot.query_iter(sql, params, settings, self._query_id, left) as stream,
         ):
             self.tiers.update(tiers)
@@ -182,15 +214,26 @@ class Running:
         if limit not in self.limits_hit:
             self.limits_hit.append(limit)
 
+    def note_broken(self) -> None:
+        """Remember that an answer ends before its end, where nothing has said so yet."""
+        if not self.lacking:
+            self.hit("connection")
+
+    @property
+    def lacking(self) -> list[str]:
+        """What an answer is not complete for: limits that it hit, and shards that were away."""
+        return [*self.limits_hit, *(self._shards.labels() if self._shards is not None else [])]
+
     def stats(self) -> dict[str, object]:
         """What every answer says about itself. How much was read is not for who must not know what else there is."""
         return {
-            "complete": not self.limits_hit,
+            "complete": not self.lacking,
             "tiers": [tier for tier in (HOT, COLD) if tier in self.tiers] or [HOT],
             "rows_read": None if self._guarded else self.rows_read,
             "bytes_read": None if self._guarded else self.bytes_read,
             "elapsed_ms": round((time.monotonic() - self._started) * 1000, 3),
-            "limits_hit": list(self.limits_hit),
+            "limits_hit": self.lacking,
+            **({"shards": self._shards.to_json()} if self._shards is not None else {}),
         }
 
     def _left(self) -> tuple[float, int, int]:

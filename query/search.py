@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from query.asking import Again
 from query.events import event_of, position_of
 from query.limits import AT_ONCE, EAGER, STREAMED, Share
 from query.plan import FIRST_ID, LAST_ID, Plan, Position
-from query.running import ColdUnreadable, Running
+from query.running import Running
 from query.sources import page_sql
 from query.sql import Params, compile_condition, nanos
 from query.windows import EVEN, Window, hot_alone, near_and_far, windows
@@ -145,8 +146,8 @@ def stream(plan: Plan, running: Running, limit: int | None) -> Iterator[list[dic
                 return
     except (QueryTimeout, QueryLimit) as error:
         running.note(error)
-    except ColdUnreadable:
-        pass  # it was noted; what was given is in order, and all until there
+    except Again:
+        running.note_broken()  # what was given is in order, and all until there
 
 
 def _window_rows(
@@ -169,7 +170,7 @@ def _window_rows(
                     given = True
                     yield rows
                 return
-        except ColdUnreadable:
+        except Again:
             if given:
                 raise
 

@@ -19,6 +19,8 @@ from storage.cold_config import ColdConfig
 from storage.errors import NeveError
 from storage.hot import Hot
 from storage.published import TierStates
+from storage.shard_states import ShardStates
+from storage.spreading import Spread
 
 T = TypeVar("T")
 CONCURRENT = "concurrent"
@@ -32,10 +34,13 @@ class ClientGone(Exception):
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
-    def __init__(self, hot: Hot, limits: Limits, cold: ColdConfig | None = None) -> None:
+    def __init__(self, hot: Hot | Spread, limits: Limits, cold: ColdConfig | None = None) -> None:
+        """`hot`: one server, or shards that are asked as one."""
         self.hot = hot
-        self.states = TierStates(hot, cold) if cold is not None else None
         self.limits = limits
+        self.states: TierStates | ShardStates | None = None
+        if cold is not None:
+            self.states = TierStates(hot, cold) if isinstance(hot, Hot) else ShardStates(hot.shards.all, cold)
         self._places = CapacityLimiter(limits.concurrent)
         self._threads = CapacityLimiter(limits.concurrent)
         self._cancelling = CapacityLimiter(2)

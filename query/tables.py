@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from query import conditions as c
+from query.asking import Again
 from query.conditions import Kind
 from query.events import EVENT_FIELDS, clean, event_of
 from query.limits import EAGER, STREAMED
 from query.pipes import NEWEST_FIRST, Column, Compiler, Stage
 from query.plan import Plan
-from query.running import ColdUnreadable, Running
+from query.running import Running
 from query.sources import plan_source
 from query.times import to_rfc3339
 from storage.errors import QueryLimit, QueryTimeout
@@ -95,8 +96,9 @@ def stream_table(plan: Plan, running: Running, limit: int | None) -> Iterator[Ta
                     given = True
                     yield Table(columns, _rows(asked.stage, rows))
             return
-        except ColdUnreadable:  # it was noted
+        except Again:
             if given:
+                running.note_broken()
                 return
         except (QueryTimeout, QueryLimit) as error:
             running.note(error)

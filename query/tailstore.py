@@ -64,7 +64,9 @@ class TailStore:
         wanted = sorted(set(fingerprints(condition)))
         if not wanted:
             return ()
-        found = await self._run(lambda running: [_members(running, namespace, one) for one in wanted])
+        found = await self._run(
+            lambda running: [_members(running, namespace, one) for one in wanted], whole=False
+        )
         return tuple(zip(wanted, found, strict=True))
 
     async def of_blocks(self, wanted: TailFilter, blocks: Sequence[bytes], limit: int) -> list[Row]:
@@ -101,11 +103,15 @@ class TailStore:
         rows = await self._run(lambda running: running.query(sql, params.values).rows)
         return int(rows[0][0])
 
-    async def _run(self, work: Callable[[Running], T]) -> T:
+    async def _run(self, work: Callable[[Running], T], *, whole: bool = True) -> T:
+        """`whole`: what lacks a shard is no answer. Raises StorageUnavailable then, of which viewers are told."""
         running = Running(self._gate.hot, self._gate.limits)
 
         def once() -> Iterator[list[T]]:
-            yield [work(running)]
+            found = work(running)
+            if whole and running.lacking:
+                raise StorageUnavailable(f"cannot read what was missed: {', '.join(running.lacking)} is away")
+            yield [found]
 
         found = await self._gate.step(running, once())
         assert found is not None

@@ -43,7 +43,7 @@ class Tiers:
 
     def hot_condition(self) -> str:
         """What keeps of the hot table the epochs that are not cold; empty where that is all."""
-        return self.pinned.shard().hot_condition() if self.pinned is not None else ""
+        return self.pinned.record.hot_condition() if self.pinned is not None else ""
 
 
 HOT_ALONE = Tiers()

@@ -36,10 +36,12 @@ from storage.errors import AgerBusy, ColdBroken
 from storage.hot import Hot
 from storage.leases import Lease, held
 from storage.matching import Matching
+from storage.numbers import shard_of
 from storage.published import publish, tier_state
 from storage.record import Record, record_at, record_of
 from storage.removing import Remover, count_hot
 from storage.rewriting import HASH, HASHED
+from storage.shards import Shards
 from storage.thawing import Thaw, Thawing, record_thaw, unfinished
 
 CLOSE_SECONDS = 60.0  # for inserters to follow when a new epoch was opened for `now`
@@ -86,8 +88,10 @@ class Ager:
         cold: ColdTier,
         say: Callable[[Step], None] = lambda _step: None,
         sleep: Callable[[float], None] = time.sleep,
+        shards: Shards | None = None,
     ) -> None:
-        """`sleep` may raise to end it between steps."""
+        """`sleep` may raise to end it between steps. `shards`: of the cluster that `hot` is one of, if it is."""
+        self.shards = shards
         self.hot = hot
         self.clickhouse = clickhouse
         self.cold = cold
@@ -153,6 +157,8 @@ class Ager:
         """
         table = self.cold.catalog.table(namespace)
         read = tier_state(self.hot, self.cold.config, namespace).pinned
+        if read is not None and table is not None and read.location != table.location():
+            raise _another_catalog(namespace)
         if read is not None and _sequence(table) < read.sequence:
             raise ColdBroken(
                 f"cannot change the cold tier of {namespace}: the catalog has an older state than what queries read",
@@ -181,11 +187,22 @@ class Ager:
         self.say("close", namespace, text, old, closed=closing.closed, seconds=time.monotonic() - began)
 
     def publish(self, namespace: str, table: Table) -> None:
-        """Let queries read the present snapshot of a table."""
+        """Let queries read the present snapshot of a table. Other shards that are there hear of it too."""
         pinned = self.cold.pinned(namespace, table)
         known = tier_state(self.hot, self.cold.config, namespace).pinned
+        if pinned is not None and known is not None and known.location != pinned.location:
+            raise _another_catalog(namespace)
         if pinned is not None and (known is None or known.metadata != pinned.metadata):
             publish(self.hot, pinned)
+            if self.shards is not None:
+                self.shards.each(lambda one: publish(one.hot, pinned), without=self.hot.number)
+
+    def beside(self, number: int) -> Ager | None:
+        """The ager of another shard; None while it is away."""
+        shard = self.shards.numbered(number) if self.shards is not None else None
+        if shard is None or not shard.alive:
+            return None
+        return Ager(shard.hot, shard.config, self.cold, self._say, self._sleep, self.shards)
 
     def tell(self, namespace: str, step: str, text: str) -> None:
         self.say(step, namespace, text)
@@ -252,12 +269,19 @@ class Pass:
     def _remover(self) -> Remover:
         ager, namespace = self.ager, self.namespace
         return Remover(
-            self.hot, ager.clickhouse, ager.cold, namespace, self.lease, partial(ager.tell, namespace)
+            self.hot,
+            ager.clickhouse,
+            ager.cold,
+            namespace,
+            self.lease,
+            partial(ager.tell, namespace),
+            ager.shards,
         )
 
     def publish(self, table: Table) -> None:
         """Let queries read the present snapshot, once all that it has and they do not read yet was compared."""
-        new = self._verify_all(table, list(takewhile(record_at(table).shard().names, self._rows())))
+        new = self._verify_all(table, list(takewhile(record_at(table).names, self._rows())))
+        self._verify_others(table)
         self.lease.check()
         self.ager.publish(self.namespace, table)
         self.ager.published.update({(self.namespace, epoch): time.monotonic() for epoch in new})
@@ -267,7 +291,10 @@ class Pass:
     def _try_close(self) -> None:
         """Close what nobody holds: all but the present epoch."""
         present = self.hot.epochs.last(self.namespace)[0]
-        if present > 1 and self.hot.epochs.closed_through(self.namespace) < present - 1:
+        if (
+            present > self.hot.epochs.base + 1
+            and self.hot.epochs.closed_through(self.namespace) < present - 1
+        ):
             closing = self.hot.epochs.close(self.namespace, present - 1, ATTEMPT_SECONDS)
             if not closing.closed:
                 self.ager.say("close", self.namespace, f"epochs before {present} stay open: {closing.reason}")
@@ -284,14 +311,14 @@ class Pass:
         for epoch in rows:
             if epoch > closed or (self.wish.before is not None and ended.get(epoch, 0.0) > self.wish.before):
                 break  # those after it wait: epochs are dropped in order
-            if not record.shard().names(epoch):
+            if not record.names(epoch):
                 due.append(epoch)
         return due
 
     def _check_dropped(self, table: Table, rows: dict[int, int]) -> None:
         """What has left the hot tier must be in the record; else the catalog is not the one that it was."""
         dropped = self.hot.epochs.dropped_through(self.namespace)
-        lost = [epoch for epoch in rows if epoch <= dropped and not record_at(table).shard().names(epoch)]
+        lost = [epoch for epoch in rows if epoch <= dropped and not record_at(table).names(epoch)]
         if lost:
             raise ColdBroken(
                 f"cannot age {self.namespace}: epoch {lost[0]} was to leave the hot tier and is not in the cold one",
@@ -320,7 +347,7 @@ class Pass:
 
     def _change(self, record: Record, epoch: int, copied: Copied) -> Change | None:
         record = record.advanced(self.hot.epochs.dropped_through(self.namespace))
-        if record.shard().names(epoch):
+        if record.names(epoch):
             return None
         return Change(record.with_epoch(epoch, copied.rows, copied.raw), append=copied.files)
 
@@ -328,7 +355,7 @@ class Pass:
 
     def _drop_all(self, table: Table) -> None:
         """Verify and drop, in order, all that is cold and still hot."""
-        epochs = list(takewhile(record_at(table).shard().names, self._rows()))
+        epochs = list(takewhile(record_at(table).names, self._rows()))
         self.publish(table)
         for epoch in epochs:
             self.lease.check()
@@ -348,6 +375,21 @@ class Pass:
             self.lease.check()
             self.verify(table, epoch)
         return new
+
+    def _verify_others(self, table: Table) -> None:
+        """Compare what an ager of another shard has committed and did not come to compare. Raises AgerBusy."""
+        published = tier_state(self.hot, self.ager.cold.config, self.namespace)
+        for epoch in record_at(table).epochs():
+            if shard_of(epoch) == self.hot.number or published.reads_cold(epoch):
+                continue
+            other = self.ager.beside(shard_of(epoch))
+            if other is None:
+                raise AgerBusy(
+                    f"cannot let queries read what is cold of {self.namespace}: epoch {epoch} of shard "
+                    f"{shard_of(epoch)}, which is away, was not compared",
+                    "start that shard",
+                )
+            Pass(other, self.namespace, self.wish, self.lease).verify(table, epoch)
 
     def verify(self, table: Table, epoch: int) -> None:
         """Compare the copy with the original. Raises ColdBroken where they differ, and takes the copy back."""
@@ -377,7 +419,7 @@ class Pass:
 
     def _take_back(self, table: Table, epoch: int) -> None:
         def change(table: Table, record: Record) -> Change | None:
-            if epoch not in record.shard().epochs:
+            if not record.takes_back(epoch):
                 return None
             return Change(record.without_epoch(epoch), delete=tuple(files_of_epoch(table, epoch)))
 
@@ -401,7 +443,7 @@ class Pass:
         published = self.ager.published.get((self.namespace, epoch))
         if published is not None:
             return time.monotonic() - published
-        with_it = [one for one in table.metadata.snapshots if record_of(one).shard().names(epoch)]
+        with_it = [one for one in table.metadata.snapshots if record_of(one).names(epoch)]
         return max(0.0, time.time() - min(one.timestamp_ms for one in with_it) / 1000)
 
     def _is_free(self, epoch: int) -> bool:
@@ -420,7 +462,7 @@ class Pass:
         """
         table.refresh()
         published = tier_state(self.hot, self.ager.cold.config, self.namespace)
-        if not published.reads_cold(epoch) or not record_at(table).shard().names(epoch):
+        if not published.reads_cold(epoch) or not record_at(table).names(epoch):
             raise ColdBroken(f"cannot drop epoch {epoch} of {self.namespace}: the cold tier does not have it")
         known = (self.namespace, epoch) in self.ager.published
         if not known and epoch > self.hot.epochs.dropped_through(self.namespace):
@@ -436,6 +478,14 @@ def has_cold(ager: Ager, namespace: str) -> bool:
     if ager.cold.config.policy(namespace).tier == "cold":
         return True
     return tier_state(ager.hot, ager.cold.config, namespace).pinned is not None
+
+
+def _another_catalog(namespace: str) -> ColdBroken:
+    """Two servers with a catalog each would make two tables, of which queries read one."""
+    return ColdBroken(
+        f"cannot change the cold tier of {namespace}: queries read a table that this catalog does not have",
+        "give all servers the same cold.catalog and cold.warehouse",
+    )
 
 
 def _sequence(table: Table | None) -> int:

@@ -30,7 +30,7 @@ def catch_up(hot: Hot, cold: ColdTier, namespace: str, table: Table) -> int:
 
     Raises ColdBroken where the hot tier has taken events under numbers of epochs that are cold.
     """
-    highest = record_at(table).shard().highest
+    highest = record_at(table).shard(hot.number).highest
     if highest <= hot.epochs.closed_through(namespace):
         return 0
     pinned = cold.pinned(namespace, table)
@@ -39,7 +39,7 @@ def catch_up(hot: Hot, cold: ColdTier, namespace: str, table: Table) -> int:
     present = hot.scalars(
         f"SELECT DISTINCT epoch AS e FROM {schema.namespace_database(namespace)}.events ORDER BY e"
     )
-    named = [epoch for epoch in present if pinned.shard().names(epoch)]
+    named = [epoch for epoch in present if pinned.record.names(epoch)]
     only_hot = [epoch for epoch in present if epoch not in named]
     _refuse_strays(hot, namespace, pinned, named)
     publish(hot, pinned)
@@ -78,9 +78,9 @@ def _refuse_strays(hot: Hot, namespace: str, pinned: Pinned, named: list[int]) -
 
 def main() -> int:
     """What `catch_up_aside` starts."""
-    clickhouse, config = pickle.load(sys.stdin.buffer)
+    clickhouse, config, number = pickle.load(sys.stdin.buffer)
     try:
-        with Hot(clickhouse) as hot:
+        with Hot(clickhouse, number=number) as hot:
             hot.migrate()
             for namespace, epoch in catch_up_all(hot, ColdTier(config)).items():
                 print(f"epochs of {namespace} go on above {epoch}: clickhouse did not know what is cold")

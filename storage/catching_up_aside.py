@@ -13,14 +13,14 @@ from storage.errors import ColdUnavailable
 ASIDE_SECONDS = 300.0
 
 
-def catch_up_aside(clickhouse: ClickHouseConfig, cold: ColdConfig) -> str:
-    """Do it for every namespace; what there is to tell. Raises ColdUnavailable where it could not be done."""
+def catch_up_aside(clickhouse: ClickHouseConfig, cold: ColdConfig, number: int = 1) -> str:
+    """Do it for every namespace of a shard; what there is to tell. ColdUnavailable where it could not be done."""
     if not cold.catalog and not (cold.folder / "catalog.db").exists():
         return ""  # nothing has ever aged here
     try:
         done = subprocess.run(
             [sys.executable, "-m", "storage.catching_up"],
-            input=pickle.dumps((clickhouse, cold)),  # through a pipe: credentials are in it
+            input=pickle.dumps((clickhouse, cold, number)),  # through a pipe: credentials are in it
             capture_output=True,
             timeout=ASIDE_SECONDS,
             check=False,

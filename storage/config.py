@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from storage.errors import ConfigError
+from storage.numbers import MOST_SHARDS
 from storage.sections import NO_SECRET, Secret
 
 SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
@@ -23,6 +25,50 @@ class ClickHouseUrls:
     search: Secret = NO_SECRET  # the same server as a user who may only read; empty: as url
     ingest: Secret = NO_SECRET  # … who may only insert events; empty: as url
     backup_disk: str = ""  # a disk of that server that `backups.allowed_disk` names, for neve backup
+
+
+@dataclass(frozen=True)
+class ShardUrls:
+    """One server of a cluster. A text in place of the table is its `url`."""
+
+    url: Secret = NO_SECRET  # clickhouse://user:password@host:port, of this server alone
+    search: Secret = NO_SECRET  # the same server as a user who may only read; empty: as url
+    ingest: Secret = NO_SECRET  # … who may only insert events; empty: as url
+    weight: int = 1  # its share of the events, beside the others'; 0: none that are new
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Several ClickHouse servers, each with a part of the events."""
+
+    shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
+
+    def __bool__(self) -> bool:
+        return bool(self.shards)
+
+    def configs(self) -> tuple[ShardConfig, ...]:
+        """The shards in their order. Raises ConfigError for what cannot work."""
+        found = [_shard(number, name, urls) for number, (name, urls) in enumerate(self.shards.items(), 1)]
+        if len(found) > MOST_SHARDS:
+            raise ConfigError(f"cannot use {len(found)} shards", f"use at most {MOST_SHARDS}")
+        if found and not any(one.weight for one in found):
+            raise ConfigError("cannot use weights of cluster.shards: all are 0", "give one of them 1")
+        for one in found:
+            for other in found[: one.number - 1]:
+                _check_pair(other, one)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class ShardConfig:
+    """How to reach one shard, and as whom. `number`: its place, from 1. A server alone has no name."""
+
+    name: str
+    number: int
+    owner: ClickHouseConfig
+    search: ClickHouseConfig | None = None
+    ingest: ClickHouseConfig | None = None
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -124,6 +170,45 @@ def _options(query: str) -> dict[str, Any]:
             what = f"cannot read clickhouse option {name}: {text}"
             raise ConfigError(what, "give a positive number, or 0 or 1 for a switch") from None
     return found
+
+
+def _shard(number: int, name: str, urls: ShardUrls) -> ShardConfig:
+    key = f"cluster.shards.{name}"
+    if not re.fullmatch("[a-z][a-z0-9_-]{0,31}", name):
+        hint = "use up to 32 lower-case letters, digits, _ and -, a letter first"
+        raise ConfigError(f"cannot use name of shard: {name!r}", hint)
+    if not urls.url:
+        raise ConfigError(f"cannot use configuration key {key!r}: it has no url", "give its url")
+    if urls.weight < 0:
+        raise ConfigError(f"cannot use configuration key '{key}.weight': {urls.weight}", "give 0 or more")
+    owner, *others = (
+        ClickHouseConfig.from_url(url) if url else None for url in (urls.url, urls.search, urls.ingest)
+    )
+    assert owner is not None
+    for other in others:
+        if other is not None and (other.host, other.port) != (owner.host, owner.port):
+            raise ConfigError(
+                f"cannot use {key!r}: its urls name several servers", "give the same address in all"
+            )
+    search, ingest = others
+    return ShardConfig(name, number, owner, search, ingest, urls.weight)
+
+
+def _check_pair(first: ShardConfig, second: ShardConfig) -> None:
+    """Two shards are two servers, where the same users are known: each asks the others as who asked it."""
+    where = f"{second.owner.host}:{second.owner.port}"
+    if (first.owner.host, first.owner.port) == (second.owner.host, second.owner.port):
+        raise ConfigError(
+            f"cannot use shards {first.name} and {second.name}: both are at {where}",
+            "give each a server of its own",
+        )
+    for kind in ("owner", "search", "ingest"):
+        one, other = getattr(first, kind), getattr(second, kind)
+        if (one and (one.user, one.password)) != (other and (other.user, other.password)):
+            raise ConfigError(
+                f"cannot use shards {first.name} and {second.name}: their users differ",
+                "give all shards the same users, with the same passwords",
+            )
 
 
 def without_password(url: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from storage import schema
 from storage.inserters import EVICTIONS, Registry
 from storage.matching import Matching
+from storage.numbers import first_epoch, shard_of
 from storage.results import Result
 
 DELETIONS = f"{schema.SYSTEM_DATABASE}.deletions"
@@ -47,9 +48,9 @@ class Forgets(Asks, Protocol):
 class Deletion:
     """One request. Times are nanoseconds since 1970.
 
-    `until`: the epoch that was present when it was asked for. Of that and those before it, all that matches goes; of
-    what came later, what is older than the request. `through`: the hot tier has been cleaned up to this epoch.
-    `recount`: cold epochs whose counts are not right yet.
+    `until`: the epoch that was present when it was asked for, of the shard that has it: each knows it with one of its
+    own. Of that and those before it, all that matches goes; of what came later, what is older than the request.
+    `through`: the hot tier has been cleaned up to this epoch. `recount`: cold epochs whose counts are not right yet.
     """
 
     namespace: str
@@ -66,10 +67,17 @@ class Deletion:
     recount: frozenset[int] = frozenset()
 
     @property
+    def shard(self) -> int:
+        """The shard, by its number, that it is about, and whose registry has it."""
+        return shard_of(self.until)
+
+    @property
     def what(self) -> Matching:
         """The events that go."""
         asked = f"fromUnixTimestamp64Nano(toInt64({int(self.asked_at)}), 'UTC')"
-        late = f"(epoch <= {int(self.until)} OR timestamp < {asked})"
+        first = first_epoch(self.shard)  # the cold tier has the epochs of all shards
+        then = f"(epoch > {first} AND epoch <= {int(self.until)})" if first else f"epoch <= {int(self.until)}"
+        late = f"({then} OR timestamp < {asked})"
         return replace(self.matching, where=f"({self.matching.where}) AND {late}")
 
     def to_json(self) -> dict[str, Any]:

@@ -133,6 +133,7 @@ SEARCHING = (
     "GRANT CREATE TEMPORARY TABLE ON *.*",  # what reading the cold tier's files takes
     "GRANT READ ON FILE",
     "GRANT READ ON S3",
+    "GRANT READ ON REMOTE",  # other shards, as the same user
     "GRANT NAMED COLLECTION ON *",
     "GRANT SELECT ON system.processes",  # its own, to stop them
     "GRANT SELECT ON system.parts",  # of tables that it may read: which epochs are hot

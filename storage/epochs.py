@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from storage import schema
 from storage.inserters import Holder, Registry
+from storage.numbers import first_epoch
 from storage.results import Result
 
 EPOCH_SECONDS = 3600  # about how long an ingest epoch stays the present one
@@ -76,8 +77,10 @@ class EpochInfo:
 class Epochs:
     """The epochs of every namespace. Thread-safe; several processes may use it at once."""
 
-    def __init__(self, hot: Asks) -> None:
+    def __init__(self, hot: Asks, shard: int = 1) -> None:
+        """`shard`: which one this is, from 1: it has a range of numbers of its own."""
         self._hot = hot
+        self.base = first_epoch(shard)
         self._lock = threading.Lock()  # saves this process from racing itself; others are met in the table
 
     # --- opening -----------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ class Epochs:
         with self._lock:
             opener, skip = secrets.token_hex(8), 0
             while True:
-                epoch = self.last(namespace)[0] + 1 + random.randint(0, skip)
+                epoch = max(self.last(namespace)[0], self.base) + 1 + random.randint(0, skip)
                 wanted = {"n": namespace, "epochs": [epoch, epoch + 1], "opener": opener}
                 self._hot.execute(
                     f"INSERT INTO {EPOCHS} (namespace, epoch, opened_at, opener) SELECT {{n:String}}, epoch, now64(3), "
@@ -134,7 +137,7 @@ class Epochs:
     def _open(self, namespace: str) -> int:
         opener, skip = secrets.token_hex(8), 0
         while True:
-            epoch = self.last(namespace)[0] + 1 + random.randint(0, skip)
+            epoch = max(self.last(namespace)[0], self.base) + 1 + random.randint(0, skip)
             wanted = {"n": namespace, "epoch": epoch, "opener": opener}
             self._hot.execute(
                 f"INSERT INTO {EPOCHS} (namespace, epoch, opened_at, opener) "

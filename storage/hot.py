@@ -80,16 +80,19 @@ class Hot:
         config: ClickHouseConfig,
         cold: ColdConfig | None = None,
         inserting: ClickHouseConfig | None = None,
+        number: int = 1,
     ) -> None:
         """`cold`: where blocks of epochs that have left the hot tier are looked for; else they are nowhere.
 
-        `inserting`: as whom blocks are stored, where that is another user, who may do nothing else.
+        `inserting`: as whom blocks are stored, where that is another user, who may do nothing else. `number`: which
+        shard it is, from 1.
         """
         self._config = config
         self._cold = cold
         self._pool = Pool(config)
         self._inserting = Pool(inserting) if inserting is not None else self._pool
-        self.epochs = Epochs(self)
+        self.number = number
+        self.epochs = Epochs(self, number)
         self.registry = Registry(self)
         self._rebuild_lock = threading.Lock()
         self._known: set[str] = set()
@@ -276,7 +279,7 @@ class Hot:
             return
         database, where = schema.namespace_database(namespace), f"WHERE epoch = {int(epoch)}"
         with self._rebuild_lock:
-            self._rewrite(f"INSERT INTO {database}.seen {schema.seen_select(database, where)}")
+            self.rewrite(f"INSERT INTO {database}.seen {schema.seen_select(database, where)}")
             rollup, counts = schema.rollup_select(database, where), schema.counts_select(database, where)
             self._replace(f"{database}.rollup", f"{database}.{schema.REBUILT_ROLLUP}", epoch, rollup)
             self._replace(f"{database}.counts", f"{database}.{schema.REBUILT_COUNTS}", epoch, counts)
@@ -285,7 +288,7 @@ class Hot:
         """Put what is selected in the place of an epoch's partition, at once for readers."""
         partition = f"PARTITION {int(epoch)}"
         self.execute(f"ALTER TABLE {aside} DROP {partition}")
-        self._rewrite(f"INSERT INTO {aside} {select}")
+        self.rewrite(f"INSERT INTO {aside} {select}")
         # The server replaces no partition by nothing.
         filled = self.scalars(f"SELECT 1 AS x FROM {aside} WHERE epoch = {int(epoch)} LIMIT 1")
         self.execute(
@@ -304,14 +307,15 @@ class Hot:
         known = dict(templates)
         if not known:
             return
-        self._rewrite(
+        self.rewrite(
             f"INSERT INTO {schema.namespace_database(namespace)}.templates "
             "SELECT number, text, {version:UInt16} FROM (SELECT 1) "
             "ARRAY JOIN {numbers:Array(UInt64)} AS number, {texts:Array(String)} AS text",
             {"numbers": list(known), "texts": list(known.values()), "version": rules_version},
         )
 
-    def _rewrite(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+    def rewrite(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Run an INSERT of what it selects; doing the same again is meant, not a repetition."""
         self.query(sql, params, REWRITE_SETTINGS)
 
     # --- epochs ------------------------------------------------------------------------------------------

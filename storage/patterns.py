@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lexer.book import Entry
 from lexer.pins import Pattern
-from storage.hot import REWRITE_SETTINGS, Hot
+from storage.results import Result
 from storage.schema import current_patterns, namespace_database
 
 
-def has_new_templates(hot: Hot, namespace: str) -> bool:
+class Asks(Protocol):
+    """The part of `Hot` that this needs."""
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Result: ...
+    def scalars(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Any]: ...
+    def rewrite(self, sql: str, params: Mapping[str, Any] | None = None) -> None: ...
+
+
+def has_new_templates(hot: Asks, namespace: str) -> bool:
     """Whether there is a template that has no pattern."""
     database = namespace_database(namespace)
     sql = (
@@ -22,20 +30,20 @@ def has_new_templates(hot: Hot, namespace: str) -> bool:
     return bool(hot.scalars(sql)[0])
 
 
-def read_templates(hot: Hot, namespace: str) -> dict[int, bytes]:
+def read_templates(hot: Asks, namespace: str) -> dict[int, bytes]:
     """Every template's text by fingerprint."""
     table = f"{namespace_database(namespace)}.templates"
     sql = f"SELECT fingerprint AS f, argMax(template, rules_version) AS t FROM {table} GROUP BY f"
     return {fingerprint: _bytes(text) for fingerprint, text in hot.query(sql).rows}
 
 
-def read_lines(hot: Hot, namespace: str) -> dict[int, int]:
+def read_lines(hot: Asks, namespace: str) -> dict[int, int]:
     """How many events each fingerprint has."""
     table = f"{namespace_database(namespace)}.rollup"
     return dict(hot.query(f"SELECT fingerprint AS f, sum(count) AS n FROM {table} GROUP BY f").rows)
 
 
-def read_entries(hot: Hot, namespace: str) -> dict[int, Entry]:
+def read_entries(hot: Asks, namespace: str) -> dict[int, Entry]:
     """The pattern of each fingerprint."""
     source = current_patterns(namespace_database(namespace))
     sql = f"SELECT fingerprint, pattern, template, name, rule, alias FROM {source}"
@@ -45,7 +53,7 @@ def read_entries(hot: Hot, namespace: str) -> dict[int, Entry]:
     }
 
 
-def add_entries(hot: Hot, namespace: str, entries: Mapping[int, Entry]) -> None:
+def add_entries(hot: Asks, namespace: str, entries: Mapping[int, Entry]) -> None:
     """Store patterns; the last word on a fingerprint counts."""
     if not entries:
         return
@@ -58,11 +66,10 @@ def add_entries(hot: Hot, namespace: str, entries: Mapping[int, Entry]) -> None:
         "alias": ("UInt8", [int(entry.is_alias) for entry in entries.values()]),
     }
     arrays = ", ".join(f"{{{name}s:Array({type_})}} AS {name}" for name, (type_, _) in columns.items())
-    hot.query(
+    hot.rewrite(
         f"INSERT INTO {namespace_database(namespace)}.patterns "
         f"SELECT {', '.join(columns)}, {{version:UInt64}} FROM (SELECT 1) ARRAY JOIN {arrays}",
         {**{f"{name}s": values for name, (_, values) in columns.items()}, "version": time.time_ns()},
-        REWRITE_SETTINGS,
     )
 
 

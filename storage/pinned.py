@@ -1,6 +1,6 @@
 """A snapshot that is pinned, and the SQL that reads it as if it were hot. Whoever searches needs this and no catalog.
 
-    pinned.shard().hot_condition()                 # what to add to a WHERE over the hot table
+    pinned.record.hot_condition()                 # what to add to a WHERE over the hot table
     if pinned.overlaps(low, high):                 # else the cold tier need not be asked
         pinned.select(["timestamp", "message"], low, high)    # a SELECT, with `pinned.parameters` to be bound
 
@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from storage.cold_columns import hot_columns
 from storage.errors import ColdUnavailable
-from storage.record import ONLY_SHARD, Record, ShardRecord
+from storage.numbers import FIRST_SHARD
+from storage.record import Record, ShardRecord
 
 SECOND = 10**9
 MICRO = 1000
@@ -60,9 +61,9 @@ class Pinned:
         """The table function, to stand behind FROM; its columns are those of the cold table."""
         return f"{self.place.call}, SETTINGS iceberg_metadata_file_path = '{self.metadata}')"
 
-    def shard(self, name: str = ONLY_SHARD) -> ShardRecord:
-        """What is cold of a shard: its `hot_condition` goes into every query over the hot table."""
-        return self.record.shard(name)
+    def shard(self, number: int = FIRST_SHARD) -> ShardRecord:
+        """What is cold of a shard."""
+        return self.record.shard(number)
 
     def overlaps(self, low: int | None, high: int | None) -> bool:
         """May there be events at low <= time < high?"""

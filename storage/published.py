@@ -56,7 +56,7 @@ class TierState:
 
     def reads_cold(self, epoch: int) -> bool:
         """Is this epoch to be read from the cold tier?"""
-        return self.pinned is not None and self.pinned.shard().names(epoch)
+        return self.pinned is not None and self.pinned.record.names(epoch)
 
     def is_plain(self) -> bool:
         """Does what was published know of every move between the tiers?"""

@@ -5,7 +5,8 @@
     raw       which side columns (`cold_columns.SIDES`) may hold anything
 
 A query that reads a snapshot takes from the hot tier the epochs that its record does not name: so at every moment,
-before and after the hot partition goes, each event is seen once. Where there are shards, each has its own numbers.
+before and after the hot partition goes, each event is seen once. Where there are shards, each has epochs of its own
+(`numbers.py`), and its own entry in the record, which an epoch's number leads to.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 
 from storage.cold_columns import SIDES
 from storage.errors import ColdBroken
+from storage.numbers import FIRST_SHARD, first_epoch, shard_of
 
 RECORD = "neve.record"
 COMMIT = "neve.commit"
 KIND = "neve.kind"
 FORMAT = 1
-ONLY_SHARD = ""
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,6 @@ class ShardRecord:
         """No epoch above it is cold."""
         return max((self.through, *self.epochs))
 
-    def hot_condition(self) -> str:
-        """SQL that keeps the rows of the hot table whose epochs are not cold."""
-        above = ", ".join(str(int(epoch)) for epoch in sorted(self.epochs) if epoch > self.through)
-        condition = f"epoch > {int(self.through)}"
-        return f"{condition} AND epoch NOT IN ({above})" if above else condition
-
 
 @dataclass(frozen=True)
 class Record:
@@ -55,34 +50,59 @@ class Record:
     shards: Mapping[str, ShardRecord] = field(default_factory=dict)
     raw: frozenset[str] = frozenset()
 
-    def shard(self, name: str = ONLY_SHARD) -> ShardRecord:
-        return self.shards.get(name, ShardRecord())
+    def shard(self, number: int = FIRST_SHARD) -> ShardRecord:
+        """What is cold of a shard, by its number from 1: of a single server, which is the first, all that is cold."""
+        return self.shards.get(_key(number), ShardRecord())
 
-    def with_epoch(self, epoch: int, rows: int, raw: Iterable[str], shard: str = ONLY_SHARD) -> Record:
+    def names(self, epoch: int) -> bool:
+        """Is this epoch to be read from the cold tier?"""
+        return self.shard(shard_of(epoch)).names(epoch)
+
+    def epochs(self) -> list[int]:
+        """Those that are cold and may be hot still, of all shards, in order."""
+        return sorted(epoch for one in self.shards.values() for epoch in one.epochs if epoch > one.through)
+
+    def takes_back(self, epoch: int) -> bool:
+        """Is this epoch cold, and may it be hot still, so that it can be read from there again?"""
+        return epoch in self.shard(shard_of(epoch)).epochs
+
+    def hot_condition(self) -> str:
+        """SQL that keeps the rows of the hot table, or of all shards', whose epochs are not cold."""
+        first = self.shard()
+        conditions = [f"epoch > {int(first.through)}"]
+        for key, one in sorted(self.shards.items()):
+            if key and one.through:
+                low = first_epoch(int(key))
+                conditions.append(f"NOT (epoch > {low} AND epoch <= {int(one.through)})")
+        if above := self.epochs():
+            conditions.append(f"epoch NOT IN ({', '.join(str(int(epoch)) for epoch in above)})")
+        return " AND ".join(conditions)
+
+    def with_epoch(self, epoch: int, rows: int, raw: Iterable[str]) -> Record:
         """With one more epoch, whose rows go in with the same commit."""
-        mine = self.shard(shard)
+        mine = self.shard(shard_of(epoch))
         if mine.names(epoch):
             raise ValueError(f"epoch {epoch} is cold already")
         epochs = {**mine.epochs, epoch: rows}
-        return replace(self._with(shard, replace(mine, epochs=epochs)), raw=self.raw | set(raw))
+        return replace(self._with(epoch, replace(mine, epochs=epochs)), raw=self.raw | set(raw))
 
-    def without_epoch(self, epoch: int, shard: str = ONLY_SHARD) -> Record:
+    def without_epoch(self, epoch: int) -> Record:
         """Without an epoch whose rows go out with the same commit, to be read from the hot tier again."""
-        mine = self.shard(shard)
+        mine = self.shard(shard_of(epoch))
         if epoch not in mine.epochs:
             raise ValueError(f"epoch {epoch} cannot go back")
         epochs = {one: rows for one, rows in mine.epochs.items() if one != epoch}
-        return self._with(shard, replace(mine, epochs=epochs))
+        return self._with(epoch, replace(mine, epochs=epochs))
 
-    def advanced(self, dropped: int, shard: str = ONLY_SHARD) -> Record:
-        """Knowing that the hot tier has given up every epoch up to `dropped`."""
-        mine = self.shard(shard)
+    def advanced(self, dropped: int) -> Record:
+        """Knowing that the hot tier has given up this epoch, and every one of the same shard below."""
+        mine = self.shard(shard_of(dropped))
         through = max(mine.through, dropped)
         epochs = {one: rows for one, rows in mine.epochs.items() if one > through}
-        return self._with(shard, ShardRecord(through, epochs))
+        return self._with(dropped, ShardRecord(through, epochs))
 
-    def _with(self, shard: str, record: ShardRecord) -> Record:
-        return replace(self, shards={**self.shards, shard: record})
+    def _with(self, epoch: int, record: ShardRecord) -> Record:
+        return replace(self, shards={**self.shards, _key(shard_of(epoch)): record})
 
     def to_text(self) -> str:
         """As it stands in a summary."""
@@ -105,6 +125,11 @@ class Record:
             for name, one in said["shards"].items()
         }
         return cls(shards, frozenset(said["raw"]) & set(SIDES))
+
+
+def _key(number: int) -> str:
+    """The first shard's is empty: it is what a single server has."""
+    return "" if number == FIRST_SHARD else str(number)
 
 
 def record_of(snapshot: Any) -> Record:

@@ -24,9 +24,12 @@ from storage.errors import ColdBroken
 from storage.hot import REWRITE_SETTINGS, Hot
 from storage.leases import Lease
 from storage.matching import Matching
+from storage.numbers import shard_of
+from storage.pinned import Pinned
 from storage.published import tier_state
 from storage.recount import recount_cold
 from storage.rewriting import Found, Rewriter
+from storage.shards import Shards
 
 Say = Callable[[str, str], None]
 """Which step, and what there is to tell."""
@@ -39,8 +42,17 @@ class Remover:
     """Deletes events of one namespace."""
 
     def __init__(
-        self, hot: Hot, clickhouse: ClickHouseConfig, cold: ColdTier, namespace: str, lease: Lease, say: Say
+        self,
+        hot: Hot,
+        clickhouse: ClickHouseConfig,
+        cold: ColdTier,
+        namespace: str,
+        lease: Lease,
+        say: Say,
+        shards: Shards | None = None,
     ) -> None:
+        """`shards`: of the cluster that `hot` is one of: the counts of what is cold of a shard are with that one."""
+        self.shards = shards
         self.hot = hot
         self.clickhouse = clickhouse
         self.cold = cold
@@ -57,12 +69,11 @@ class Remover:
         deletion = self._clean_hot(deletion)
         if fresh and table is not None and table.current_snapshot() is not None:
             deletion = self._clean_cold(deletion, table)
-        if deletion.recount:
-            self.recount(table, deletion.recount)
+        left = self.recount(table, deletion.recount) if deletion.recount else frozenset()
         if fresh and table is not None:
             publish(table)
-        if fresh or deletion.recount:
-            deletion = deletions.record(self.hot, replace(deletion, done=True, recount=frozenset()))
+        if fresh or deletion.recount != left:
+            deletion = deletions.record(self.hot, replace(deletion, done=True, recount=left))
         if fresh:
             text = f"{deletion.hot_rows:,} hot and {deletion.cold_rows:,} cold events are deleted"
             self._say("delete", text)
@@ -148,17 +159,39 @@ class Remover:
         rewriter.forget_deleted()
         return gone
 
-    def recount(self, table: Table | None, epochs: Iterable[int]) -> None:
-        """Make the counts of these epochs right, by the tier that has them."""
-        dropped = self.hot.epochs.dropped_through(self.namespace)
-        for epoch in epochs:
-            self.hot.rebuild_rollup(self.namespace, epoch)  # does nothing for those that were dropped
-        cold = [epoch for epoch in epochs if epoch <= dropped]
-        if cold and table is not None:
-            table.refresh()
-            pinned = self.cold.pinned(self.namespace, table)
-            assert pinned is not None
-            recount_cold(self.hot, pinned, cold)
+    def recount(self, table: Table | None, epochs: Iterable[int]) -> frozenset[int]:
+        """Make the counts of these epochs right, by the tier that has them; those left, whose shards are away.
+
+        Until then these counts do not add up, so queries count the events instead.
+        """
+        pinned: Pinned | None = None
+        left: set[int] = set()
+        by_shard: dict[int, list[int]] = {}
+        for epoch in sorted(epochs):
+            by_shard.setdefault(shard_of(epoch), []).append(epoch)
+        for number, some in by_shard.items():
+            hot = self._hot_of(number)
+            if hot is None:
+                left.update(some)
+                continue
+            dropped = hot.epochs.dropped_through(self.namespace)
+            for epoch in some:
+                hot.rebuild_rollup(self.namespace, epoch)  # does nothing for those that were dropped
+            cold = [epoch for epoch in some if epoch <= dropped]
+            if cold and table is not None:
+                if pinned is None:
+                    table.refresh()
+                    pinned = self.cold.pinned(self.namespace, table)
+                assert pinned is not None
+                recount_cold(hot, pinned, cold)
+        return frozenset(left)
+
+    def _hot_of(self, number: int) -> Hot | None:
+        """The hot tier of a shard; None while it is away."""
+        if number == self.hot.number:
+            return self.hot
+        shard = self.shards.numbered(number) if self.shards is not None else None
+        return shard.hot if shard is not None and shard.alive else None
 
 
 def count_hot(hot: Hot, namespace: str, matching: Matching, above: int = 0) -> dict[int, int]:

@@ -118,8 +118,7 @@ def _age_of(filesystem: Any, path: str) -> tuple[int, int]:
 
 
 def _covers(table: Table, dropped: int) -> bool:
-    record = record_at(table).shard()
-    return dropped == 0 or record.through >= dropped or dropped in record.epochs
+    return dropped == 0 or record_at(table).names(dropped)
 
 
 def _is_whole(table: Table) -> bool:

@@ -57,7 +57,8 @@ def retain_services(ager: Ager, namespace: str, policy: Policy, now: float, leas
     matching = past(policy, now)
     if matching is None or ager.retained.get(namespace) == matching:
         return 0  # nothing has come to its end since this process looked last
-    remover = Remover(ager.hot, ager.clickhouse, ager.cold, namespace, lease, partial(ager.tell, namespace))
+    say = partial(ager.tell, namespace)
+    remover = Remover(ager.hot, ager.clickhouse, ager.cold, namespace, lease, say, ager.shards)
     touched: set[int] = set()
     gone = 0
     closed = ager.hot.epochs.closed_through(namespace)

@@ -96,13 +96,13 @@ class Thawing:
     def run(self, thaw: Thaw) -> int:
         """How many events came back, as far as this pass knows."""
         self.table.refresh()
-        named = thaw.epoch in record_at(self.table).shard().epochs
+        named = record_at(self.table).takes_back(thaw.epoch)
         rows = 0
         if named or not self._has_rows(thaw.epoch):
             rows, thaw = self._move(thaw)
         self.publish(self.table)
-        self.remover.recount(self.table, [*thaw.recount, thaw.epoch])
-        record_thaw(self.hot, replace(thaw, done=True))
+        left = self.remover.recount(self.table, [*thaw.recount, thaw.epoch])
+        record_thaw(self.hot, replace(thaw, done=not left))
         return rows
 
     def _move(self, thaw: Thaw) -> tuple[int, Thaw]:
@@ -122,7 +122,7 @@ class Thawing:
 
     def _named(self, record: Record, epoch: int) -> Change | None:
         record = record.advanced(self.hot.epochs.dropped_through(self.namespace))
-        if record.shard().names(epoch):
+        if record.names(epoch):
             return None
         return Change(record.with_epoch(epoch, 0, ()))
 
@@ -164,6 +164,6 @@ class Thawing:
             return
 
         def plan(_table: Table, record: Record) -> Change | None:
-            return Change(change(record)) if thaw.epoch in record.shard().epochs else None
+            return Change(change(record)) if record.takes_back(thaw.epoch) else None
 
         commit(self.table, "thaw", plan)

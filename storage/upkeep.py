@@ -24,7 +24,9 @@ from storage import cold_columns, cold_schema, deletions, parquet, schema
 from storage.ageing import Ager, Pass, Wish
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
+from storage.hot import Hot
 from storage.leases import held
+from storage.numbers import shard_of
 from storage.parquet import rows_of
 from storage.record import Record, record_at
 from storage.retention import DAY_SECONDS, longest_days, retain_services
@@ -46,8 +48,11 @@ class Upkeep:
     ager: Ager
     now: Now = time.time
 
-    def run(self, namespace: str) -> None:
-        """All chores of a namespace. Raises AgerBusy and what the ager raises."""
+    def run(self, namespace: str, *, of_table: bool = True) -> None:
+        """All chores of a namespace. Raises AgerBusy and what the ager raises.
+
+        `of_table`: those of the cold table too; where there are shards, one of them has these done for all.
+        """
         policy = self.ager.cold.config.policy(namespace)
         with held(self.ager.hot, f"ager of {namespace}") as lease:
             if gone := deletions.forget(self.ager.hot, namespace, self.now()):
@@ -56,7 +61,7 @@ class Upkeep:
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
                 return
-            table = self.ager.table(namespace)
+            table = self.ager.table(namespace) if of_table else None
             if table is None or table.current_snapshot() is None:
                 return
             self.retain(namespace, table, policy)
@@ -106,14 +111,20 @@ class Upkeep:
         if commit(table, "retention", change) is None:
             return 0
         unit = cold_columns.UNIT_SECONDS[cold_schema.unit_of(table.spec())]
-        through = record_at(table).shard().through
         database = schema.namespace_database(namespace)
         first = max(edge // unit * unit, 0)  # what is kept begins here
-        for counts, minute in (("rollup", f"toDateTime({first}, 'UTC')"), ("counts", str(first // 60))):
-            self.ager.hot.execute(
-                f"ALTER TABLE {database}.{counts} DELETE WHERE epoch <= {int(through)} "
-                f"AND minute < {minute} SETTINGS mutations_sync = 1"
-            )
+        record = record_at(table)
+
+        def forget(hot: Hot) -> None:
+            for counts, minute in (("rollup", f"toDateTime({first}, 'UTC')"), ("counts", str(first // 60))):
+                hot.execute(
+                    f"ALTER TABLE {database}.{counts} DELETE WHERE epoch <= {int(record.shard(hot.number).through)} "
+                    f"AND minute < {minute} SETTINGS mutations_sync = 1"
+                )
+
+        forget(self.ager.hot)
+        if self.ager.shards is not None:
+            self.ager.shards.each(lambda one: forget(one.hot), without=self.ager.hot.number)
         self.ager.say("retention", namespace, f"{gone:,} events older than {days} days are gone")
         return gone
 
@@ -122,10 +133,10 @@ class Upkeep:
     def compact(self, namespace: str, table: Table) -> int:
         """Make few files of many; how many partitions it was done for."""
         table.refresh()
-        through = record_at(table).shard().through
+        record = record_at(table)
         small: defaultdict[int, list[DataFile]] = defaultdict(list)
         for file in data_files(table):
-            if file.file_size_in_bytes < SMALL_BYTES and _highest_epoch(table, file) <= through:
+            if file.file_size_in_bytes < SMALL_BYTES and _is_settled(record, _highest_epoch(table, file)):
                 small[file.partition[0]].append(file)
         worth = {slot: files for slot, files in small.items() if len(files) >= COMPACT_FILES}
         for _, files in sorted(worth.items()):
@@ -165,7 +176,7 @@ class Upkeep:
         dropped = self.ager.hot.epochs.dropped_through(namespace)
         with speaking_of(table):
             table.refresh()
-            if dropped and not record_at(table).shard().names(dropped):
+            if dropped and not record_at(table).names(dropped):
                 return 0  # the catalog is an old one, and what looks like an orphan is the only copy
             named = named_files(table)
             edge = datetime.fromtimestamp(self.now(), UTC) - timedelta(seconds=ORPHAN_SECONDS)
@@ -206,6 +217,11 @@ def stored_files(table: Table) -> Iterator[tuple[str, datetime]]:
     for found in filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
         if found.type == fs.FileType.File and found.mtime is not None:
             yield location + found.path.removeprefix(root), found.mtime
+
+
+def _is_settled(record: Record, epoch: int) -> bool:
+    """Is this epoch, and all that a file has below it, cold for good? Files of several shards were, when made."""
+    return epoch <= record.shard(shard_of(epoch)).through
 
 
 def _highest_epoch(table: Table, file: DataFile) -> int:

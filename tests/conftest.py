@@ -179,6 +179,24 @@ def clickhouse(quick_folder: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture(scope="session")
+def _second_clickhouse(clickhouse: EmbeddedServer, quick_folder: Path) -> Iterator[EmbeddedServer]:
+    folder = quick_folder / "clickhouse-2"
+    folder.mkdir()
+    for password in clickhouse.data_dir.glob("password*"):
+        shutil.copy(password, folder)
+    with EmbeddedServer(folder, lake=clickhouse.lake) as server:
+        yield server
+
+
+@pytest.fixture
+def second_clickhouse(_second_clickhouse: EmbeddedServer) -> EmbeddedServer:
+    """Another server, with the users of the first, that tests may kill; each gets it running."""
+    if not _second_clickhouse.alive():
+        _second_clickhouse.start()
+    return _second_clickhouse
+
+
+@pytest.fixture(scope="session")
 def hot(clickhouse: EmbeddedServer) -> Iterator[Hot]:
     """The hot tier on the shared server, migrated."""
     with Hot(clickhouse.config) as tier:

@@ -287,6 +287,43 @@ GUARDS = (
         "if False:",
         f"{INTEGRATION}/test_ingest_epochs.py::test_block_whose_epoch_was_dropped_is_set_aside",
     ),
+    Guard(
+        "cluster: a block keeps its shard",
+        "ingest.spool",
+        "found.st_size, found.st_mtime, shard)",
+        "found.st_size, found.st_mtime)",
+        f"{INTEGRATION}/test_ingest_cluster.py::"
+        "test_what_waits_for_a_shard_goes_to_it_after_a_restart_of_the_gateway",
+    ),
+    Guard(
+        "cluster: a block that the ledger has forgotten may be on any shard",
+        "ingest.gateway",
+        "rows_anywhere=self._rows_anywhere if several else None",
+        "rows_anywhere=None",
+        f"{INTEGRATION}/test_ingest_cluster.py::"
+        "test_a_block_that_comes_again_after_the_ledgers_window_is_looked_for_on_all_shards",
+    ),
+    Guard(
+        "agent: what a gateway may have goes to no other",
+        "ingest.several",
+        "if answer.sent:",
+        "if False:",
+        f"{UNIT}/test_several.py::test_a_block_that_may_be_there_waits_for_its_gateway_and_the_rest_goes_on",
+    ),
+    Guard(
+        "agent: what is under way when gateways are changed stays where it is",
+        "ingest.several",
+        "self._targets.bound.setdefault(lane.url, lane.flying)",
+        "pass",
+        f"{UNIT}/test_several.py::test_every_block_once_whatever_answers_and_crashes",
+    ),
+    Guard(
+        "agent: a block that was overtaken has not arrived",
+        "ingest.checkpoints",
+        "sequence <= self.sequence and sequence not in self.waiting",
+        "sequence <= self.sequence",
+        f"{UNIT}/test_several.py::test_every_block_once_whatever_answers_and_crashes",
+    ),
 )
 
 

@@ -30,7 +30,12 @@ def succeeded(data: Any, running: Running | None = None) -> Answer:
 
 def incomplete(running: Running) -> list[str]:
     """What is missing of an answer, one text for each reason."""
-    return [INCOMPLETE.format(LIMITS.get(limit, f"limit {limit}")) for limit in running.limits_hit]
+    return [INCOMPLETE.format(_reason(limit)) for limit in running.lacking]
+
+
+def _reason(limit: str) -> str:
+    kind, _, shard = limit.partition(":")
+    return f"shard {shard} is away" if kind == "shard" else LIMITS.get(limit, f"limit {limit}")
 
 
 # --- log lines -------------------------------------------------------------------------------------------

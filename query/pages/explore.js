@@ -6,6 +6,7 @@ import { button, h } from "./dom.js";
 import { Export } from "./exports.js";
 import { Facets } from "./facets.js";
 import { bytes, count, plural, short } from "./format.js";
+import { lacking } from "./lacking.js";
 import { HistogramView } from "./histogram.js";
 import { leavesEvents } from "./language.js";
 import { EventList } from "./rows.js";
@@ -226,7 +227,7 @@ export class Explore {
     this.#summary.replaceChildren(
       h("strong", {}, found),
       h("span", { class: "cost" }, cost),
-      ...(stats.complete ? [] : [h("strong", { class: "fault" }, `incomplete: limit on ${stats.limits_hit.join(", ")}; narrow the range`)]),
+      ...lacking(stats, "; narrow the range"),
     );
   }
 

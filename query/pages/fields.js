@@ -4,6 +4,7 @@ import { ask, asApiError, asked, Latest } from "./api.js";
 import { toggleColumn } from "./details.js";
 import { button, h } from "./dom.js";
 import { count, percent, plural, short } from "./format.js";
+import { lacking } from "./lacking.js";
 import { icon } from "./icons.js";
 import { split, term, tokenize, withTerm } from "./language.js";
 import { compareControls, compared } from "./ranges.js";
@@ -102,7 +103,7 @@ export class Fields {
     this.#summary.replaceChildren(
       h("strong", {}, `${plural(found.total_events, "event")} against ${count(found.other_events)}`),
       h("span", { class: "cost" }, `every event counted · ${Math.round(found.stats.elapsed_ms)} ms`),
-      ...(found.stats.complete ? [] : [h("strong", { class: "fault" }, `incomplete: limit on ${found.stats.limits_hit.join(", ")}`)]),
+      ...lacking(found.stats),
     );
     const known = askedAbout(state.q);
     const news = found.differences.filter((one) => !known.has(one.field));

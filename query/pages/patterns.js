@@ -4,6 +4,7 @@ import { ask, asApiError, asked, Latest } from "./api.js";
 import { copy } from "./copy.js";
 import { button, h } from "./dom.js";
 import { count, percent, plural, short } from "./format.js";
+import { lacking } from "./lacking.js";
 import { icon } from "./icons.js";
 import { term, withTerm } from "./language.js";
 import { compareControls, compared } from "./ranges.js";
@@ -131,7 +132,7 @@ export class PatternsView {
     this.#summary.replaceChildren(
       h("strong", {}, events),
       h("span", { class: "cost" }, `${plural(all, "pattern")}${have < all ? `, ${count(have)} shown` : ""} · every event counted · ${Math.round(stats.elapsed_ms)} ms`),
-      ...(stats.complete ? [] : [h("strong", { class: "fault" }, `incomplete: limit on ${stats.limits_hit.join(", ")}`)]),
+      ...lacking(stats),
     );
   }
 

@@ -16,6 +16,7 @@ from storage.documents import FOR_EVER, Documents
 from storage.errors import KeyInvalid, KeyUnknown, NamespaceUnknown
 from storage.hot import Hot
 from storage.namespace_settings import LIMITS, MOST, RETENTION, SERVICES, Settings
+from storage.spreading import Spread
 
 KEPT_DAYS = 90  # that a key can still be seen once it is revoked or has expired
 DAY = 86400
@@ -31,7 +32,7 @@ class Administration:
 
     def __init__(
         self,
-        hot: Hot,
+        hot: Hot | Spread,
         cold: ColdConfig | None = None,
         *,
         check_filter: Callable[[str], None],

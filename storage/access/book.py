@@ -18,10 +18,9 @@ from typing import Any
 
 from storage.access.keys import Key
 from storage.access.roles import Role
-from storage.documents import Documents
+from storage.documents import Asks, Documents
 from storage.embedded_files import write_private
 from storage.errors import NeveError, StorageUnavailable
-from storage.hot import Hot
 from storage.namespace_settings import Settings
 
 log = logging.getLogger("neve.access")
@@ -52,7 +51,7 @@ class Known:
 class Book:
     """The documents of one process. Thread-safe."""
 
-    def __init__(self, hot: Hot, path: Path | None = None) -> None:
+    def __init__(self, hot: Asks, path: Path | None = None) -> None:
         """`path`: where what is known is kept for when ClickHouse is away."""
         self._tables = {name: Documents(hot, name) for name in KEPT}
         self._uses = Documents(hot, "key_uses")

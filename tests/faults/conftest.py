@@ -41,6 +41,8 @@ class Site:
         self.config = self.clickhouse.start()
         self.port = free_port()
         self.gateway: ForkServerProcess | None = None
+        self.others: list[ForkServerProcess] = []  # more gateways
+        self.shards: list[EmbeddedServer] = []  # more ClickHouse servers
         self.agent: ForkServerProcess | None = None
         self.state = folder / "agent"
         self.mirrors: dict[str, Path] = {}  # of the folders of "agent" and "gateway", where power may fail
@@ -54,16 +56,25 @@ class Site:
 
     def start_gateway(self, kill_at: str = "") -> ForkServerProcess:
         """A gateway that listens, unless it is killed on its way there."""
+        self.gateway = self._gateway(self.folder / "gateway", self.port, kill_at)
+        return self.gateway
+
+    def start_other(self, name: str, port: int) -> ForkServerProcess:
+        """One more gateway, in a folder of its own."""
+        self.others.append(self._gateway(self.folder / name, port, ""))
+        return self.others[-1]
+
+    def _gateway(self, folder: Path, port: int, kill_at: str) -> ForkServerProcess:
         mine, its = PROCESSES.Pipe(duplex=False)
-        arguments = ["gateway", self.folder / "gateway", self.port, self.config.url()]
-        self.gateway = self.child(arguments, kill_at, its)
+        urls = [self.config.url(), *(shard.config.url() for shard in self.shards)]
+        process = self.child(["gateway", folder, port, *urls], kill_at, its)
         its.close()
         try:
             assert mine.recv() == "ready"
         except EOFError:
             assert kill_at, "the gateway did not start"
         mine.close()
-        return self.gateway
+        return process
 
     def start_agent(
         self, *sources: object, to: str = "", once: bool = False, kill_at: str = ""
@@ -98,10 +109,20 @@ class Site:
     def restart_clickhouse(self) -> None:
         self.config = self.clickhouse.start()
 
+    def add_shard(self) -> EmbeddedServer:
+        """One more ClickHouse; gateways that are started from now on know it."""
+        shard = EmbeddedServer(self.folder / f"clickhouse-{len(self.shards) + 2}")
+        shard.start()
+        self.shards.append(shard)
+        return shard
+
     def numbers(self, first: int = 0) -> list[int]:
         """The numbers from `first` of the lines that are stored, each as often as it is."""
-        with Hot(self.config) as hot:
-            return [int(row[0]) for row in hot.query(NUMBERS, {"first": first}).rows]
+        found: list[int] = []
+        for config in (self.config, *(shard.config for shard in self.shards)):
+            with Hot(config) as hot:
+                found += [int(row[0]) for row in hot.query(NUMBERS, {"first": first}).rows]
+        return sorted(found)
 
     def wait_for(self, count: int, first: int = 0) -> list[int]:
         """Wait until at least `count` lines are stored, and return their numbers."""
@@ -129,10 +150,11 @@ class Site:
         assert found == expected, f"{len(found)} lines, {len(set(found))} of {count} numbers"
 
     def close(self) -> None:
-        for process in (self.agent, self.gateway):
+        for process in (self.agent, self.gateway, *self.others):
             if process is not None:
                 kill(process)
-        self.clickhouse.stop()
+        for server in (self.clickhouse, *self.shards):
+            server.stop()
 
 
 def kill(process: ForkServerProcess) -> None:

@@ -86,7 +86,7 @@ class Tiers:
         if pinned is not None:
             bound = pinned.parameters
             cold = pinned.select(["block_id", "row"])
-            sql += f" WHERE {pinned.shard().hot_condition()} UNION ALL {cold}"
+            sql += f" WHERE {pinned.record.hot_condition()} UNION ALL {cold}"
         rows = self.hot.query(f"SELECT count() AS n, uniqExact(block_id, row) AS d FROM ({sql})", bound).rows
         return int(rows[0][0]), int(rows[0][1])
 

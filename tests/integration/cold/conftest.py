@@ -66,7 +66,7 @@ class Both:
     def count(self) -> tuple[int, int]:
         """Events and distinct ids over both tiers, by the rule of the record."""
         pinned = self.cold.pin(self.namespace)
-        where = pinned.shard().hot_condition() if pinned is not None else "1"
+        where = pinned.record.hot_condition() if pinned is not None else "1"
         sql = f"SELECT block_id, row FROM {self.database}.events WHERE {where}"
         if pinned is not None:
             sql += f" UNION ALL {pinned.select(['block_id', 'row'])}"

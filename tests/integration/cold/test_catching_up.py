@@ -32,7 +32,7 @@ def other(tmp_path: Path, config: ColdConfig) -> Iterator[EmbeddedServer]:
 def found(hot: Hot, config: ColdConfig, namespace: str) -> tuple[int, int]:
     """Events and different ids, as queries find them."""
     pinned = tier_state(hot, config, namespace).pinned
-    where = f" WHERE {pinned.shard().hot_condition()}" if pinned is not None else ""
+    where = f" WHERE {pinned.record.hot_condition()}" if pinned is not None else ""
     sql = f"SELECT block_id, row FROM neve_{namespace}.events{where}"
     sql += f" UNION ALL {pinned.select(['block_id', 'row'])}" if pinned is not None else ""
     bound = pinned.parameters if pinned is not None else {}

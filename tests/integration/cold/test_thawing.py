@@ -19,7 +19,7 @@ START = 1_700_000_000 * SECOND
 def found(both: Both) -> tuple[int, int]:
     """Events and different ids, as queries find them."""
     pinned = tier_state(both.hot, both.cold.config, both.namespace).pinned
-    sql = f"SELECT block_id, row FROM {both.database}.events WHERE {pinned.shard().hot_condition()}"
+    sql = f"SELECT block_id, row FROM {both.database}.events WHERE {pinned.record.hot_condition()}"
     sql += f" UNION ALL {pinned.select(['block_id', 'row'])}"
     counted = f"SELECT count() AS n, uniqExact(block_id, row) AS d FROM ({sql})"
     return both.hot.query(counted, pinned.parameters).rows[0]

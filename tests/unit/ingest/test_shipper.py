@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +18,7 @@ from ingest.shipper import Shipper
 from ingest.spool import Spool
 from storage.errors import ConfigError
 from storage.native.block import Header
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each POST with the next of `script`, 200 after its end: (status, headers)."""
-
-    daemon_threads = True
-
-    def __init__(self, *script: tuple[int, dict[str, str]]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script = list(script)
-        self.received: list[bytes] = []
-        self.authorization: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
-        if "authorization" in self.headers:
-            self.server.authorization.append(self.headers["authorization"])
-        status, headers = self.server.script.pop(0) if self.server.script else (200, {})
-        body = b'{"error":{"code":"x","message":"because","hint":""}}'
-        self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: Any) -> None:
-        pass
-
-
-@contextmanager
-def serving(*script: tuple[int, dict[str, str]]) -> Iterator[Server]:
-    with Server(*script) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+from tests.scripted import serving
 
 
 class Setting:

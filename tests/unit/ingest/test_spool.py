@@ -308,3 +308,32 @@ def test_every_torn_length_is_found(tmp_path_factory: pytest.TempPathFactory, cu
     spool = Spool(folder)
     assert len(spool.recover()) == 1
     assert len(spool) == 0
+
+
+def test_a_block_keeps_its_shard_over_a_restart(tmp_path: Path, sealed: Any) -> None:
+    spool = Spool(tmp_path / "spool")
+    first, second = sealed(1), sealed(2)
+    spool.put([first])
+    spool.put([second], shard=2)
+    again = Spool(tmp_path / "spool")
+    assert again.recover() == []
+    assert [(one.sequence, one.shard) for one in again.pending()] == [(1, 1), (2, 2)]
+    [mine] = again.pending(shard=2)
+    assert again.load(mine)[0] == second[2]
+    assert (again.waits_for(2).depth, again.waits_for(2).bytes) == (1, len(second[2]))
+    assert again.shards() == {1, 2}
+    again.remove([mine])
+    assert again.shards() == {1}
+    assert not again.wait(0, shard=2)
+    assert again.wait(0, shard=1)
+    assert len(list((tmp_path / "spool").glob("*.block"))) == 1
+
+
+@pytest.mark.parametrize("shard", ["-1", "-0", "-02", "--2", "-x", "-2-3", "-"])
+def test_names_that_say_no_shard_are_damaged(tmp_path: Path, sealed: Any, shard: str) -> None:
+    spool = Spool(tmp_path / "spool")
+    [entry] = spool.put([sealed(1)])
+    path = spool.folder / entry.name
+    path.rename(path.with_name(path.name.replace(".block", f"{shard}.block")))
+    [damaged] = Spool(tmp_path / "spool").recover()
+    assert "not one of a spooled block" in damaged.reason

@@ -1,0 +1,229 @@
+"""Events on two real shards are found, counted and paged through as if they were on one; who is away is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from query import ast
+from query.app import create_app
+from storage.native.block import SealedBlock
+from storage.spreading import Spread
+from tests.integration.conftest import Cluster
+
+from . import test_query_differential as filters
+from . import test_query_pipes as pipes
+from .conftest import serving
+from .test_query_differential_cold import drawn
+
+START = 1_769_860_800_000_000_000  # 2026-01-31T12:00:00Z
+SECOND = 10**9
+Store = Callable[[list[Any]], SealedBlock]
+
+
+def plain(count: int, start: int = 0, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "timestamp": START + (start + i) * SECOND,
+            "service": "shop" if i % 3 else "api",
+            "level": "info",
+            "message": f"number {start + i}",
+            "fingerprint": i % 5,
+            "tags": {"user": f"u{i % 4}"},
+            **more,
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def api(cluster: Cluster) -> Iterator[httpx.Client]:
+    app = create_app(
+        Spread(cluster.reading), owner=cluster.spread, default_namespace=cluster.namespace, cold=cluster.cold
+    )
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        yield client
+
+
+def ask(api: httpx.Client, path: str, **params: Any) -> dict[str, Any]:
+    answer = api.get(f"/api/v1/{path}", params=params)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_filters_find_over_shards_what_a_plain_reading_finds(cluster: Cluster, spread_store: Store) -> None:
+    for number, (events, nodes) in enumerate(drawn(filters.CASES, 8)):
+        run = f"run-{number}"
+        events = [{**event, "host": run} for event in events]
+        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
+        by_id = {event["id"]: event for event in stored}
+        for node in nodes[:6]:
+            filters.check_filter(cluster.running(), cluster.namespace, run, node, by_id)
+
+
+def test_pipes_give_over_shards_what_a_plain_reading_gives(cluster: Cluster, spread_store: Store) -> None:
+    for number, (events, queries) in enumerate(drawn(pipes.CASES, 8)):
+        run = f"run-{number}"
+        events = [{**event, "host": run} for event in events]
+        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
+        for steps in queries[:6]:
+            query = ast.Query(ast.Match("host", ast.Text(run)), steps)
+            pipes.check_pipes(cluster.running(), cluster.namespace, query, stored)
+
+
+ASKED = [
+    ("search", {"q": "number", "limit": 7}),
+    ("search", {"q": "user:u1 | stats count() as n, p95(fingerprint) by service"}),
+    ("search", {"q": "* | top 3 user"}),
+    ("histogram", {"q": "service:shop", "buckets": 10, "by": "service"}),
+    ("histogram", {"q": "", "buckets": 10}),
+    ("patterns", {"q": ""}),
+    ("patterns", {"q": "service:api", "new_since": "2026-01-01T00:00:00Z"}),
+    ("fields", {"q": ""}),
+    ("fields/service/values", {"q": ""}),
+    ("fields/user/values", {"q": "service:shop"}),
+    ("fields/fingerprint/values", {"q": ""}),
+]
+
+
+def same(answer: dict[str, Any]) -> dict[str, Any]:
+    """What must not depend on where events are: all but figures of the work, ids, and the tier."""
+    answer = {key: value for key, value in answer.items() if key not in ("stats", "next_cursor")}
+    if "events" in answer and isinstance(answer["events"], list):
+        answer["events"] = [{**one, "id": "", "tier": ""} for one in answer["events"]]
+    return answer
+
+
+@pytest.mark.parametrize("moved", ["hot", "across", "cold"])
+def test_every_path_answers_as_one_server_does(
+    moved: str, cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(200)))
+    first = [same(ask(api, path, **params)) for path, params in ASKED]
+    cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.events")
+    for table in ("rollup", "counts", "seen"):
+        cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.{table}")
+    events = plain(200)
+    cluster.insert(1, make_block(events[::2]))
+    cluster.insert(2, make_block(events[1::2]))
+    if moved == "across":
+        assert cluster.age(2) == 100
+    elif moved == "cold":
+        assert cluster.age() == 200
+    for (path, params), expected in zip(ASKED, first, strict=True):
+        answer = ask(api, path, **params)
+        assert answer["stats"]["complete"] is True
+        assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
+        assert same(answer) == expected, (path, params)
+
+
+def test_pages_and_streams_give_each_event_of_both_shards_once(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    events = plain(60)
+    cluster.insert(1, make_block(events[::2]))
+    cluster.insert(2, make_block(events[1::2]))
+    found: list[str] = []
+    cursor = ""
+    while True:
+        page = ask(api, "search", q="", limit=7, cursor=cursor)
+        found += [event["message"] for event in page["events"]]
+        cursor = page["next_cursor"]
+        if not cursor:
+            break
+    assert found == [event["message"] for event in reversed(events)]
+    streamed = api.get("/api/v1/search", params={"q": ""}, headers={"Accept": "application/x-ndjson"})
+    assert len(streamed.text.splitlines()) == 61
+    event = ask(api, "search", q="number", limit=1, order="oldest")["events"][0]
+    around = ask(api, "context", id=event["id"], before=3, after=3)["events"]
+    assert [one["message"] for one in around] == ["number 0", "number 3", "number 6", "number 9"]
+
+
+def test_an_answer_without_a_shard_says_so_and_is_whole_again_when_it_is_back(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    events = plain(60)
+    cluster.insert(1, make_block(events[::2]))
+    cluster.insert(2, make_block(events[1::2]))
+    assert ask(api, "search", q="* | stats count() as n")["rows"] == [[60]]
+    cluster.kill(2)
+    for path, params in ASKED:
+        stats = ask(api, path, **params)["stats"]
+        assert stats["complete"] is False
+        assert stats["limits_hit"] == ["shard:b"]
+        assert stats["shards"] == {"asked": ["a"], "away": ["b"]}
+    assert ask(api, "search", q="* | stats count() as n")["rows"] == [[30]]
+    cluster.start(2)
+    answer = ask(api, "search", q="* | stats count() as n")
+    assert answer["rows"] == [[60]]
+    assert answer["stats"]["complete"] is True
+
+
+class Counting:
+    """Counts all events again and again, in a thread, through the API."""
+
+    def __init__(self, api: httpx.Client) -> None:
+        self._api = api
+        self.answers: list[tuple[int, list[str]]] = []
+        self.troubles: list[str] = []
+        self._heard = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Counting:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            answer = self._api.get("/api/v1/search", params={"q": "* | stats count() as n"})
+            with self._heard:
+                if answer.status_code == 200:
+                    said = answer.json()
+                    self.answers.append((said["rows"][0][0], said["stats"]["limits_hit"]))
+                else:
+                    self.troubles.append(answer.text)
+                self._heard.notify_all()
+
+    def wait_for(self, lacking: list[str]) -> None:
+        """Until an answer from now on lacks just these."""
+        with self._heard:
+            known = len(self.answers)
+            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
+
+
+def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(30)))
+    cluster.insert(2, make_block(plain(7)))
+    cluster.age(2)
+    cluster.insert(2, make_block(plain(40)))
+    with Counting(api) as counting:
+        counting.wait_for([])
+        for _ in range(2):
+            cluster.kill(2)
+            counting.wait_for(["shard:b"])
+            cluster.start(2)
+            counting.wait_for([])
+        pid = cluster.servers[1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            counting.wait_for(["shard:b"])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        counting.wait_for([])
+    wrong = [one for one in counting.answers if one not in ((77, []), (37, ["shard:b"]))]
+    assert not wrong
+    assert not counting.troubles
