@@ -147,7 +147,9 @@ def thaw_there(
 class Keeper:
     """The server's own ager: a pass every TICK_SECONDS, chores every hour. It never waits for a grace to end."""
 
-    def __init__(self, servers: Sequence[ShardConfig], config: ColdConfig, place: Place | None = None) -> None:
+    def __init__(
+        self, servers: Sequence[ShardConfig], config: ColdConfig, place: Place | None = None
+    ) -> None:
         """`servers`: the shards. `place`: what backups are of, and what those have left there that were killed."""
         self.place = place
         self._left = place is not None
@@ -165,7 +167,7 @@ class Keeper:
         }
         self.counts = {"events_aged": 0, "epochs_aged": 0, "epochs_dropped": 0, "passes": 0, "failures": 0}
         self.troubles: dict[str, str] = {}
-        self.facts = Facts(self.hot, self.cold, self._facts_asked)
+        self.facts = Facts(lambda: [one.hot for one in self.cluster.alive()], self.cold, self._facts_asked)
         self._stop = threading.Event()
         self._next_upkeep = time.monotonic() + UPKEEP_SECONDS / 60
 
@@ -408,8 +410,11 @@ def create_app(
         keeper = keeper_of(request)
         if keeper.place is None:
             raise BackupRefused("cannot back up: this ager does not know of what")
+        if keeper.shards is not None:
+            what = "cannot back up a cluster: each server of it has to be backed up by ClickHouse's own means"
+            raise BackupRefused(what, "docs/operations.md says how")
         note(request, "backup made", asked)
-        return steps_answer(backup_there(keeper.hot, keeper.cold, keeper.place, asked))
+        return steps_answer(backup_there(keeper.first, keeper.cold, keeper.place, asked))
 
     @app.post("/cold/backup/release")
     def release(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:

@@ -17,7 +17,7 @@ from ingest.committer import Committer
 from ingest.counters import LIMITS_HIT, Counters
 from ingest.deadletter import DeadLetters
 from ingest.freshness import Freshness
-from ingest.inserter import Inserter
+from ingest.inserter import INSERT_BUCKETS, Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
 from ingest.namespaces import Namespaces
@@ -39,6 +39,7 @@ from storage.embedded_files import sync_folders
 from storage.errors import ConfigError, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import Hot
 from storage.logs import fields_of
+from storage.metrics import Histogram
 from storage.shards import NOT_THERE, Shard, Shards, bring_up
 from storage.spreading import Spread, bring_up_to_date
 from storage.tls import TlsConfig
@@ -134,6 +135,7 @@ class GatewayState:
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
+        self.insert_seconds = Histogram(INSERT_BUCKETS)
         self.inserters = {one.number: self._inserter(one) for one in self.shards}
 
     def _inserter(self, shard: Shard) -> Inserter:
@@ -154,6 +156,7 @@ class GatewayState:
             shard=shard.name,
             lost=lambda error: self.shards.lost(shard, error),
             rows_anywhere=self._rows_anywhere if several else None,
+            seconds=self.insert_seconds,
             lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
         )
 

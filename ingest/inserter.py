@@ -103,6 +103,7 @@ class Inserter:
         lost: Callable[[NeveError], object] = lambda _: None,
         rows_anywhere: Callable[[str, Sequence[bytes]], dict[bytes, int]] | None = None,
         lacking: Callable[[str], object] | None = None,
+        seconds: Histogram | None = None,
     ) -> None:
         self._spool = spool
         self._hot = hot
@@ -125,7 +126,7 @@ class Inserter:
         self._gatherer = Gatherer(spool, dead_letters, counters, hot.number)
         self._backoff = Backoff()
         self._stop = threading.Event()
-        self.seconds = Histogram(INSERT_BUCKETS)
+        self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = Holding(spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -321,7 +322,7 @@ class Inserter:
         ids = [one.header.block_id for one in blocks]
         with tracing.span_of_blocks("insert", ids, blocks=len(ids), namespace=attempt.namespace):
             self._hot.insert_blocks(attempt.namespace, blocks, attempt.epoch, attempt.token)
-        self.seconds.observe(time.monotonic() - began)
+        self._seconds.observe(time.monotonic() - began)
 
     def _missing(self, held: Sequence[Held], attempt: Attempt) -> list[Held]:
         """The blocks that ClickHouse has no row of, once `attempt` is over.

@@ -51,7 +51,7 @@ def of_gateway(gateway: "GatewayState") -> str:
             [(labels(namespace=name), age) for name, age in sorted(fresh.waiting().items())],
         )
     )
-    parts.append(gateway.inserter.seconds.text(f"{PREFIX}insert_seconds", "how long INSERTs took"))
+    parts.append(gateway.insert_seconds.text(f"{PREFIX}insert_seconds", "how long INSERTs took"))
     parts.append(
         metric(f"{PREFIX}spool_refusals_total", "counter", "blocks that had no room, by reason", refusals)
     )
@@ -80,7 +80,9 @@ def _of_shards(gateway: "GatewayState") -> list[str]:
         "shard_inserting": ("1 while a shard takes blocks", "inserting"),
     }
     return [
-        metric(PREFIX + name, "gauge", help_, [(labels(shard=one["shard"]), float(one[key])) for one in shards])
+        metric(
+            PREFIX + name, "gauge", help_, [(labels(shard=one["shard"]), float(one[key])) for one in shards]
+        )
         for name, (help_, key) in gauges.items()
         if shards
     ]

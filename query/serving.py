@@ -79,7 +79,7 @@ class Gate:
             raise Busy("cannot run query: too many are running and waiting")
         self._admitted += 1
         try:
-            await self._places.acquire_on_behalf_of(running)
+            await self._places.acquire_on_behalf_of(owner)
             try:
                 yield
             finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from storage import schema
@@ -47,10 +47,14 @@ class Facts:
     """What one ager's tiers hold. Thread-safe."""
 
     def __init__(
-        self, hot: Hot, cold: ColdTier, trouble: Callable[[NeveError | None], None] = lambda _e: None
+        self,
+        servers: Callable[[], Sequence[Hot]],
+        cold: ColdTier,
+        trouble: Callable[[NeveError | None], None] = lambda _e: None,
     ) -> None:
-        """`trouble` is told why ClickHouse or the catalog could not be asked, None when it could again."""
-        self._hot = hot
+        """`servers`: those that answer, each with a part of the hot tier. `trouble` is told why ClickHouse or the
+        catalog could not be asked, None when it could again."""
+        self._servers = servers
         self._cold = cold
         self._trouble = trouble
         self._lock = threading.Lock()
@@ -84,34 +88,34 @@ class Facts:
 
     def _look(self) -> Found:
         found = Found(asked=time.time())
-        ends = self._ends()
-        for namespace, epoch, events, size, parts in self._hot.query(_PARTS, _PREFIX).rows:
+        for hot in self._servers():
+            self._look_at(hot, found)
+        self._look_cold([namespace for namespace, tier in found.events if tier == "cold"])
+        found.bytes |= {(namespace, "cold"): size for namespace, size in self._cold_bytes.items()}
+        return found
+
+    def _look_at(self, hot: Hot, found: Found) -> None:
+        """Add what one server holds."""
+        ends = _ends(hot)
+        for namespace, epoch, events, size, parts in hot.query(_PARTS, _PREFIX).rows:
             for numbers, number in ((found.events, events), (found.bytes, size)):
                 numbers[namespace, "hot"] = numbers.get((namespace, "hot"), 0) + number
             found.parts[namespace] = found.parts.get(namespace, 0) + parts
             if (namespace, epoch) in ends:
                 found.ended.setdefault(namespace, []).append(ends[namespace, epoch])
-        for namespace, *counts in self._hot.query(_EPOCHS).rows:
-            found.epochs |= {
-                (namespace, s): n for s, n in zip(("open", "closed", "left"), counts, strict=True)
-            }
+        for namespace, *counts in hot.query(_EPOCHS).rows:
+            for state, count in zip(("open", "closed", "left"), counts, strict=True):
+                found.epochs[namespace, state] = found.epochs.get((namespace, state), 0) + count
         recent = int(found.asked) // 60 - RECENT_MINUTES
-        newest = self._hot.query(_NEWEST, {**_PREFIX, "recent": recent}).rows
-        found.newest = {namespace: last / SECOND for namespace, last in newest}
-        for namespace, rows in self._hot.query(_COLD).rows:
+        for namespace, last in hot.query(_NEWEST, {**_PREFIX, "recent": recent}).rows:
+            found.newest[namespace] = max(found.newest.get(namespace, 0.0), last / SECOND)
+        for namespace, rows in hot.query(_COLD).rows:  # every server knows of all that is cold
             found.events[namespace, "cold"] = rows
-        self._look_cold([namespace for namespace, tier in found.events if tier == "cold"])
-        found.bytes |= {(namespace, "cold"): size for namespace, size in self._cold_bytes.items()}
-        return found
 
     def _look_cold(self, namespaces: Iterable[str]) -> None:
         if time.monotonic() >= self._cold_due:
             self._cold_bytes = {one: self._cold.bytes_of(one) for one in namespaces}
             self._cold_due = time.monotonic() + COLD_SECONDS
-
-    def _ends(self) -> dict[tuple[str, int], float]:
-        """When each epoch that has not left the hot tier ended; the present one of a namespace has not."""
-        return {(namespace, epoch): at for namespace, epoch, at in self._hot.query(_ENDS).rows if at}
 
     def _backlog(self, found: Found | None) -> dict[str, tuple[int, float]]:
         """By namespace, how many epochs are past the time when they should have left the hot tier, and how long."""
@@ -128,6 +132,11 @@ class Facts:
                 )
                 late[namespace] = (len(over), max(over, default=0.0))
         return late
+
+
+def _ends(hot: Hot) -> dict[tuple[str, int], float]:
+    """When each epoch that has not left the hot tier ended; the present one of a namespace has not."""
+    return {(namespace, epoch): at for namespace, epoch, at in hot.query(_ENDS).rows if at}
 
 
 def _text(found: Found, backlog: dict[str, tuple[int, float]]) -> str:

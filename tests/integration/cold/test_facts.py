@@ -34,7 +34,7 @@ def test_tiers_epochs_and_what_is_late(both: Both, make_block: Any, events: Any)
     both.ager.close_present(both.namespace)
     both.insert(make_block(events(2, now)))
     both.cold.config.namespaces[both.namespace] = Policy(age_after_hours=0, grace_seconds=0)
-    found = values(Facts(both.hot, both.cold), both.namespace)
+    found = values(Facts(lambda: [both.hot], both.cold), both.namespace)
     assert found['neve_storage_events{tier="hot"}'] == 5
     assert found['neve_storage_events{tier="cold"}'] == 5
     assert found['neve_storage_bytes{tier="hot"}'] > 0
@@ -51,7 +51,7 @@ def test_tiers_epochs_and_what_is_late(both: Both, make_block: Any, events: Any)
     assert found["neve_ageing_backlog_epochs{}"] == 1
     assert found["neve_ageing_backlog_seconds{}"] > 0
     both.cold.config.namespaces[both.namespace] = Policy()
-    assert values(Facts(both.hot, both.cold), both.namespace)["neve_ageing_backlog_epochs{}"] == 0
+    assert values(Facts(lambda: [both.hot], both.cold), both.namespace)["neve_ageing_backlog_epochs{}"] == 0
 
 
 def test_nobody_waits_for_a_clickhouse_that_hangs(both: Both) -> None:
@@ -66,7 +66,7 @@ def test_nobody_waits_for_a_clickhouse_that_hangs(both: Both) -> None:
     def trouble(error: NeveError | None) -> None:
         told.append(error)
 
-    facts = Facts(Hangs(), both.cold, trouble)  # type: ignore[arg-type]
+    facts = Facts(lambda: [Hangs()], both.cold, trouble)  # type: ignore[list-item]
     assert facts.text() == ""
     assert asked.wait(60)
     assert facts.text() == ""
