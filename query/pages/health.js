@@ -60,9 +60,11 @@ export class Health {
     if (signal.aborted) return;
     /** @type {string[]} */
     const faults = [];
+    let refused = "";
     const take = (/** @type {PromiseSettledResult<unknown>} */ answer, /** @type {string} */ name) => {
       if (answer.status === "fulfilled") return answer.value;
       const said = asApiError(answer.reason);
+      if (said.status === 403) refused = said.message;
       faults.push(`${name}: ${said.message}${said.hint ? ` — ${said.hint}` : ""}`);
       return null;
     };
@@ -71,11 +73,19 @@ export class Health {
       /** @type {Storage | null} */ (take(/** @type {any} */ (storage), "storage")),
       /** @type {Cold | null} */ (take(/** @type {any} */ (cold), "cold tier")),
       faults,
+      refused,
     );
   }
 
-  /** @param {Gateway | null} gateway @param {Storage | null} storage @param {Cold | null} cold @param {string[]} faults */
-  #show(gateway, storage, cold, faults) {
+  /** `refused`: why nothing may be seen. @param {Gateway | null} gateway @param {Storage | null} storage @param {Cold | null} cold @param {string[]} faults @param {string} refused */
+  #show(gateway, storage, cold, faults, refused) {
+    if (!gateway && !storage && !cold && refused) {
+      this.#verdict.textContent = "How the server is, those who look after it may see";
+      this.#verdict.className = "verdict unknown";
+      this.#troubles.replaceChildren(h("li", {}, shown(refused)));
+      clearInterval(this.#timer);
+      return;
+    }
     const troubles = [...faults, ...said(gateway?.troubles), ...said(cold?.troubles)];
     if (gateway?.spool.full) troubles.push(`the spool takes nothing more: ${gateway.spool.full}`);
     if (gateway?.dead_letters) troubles.push(`${plural(gateway.dead_letters, "block")} refused: neve deadletter list`);

@@ -12,8 +12,9 @@ import { address, go, onChange, read, tell } from "./state.js";
 
 /** @import { State, View } from "./types" */
 
-// A further view is a line here: saved searches and alerts have their place behind Fields.
-const VIEWS = /** @type {[string, string][]} */ ([["explore", "Explore"], ["patterns", "Patterns"], ["live", "Live"], ["fields", "Fields"], ["health", "Health"]]);
+// A further view is a line here, and one in `makers`.
+const VIEWS = /** @type {[string, string][]} */ ([["explore", "Explore"], ["patterns", "Patterns"], ["live", "Live"], ["fields", "Fields"], ["saved", "Saved"], ["alerts", "Alerts"], ["health", "Health"]]);
+const WITHOUT_QUERY = ["saved", "alerts", "health"];
 
 const main = byId("view", HTMLElement);
 const asking = byId("ask", HTMLFormElement);
@@ -29,6 +30,8 @@ const makers = {
   patterns: async () => new (await import("./patterns.js")).PatternsView(fail),
   live: async () => new (await import("./live.js")).Live(fail),
   fields: async () => new (await import("./fields.js")).Fields(fail),
+  saved: async () => new (await import("./saved.js")).Saved(),
+  alerts: async () => new (await import("./alerts.js")).Alerts(),
   health: async () => new (await import("./health.js")).Health(),
 };
 /** @type {Record<string, View>} those that were made */
@@ -50,7 +53,7 @@ function show(state, fresh) {
   lastQuery = state.q;
   range.show(state);
   document.title = `${state.q ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;
-  asking.hidden = name === "health";
+  asking.hidden = WITHOUT_QUERY.includes(name);
   document.body.dataset["view"] = name;
   navigation(name);
   tools(state);
@@ -110,6 +113,19 @@ function tools(state) {
   if (focused === "zone") zone.focus();
 }
 
+async function saveSearch() {
+  if (!asking.hidden) (await import("./saving.js")).saveSearch(read());
+}
+
+async function share() {
+  if (!asking.hidden) (await import("./sharing.js")).share(byId("share", HTMLButtonElement), read());
+}
+
+byId("save", HTMLButtonElement).append(icon("bookmark"));
+byId("save", HTMLButtonElement).addEventListener("click", saveSearch);
+byId("share", HTMLButtonElement).append(icon("chain"));
+byId("share", HTMLButtonElement).addEventListener("click", share);
+
 async function showHelp() {
   (await import("./help.js")).showHelp();
 }
@@ -156,6 +172,8 @@ const ACTS = {
   w: () => go({ wrap: !read().wrap }, { replace: true }),
   r: () => go({ raw: !read().raw }, { replace: true }),
   s: () => go({ side: !read().side }, { replace: true }),
+  b: saveSearch,
+  l: share,
 };
 VIEWS.forEach(([name], i) => {
   ACTS[String(i + 1)] = () => go({ view: name });
@@ -177,8 +195,19 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
+/** Show what the address says, or what the short link in it leads to. */
+async function begin() {
+  const link = new URLSearchParams(location.search).get("link");
+  const wrong = link ? await (await import("./sharing.js")).follow(link) : "";
+  onChange(show);
+  if (wrong) {
+    main.replaceChildren(h("div", { class: "nothing" }, h("p", {}, wrong), h("p", {}, h("a", { href: "/" }, "Begin anew"))));
+    navigation("");
+    tools(read());
+  } else tell();
+  if (read().view === "explore" && !location.search) query.focus();
+}
+
 useTheme();
-onChange(show);
-tell();
-if (read().view === "explore" && !location.search) query.focus();
+begin();
 learnWho();
