@@ -188,6 +188,7 @@ def _open_api(
             owner=owner,
             made=lambda: sync_folders(folder) if folder is not None else None,
             audit=audit,
+            links=config.links,
         )
         book.start()
         if audit is not None:

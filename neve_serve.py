@@ -23,6 +23,7 @@ from storage.access.config import AuthConfig
 from storage.cold_config import ColdConfig, cold_config
 from storage.config import ClickHouseConfig, ClickHouseUrls
 from storage.errors import ConfigError
+from storage.saved import LinksConfig
 from storage.sections import host_and_port, read_section
 from storage.tls import ServerTls, TlsConfig
 
@@ -63,6 +64,7 @@ class ServeConfig:
     http: HttpConfig = field(default_factory=HttpConfig)
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    links: LinksConfig = field(default_factory=LinksConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 

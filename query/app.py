@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lexer.errors import PinsInvalid
-from query import adminroutes, authroutes, page
+from query import adminroutes, authroutes, page, savedroutes
 from query.auditing import Searches
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.guards import check_filter
@@ -38,6 +38,7 @@ from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.saved import Library, LinksConfig
 
 log = logging.getLogger("neve.query")
 DEFAULT_NAMESPACE = "default"
@@ -58,6 +59,7 @@ def create_app(
     owner: Hot | None = None,
     made: Callable[[], object] = lambda: None,
     audit: Audit | None = None,
+    links: LinksConfig | None = None,
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
 
@@ -66,6 +68,8 @@ def create_app(
     who did what.
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
+
+    `links`: how long short links last.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
     there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
@@ -102,6 +106,7 @@ def create_app(
         made=made,
         changed=access.book.refresh if access.book is not None else lambda: None,
     )
+    app.state.owner, app.state.library = owner, Library(owner, links)
     oidc = access.config.oidc
     app.state.provider = Provider(oidc, access.secret()) if access.enabled and oidc.issuer else None
     # The last one is asked first.
@@ -115,6 +120,7 @@ def create_app(
     app.include_router(metrics_router)
     app.include_router(adminroutes.router)
     app.include_router(authroutes.router)
+    app.include_router(savedroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
     return app

@@ -31,11 +31,16 @@ def check_filter(text: str) -> None:
     condition = Analyzer(text, 0).condition(_filter(text))
     if isinstance(condition, c.Everything):
         raise RequestInvalid("cannot use this filter: it finds every event", "leave it out")
+    check_regexes(condition, "filter")
+
+
+def check_regexes(condition: c.Condition, where: str) -> None:
+    """RequestInvalid where one cannot be compiled; nobody is asked."""
     for regex in regexes(condition):
         try:
             pc.match_substring_regex(pa.array([""]), regex.pattern)
         except pa.ArrowInvalid:
-            raise RequestInvalid("cannot use regex of filter", "use RE2 syntax: no look-around") from None
+            raise RequestInvalid(f"cannot use regex of {where}", "use RE2 syntax: no look-around") from None
 
 
 def _filter(text: str) -> ast.Filter:

@@ -43,6 +43,11 @@ API: dict[str, Need] = {
     "/api/v1/tail": Need.SEARCH,
     "/api/v1/explain": Need.SEARCH,
     "/loki/": Need.SEARCH,
+    "/api/v1/saved": Need.SEARCH,
+    "/api/v1/saved/": Need.SEARCH,
+    "/api/v1/links": Need.SEARCH,
+    "/api/v1/links/": Need.SEARCH,
+    "/s/": Need.NOBODY,  # looks itself: to who is not known it says nothing
     "/api/v1/namespaces": Need.ADMIN,
     "/api/v1/namespaces/": Need.ADMIN,
     "/api/v1/keys": Need.ADMIN,
