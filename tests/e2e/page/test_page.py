@@ -6,172 +6,46 @@ import csv
 import io
 import json
 import random
-import time
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
+from bench.browser import CHROMIUM
 from bench.server import Server
 from query import ast
 from query.parse import parse
 from query.times import to_rfc3339
 
-pytest.importorskip("playwright", reason="needs playwright")
-
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
-
-from bench.browser import CHROMIUM, browsing
-
-from .watched import WAIT_MS, Watched, said
+from .shop import (
+    HOSTILE,
+    MINUTE,
+    NAMESPACE,
+    SCRIPT,
+    TRACE,
+    Open,
+    ask,
+    copied,
+    count,
+    ingest,
+    lines,
+    now,
+    offered,
+    rows,
+    search,
+    shop,
+    summary,
+)
+from .watched import said
 
 pytestmark = [
     pytest.mark.loghub,
     pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium"),
 ]
 
-ROOT = Path(__file__).parents[2]
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-NAMESPACE = "page"
-MINUTE = 60 * 10**9
-VIEWS = ("explore", "patterns", "live", "fields", "health")
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-SCRIPT = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
-HOSTILE = {
-    "markup": SCRIPT,
-    "bidi": "user \u202egnp.exe\u202c logged in\u200b",
-    "ansi": "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x00 nul",
-    "long": "start " + "x" * 1_000_000 + " end",
-    "lines": "first\n  second\nthird",
-}
-
-
-@cache
-def now() -> int:
-    """When the tests here began, which is long after they were collected; ns, a whole minute."""
-    return time.time_ns() // MINUTE * MINUTE
-
-
-def shop(minute: int, i: int, **more: Any) -> dict[str, Any]:
-    """An order, so many minutes ago."""
-    return {
-        "timestamp": now() - minute * MINUTE + i * 1_000_000,
-        "level": "info",
-        "service": "shop",
-        "host": f"web-{i % 3}",
-        "message": f"order {i} was paid in {i % 90} ms",
-        "version": "1.0" if i % 2 else "2.0",
-        "note": 'say "hi"',
-        **more,
-    }
-
-
-def made() -> list[dict[str, Any]]:
-    """Two hours of a shop: in the second it fails for those of one version, and no longer greets."""
-    events = [shop(115 - i % 100, i) for i in range(11_000)]
-    events += [shop(110 - i % 40, i, message=f"hello {i} from the cache", level="debug") for i in range(200)]
-    failed = {"level": "error", "version": "2.0", "message": "cannot reach db-3: connection refused"}
-    events += [shop(40 - i % 30, i, **failed, trace_id=TRACE if i < 5 else f"{i:032x}") for i in range(150)]
-    events += [
-        {**shop(5, i), "service": "hostile", "host": "h<1>", "message": message, "kind": kind, "<b>": SCRIPT}
-        for i, (kind, message) in enumerate(HOSTILE.items())
-    ]
-    return events
-
-
-@pytest.fixture(scope="module")
-def filled(server: Server, loghub: Path) -> Server:
-    """A server whose namespace `page` has Loghub's lines and the shop's."""
-    for log in sorted(loghub.glob("*/*.log")):
-        ingest(server, log.read_bytes(), service=log.parent.name, host="loghub")
-    ingest(server, lines(made()))
-    while count(server) < 16_000 + len(made()):
-        time.sleep(0.05)
-    return server
-
-
-def ingest(server: Server, data: bytes, **parameters: str) -> None:
-    kind = "application/x-ndjson" if data.startswith(b"{") else "text/plain"
-    answer = server.client.post(
-        "/api/v1/ingest",
-        params={"namespace": NAMESPACE, **parameters},
-        content=data,
-        headers={"content-type": kind},
-    )
-    assert answer.status_code == 200, answer.text
-
-
-def lines(events: list[dict[str, Any]]) -> bytes:
-    return "\n".join(map(json.dumps, events)).encode()
-
-
-def search(server: Server, query: str, **parameters: Any) -> dict[str, Any]:
-    return server.search(query, namespace=NAMESPACE, **parameters)
-
-
-def count(server: Server, query: str = "*", **parameters: Any) -> int:
-    answer = server.client.get(
-        "/api/v1/search", params={"q": f"{query} | stats count()", "namespace": NAMESPACE, **parameters}
-    )
-    return int(answer.json()["rows"][0][0]) if answer.status_code == 200 else 0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=WAIT_MS)
-    with browsing() as running:
-        yield running
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Nothing remembered from another test."""
-    with browser.new_context(viewport={"width": 1280, "height": 800}) as made:
-        made.grant_permissions(["clipboard-read", "clipboard-write"])
-        yield made
-
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def open_page(filled: Server, context: BrowserContext) -> Iterator[Open]:
-    """Open the page at a state; at the end nothing was wrong on any."""
-    watched: list[Watched] = []
-
-    def open_(state: dict[str, str] | None = None, **more: Any) -> Page:
-        page = context.new_page()
-        watched.append(Watched(page, filled.url))
-        asked = {"namespace": NAMESPACE, "from": "now-2h", **(state or {}), **more}
-        page.goto(f"{filled.url}/?{urlencode(asked)}")
-        return page
-
-    yield open_
-    assert [wrong for one in watched for wrong in one.wrong] == []
-
-
-def summary(page: Page) -> Locator:
-    return page.locator(".summary strong").first
-
-
-def rows(page: Page) -> Locator:
-    return page.locator(".events .row")
-
-
-def offered(page: Page, name: str = "") -> Locator:
-    return page.get_by_role("listbox", name="Suggestions").get_by_role("option", name=name)
-
-
-def copied(page: Page) -> str:
-    return str(page.evaluate("navigator.clipboard.readText()"))
-
-
-def ask(page: Page, query: str) -> None:
-    page.get_by_role("combobox", name="Query").fill(query)
-    page.keyboard.press("Enter")
+AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
+VIEWS = ("explore", "patterns", "live", "fields", "saved", "alerts", "health")
 
 
 # --- served ------------------------------------------------------------------------------------------------

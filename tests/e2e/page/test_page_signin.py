@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
-pytest.importorskip("playwright", reason="needs playwright")
-
-from playwright.sync_api import expect
-
-from bench.browser import CHROMIUM, browsing
+from bench.browser import CHROMIUM
 from tests.e2e.guarded import Guarded, patiently
 
 from .watched import Watched
@@ -18,8 +15,8 @@ from .watched import Watched
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium")
 
 
-def test_a_key_opens_the_page(tmp_path: Path) -> None:
-    with Guarded(tmp_path) as server, browsing() as browser:
+def test_a_key_opens_the_page(tmp_path: Path, browser: Browser) -> None:
+    with Guarded(tmp_path) as server:
         ingest = server.key("--scope", "ingest", "--namespace", "tenant_a")
         assert server.send(ingest, "", {"msg": "alpha is here"}).status_code == 200
         key = server.key("--scope", "search", "--namespace", "tenant_a")
