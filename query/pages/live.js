@@ -125,7 +125,8 @@ export class Live {
       const shown = new Set([...this.#list.events, ...this.#waiting].map((event) => event.id));
       const earlier = (found.events ?? []).filter((event) => !shown.has(event.id)).reverse();
       this.#known = new Set(earlier.map((event) => event.id));
-      this.#waiting = [...earlier, ...this.#list.events, ...this.#waiting];
+      const all = [...earlier, ...this.#list.events, ...this.#waiting]; // what was told first may be older
+      this.#waiting = all.sort((a, b) => (a.timestamp < b.timestamp ? -1 : Number(a.timestamp > b.timestamp)));
       this.#list.set([]);
       this.#flush(true);
       this.#empty.hidden = this.#list.events.length > 0;

@@ -1,7 +1,7 @@
 // The frame: which view is shown, what all of them share, and keys that work everywhere.
 
 import { ask } from "./api.js";
-import { byId, button, h } from "./dom.js";
+import { byId, button, h, styled } from "./dom.js";
 import { Explore } from "./explore.js";
 import { icon } from "./icons.js";
 import { isTyped, keysOff } from "./keys.js";
@@ -64,6 +64,8 @@ function show(state, fresh) {
 /** @param {string} name */
 async function make(name) {
   try {
+    const isKept = ["saved", "alerts"].includes(name);
+    await Promise.all([name !== "explore" && styled("views.css"), isKept && styled("kept.css")]);
     views[name] = await /** @type {NonNullable<typeof makers[string]>} */ (makers[name])();
     tell();
   } catch {

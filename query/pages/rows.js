@@ -91,9 +91,9 @@ export class EventList {
     const columns = state.columns.map((name) => widths[/** @type {keyof typeof widths} */ (name)] ?? "16ch");
     style.setProperty("--columns", [this.#withDay ? "19ch" : "13ch", "8ch", ...columns, "minmax(0, 1fr)"].join(" "));
     style.setProperty("--columns-narrow", [this.#withDay ? "14.5ch" : "8.5ch", "minmax(0, 1fr)"].join(" "));
-    const cell = (/** @type {string} */ name, /** @type {string} */ kind) => h("span", { role: "columnheader", class: kind }, name);
+    const cell = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {string} */ behind = "") => h("span", { role: "columnheader", class: kind }, name, behind && h("span", { class: "zone" }, behind));
     this.#head.replaceChildren(
-      cell(state.utc ? "time (UTC)" : "time", "time"),
+      cell("time", "time", state.utc ? " (UTC)" : ""),
       cell("level", "level"),
       ...state.columns.map((name) => {
         const made = cell("", "column");

@@ -35,7 +35,8 @@ def save(page: Page, name: str) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_search_is_saved_opened_renamed_and_deleted(open_page: Open, nothing_saved: Server) -> None:
+@pytest.mark.usefixtures("nothing_saved")
+def test_a_search_is_saved_opened_renamed_and_deleted(open_page: Open) -> None:
     page = open_page(STATE)
     expect(page.locator(".pattern").first).to_be_visible()
     save(page, "<b>Errors</b> of the shop")
@@ -89,7 +90,7 @@ def test_a_saved_search_is_changed_and_faults_are_told(open_page: Open, nothing_
     expect(dialog).to_have_count(0)
 
 
-def test_a_short_link_leads_to_the_same_state(open_page: Open, nothing_saved: Server) -> None:
+def test_a_short_link_leads_to_the_same_state(open_page: Open) -> None:
     page = open_page({"q": "service:shop level:error", "from": "now-6h", "wrap": "1"})
     expect(summary(page)).to_have_text("150 events")
     rows(page).nth(1).click()
@@ -116,14 +117,18 @@ def test_a_short_link_leads_to_the_same_state(open_page: Open, nothing_saved: Se
         expect(other.locator(".details pre")).to_contain_text('"level": "error"')
         expect(summary(other)).to_have_text("150 events")
         state = said(other)
-        assert (state["q"], state["wrap"], state["open"]) == ("service:shop level:error", "1", said(page)["open"])
+        assert (state["q"], state["wrap"], state["open"]) == (
+            "service:shop level:error",
+            "1",
+            said(page)["open"],
+        )
         assert (state["from"] == "now-6h") == (link == moving)
         other.close()
 
 
-def test_a_short_link_that_is_unknown_says_so(open_page: Open, nothing_saved: Server) -> None:
+def test_a_short_link_that_is_unknown_says_so(open_page: Open, filled: Server) -> None:
     page = open_page()
-    page.goto(f"{nothing_saved.url}/s/aaaaaaaaaa")
+    page.goto(f"{filled.url}/s/aaaaaaaaaa")
     expect(page.locator("#view")).to_contain_text("This short link is unknown, or has ended.")
     page.get_by_role("link", name="Begin anew").click()
     expect(page.locator("#view")).not_to_contain_text("unknown")
