@@ -96,7 +96,7 @@ export class AlertForm {
     const more = this.#more;
     const form = h("form", { class: "form", "aria-label": this.#alert ? "Change the alert" : "New alert" },
       h("h2", {}, this.#alert ? ["Change ", shown(this.#alert.name)] : "New alert"),
-      field("Name", this.#name), field("It asks", this.#saved),
+      field("Name", this.#name, { class: "field two" }), field("It asks", this.#saved),
       field("Query", this.#query, { class: "field wide", "data-of": "own" }, "A filter; the steps where, extract and unpack may follow."),
       field("It waits for", this.#kind),
       field("of which there are", this.#op, { "data-of": "count" }), field("Threshold", this.#threshold, { "data-of": "count" }),

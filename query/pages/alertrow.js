@@ -27,9 +27,9 @@ export function conditionOf({ kind, op, threshold, by, window, lookback, for: la
 }
 
 /** The value of a group, against what it is compared with. @param {Alert} alert @param {AlertGroup} group */
-function valueOf({ kind, op, threshold, window }, { value }) {
+function valueOf({ kind, op, threshold, window }, { value, state }) {
   if (value === null) return "–";
-  if (kind === "count") return `${count(value)} ${op} ${count(threshold ?? 0)}`;
+  if (kind === "count") return `${count(value)}${state === "ok" ? ", not" : ""} ${op} ${count(threshold ?? 0)}`;
   return kind === "silence" ? `${duration(value)} of ${window}` : plural(value, "event");
 }
 
