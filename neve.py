@@ -28,6 +28,7 @@ ROOMS = {
     "age": "neve_cold_cli",
     "delete": "neve_cold_cli",
     "restore": "neve_cold_cli",
+    "alerts": "neve_alerts",
     "canary": "ingest.canary",
     "redact": "ingest.redact",
     "completion": "neve_completion",

@@ -155,6 +155,12 @@ def open_app(
 
         yield neve_cold.create_app(clickhouse, config.cold_config(), config.auth, inside, gateway)
         return
+    if role == "alerts":
+        import neve_alerts
+
+        reading = _other_user(CLICKHOUSE_SEARCH_URL, config.clickhouse.search)
+        yield neve_alerts.create_app(clickhouse, reading, config, inside, gateway)
+        return
     with _open_api(config, clickhouse, inside, gateway) as app:
         yield app
 
@@ -189,6 +195,8 @@ def _open_api(
             made=lambda: sync_folders(folder) if folder is not None else None,
             audit=audit,
             links=config.links,
+            alerts=config.alerts,
+            base=config.base(),
         )
         book.start()
         if audit is not None:
@@ -216,7 +224,7 @@ def _other_user(variable: str, configured: str) -> ClickHouseConfig | None:
 def run_front(config: ServeConfig, sockets: Path) -> int:
     """Listen on the one address and pass requests on by their path."""
     host, port = config.address()
-    gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
+    gateway, api, ager, alerts = (str(sockets / role) for role in ("gateway", "api", "ager", "alerts"))
 
     def route(path: str, headers: front.Headers) -> str:
         if path.startswith(TO_AGER):
@@ -224,7 +232,7 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
         return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics(headers: front.Headers) -> bytes:
-        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers)
+        return await all_metrics({"gateway": gateway, "api": api, "ager": ager, "alerts": alerts}, headers)
 
     tls = ServerTls(config.tls) if config.tls else None
     door = Door(config.http, tls, os.environ.get(INSIDE, str(config.auth.inside)))

@@ -17,6 +17,7 @@ from ingest.receivers.listening import ADDRESSES, AUTO, ReceiversConfig
 from lexer import Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import RedactionConfig
+from query.alerting.config import AlertsConfig
 from query.door import HttpConfig
 from query.limits import Limits
 from storage.access.config import AuthConfig
@@ -27,7 +28,7 @@ from storage.saved import LinksConfig
 from storage.sections import host_and_port, read_section
 from storage.tls import ServerTls, TlsConfig
 
-ROLES = ("gateway", "api", "ager", "front")
+ROLES = ("gateway", "api", "ager", "alerts", "front")
 # How a role learns of what is made at the start; the environment keeps it out of `ps`.
 CLICKHOUSE_URL = "NEVE_CLICKHOUSE_URL"
 CLICKHOUSE_SEARCH_URL = "NEVE_CLICKHOUSE_SEARCH_URL"
@@ -65,6 +66,7 @@ class ServeConfig:
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     links: LinksConfig = field(default_factory=LinksConfig)
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 
@@ -82,6 +84,11 @@ class ServeConfig:
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises ConfigError."""
         return host_and_port(self.listen)
+
+    def base(self) -> str:
+        """This server's address as people know it, for links in what alerts tell."""
+        scheme = "https" if self.tls else "http"
+        return self.auth.public_url.rstrip("/") or f"{scheme}://{self.listen}"
 
     def check(self) -> None:
         """Raises ConfigError for what cannot work, without looking at anything but files."""

@@ -14,7 +14,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lexer.errors import PinsInvalid
-from query import adminroutes, authroutes, page, savedroutes
+from query import adminroutes, alertroutes, authroutes, page, savedroutes
+from query.alerting.config import AlertsConfig
+from query.alerting.evaluator import Place
+from query.alerting.keeping import AlertBook
 from query.auditing import Searches
 from query.errors import Internal, MethodNotAllowed, NotFound, RequestInvalid
 from query.guards import check_filter
@@ -60,6 +63,8 @@ def create_app(
     made: Callable[[], object] = lambda: None,
     audit: Audit | None = None,
     links: LinksConfig | None = None,
+    alerts: AlertsConfig | None = None,
+    base: str = "",
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
 
@@ -69,7 +74,7 @@ def create_app(
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
 
-    `links`: how long short links last.
+    `links`: how long short links last. `alerts`: how alerts look; `base`: this server's address in what they tell.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
     there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
@@ -85,7 +90,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = Gate(hot, limits or Limits(), cold)
+        app.state.gate = gate = Gate(hot, limits or Limits(), cold)
+        place = Place(hot, gate.states, owner, learner.refresh, base=base)
+        app.state.alerts = AlertBook(place, alerts or AlertsConfig())
         app.state.tail_store = store = TailStore(app.state.gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list
@@ -121,6 +128,7 @@ def create_app(
     app.include_router(adminroutes.router)
     app.include_router(authroutes.router)
     app.include_router(savedroutes.router)
+    app.include_router(alertroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
     return app

@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-PARTS = {"supervisor", "clickhouse", "gateway", "api", "ager", "front"}
+PARTS = {"supervisor", "clickhouse", "gateway", "api", "ager", "alerts", "front"}
 
 
 @pytest.fixture(scope="session")
