@@ -105,9 +105,9 @@ export class AlertForm {
       this.#preview,
       h("fieldset", {}, h("legend", {}, "Webhooks that are told"), this.#hooks, h("div", {}, this.#add)),
       h("details", { open: Boolean(this.#alert) }, h("summary", {}, "More"), h("div", {},
-        field("For", /** @type {HTMLInputElement} */ (more["for"]), {}, "how long it must last"), field("Looks every", /** @type {HTMLInputElement} */ (more["every"])), field("Delay", /** @type {HTMLInputElement} */ (more["delay"]), {}, "time for events to arrive"), field("Tells again after", /** @type {HTMLInputElement} */ (more["repeat"])),
+        field("For", /** @type {HTMLInputElement} */ (more["for"]), { "data-of": "count silence" }, "how long it must last"), field("Looks every", /** @type {HTMLInputElement} */ (more["every"])), field("Delay", /** @type {HTMLInputElement} */ (more["delay"]), {}, "time for events to arrive"), field("Tells again after", /** @type {HTMLInputElement} */ (more["repeat"])),
         field("Labels", this.#labels), field("Note", this.#note, {}, "is told too"),
-        h("div", {}, check("tell when it is over", this.#resolved), check("tell when it cannot look", this.#onUnknown)))),
+        h("div", {}, h("div", { "data-of": "count silence" }, check("tell when it is over", this.#resolved)), check("tell when it cannot look", this.#onUnknown)))),
       this.#fault,
       h("p", { class: "ends wide" }, h("button", { class: "main" }, this.#alert ? "Change" : "Make"), button("Cancel", "Cancel", () => this.#done(null))),
       this.#names);
@@ -196,15 +196,15 @@ export class AlertForm {
     const labels = this.#labels.value.split(",").map((one) => one.trim()).filter(Boolean).map((one) => [one.split("=")[0]?.trim() ?? "", one.slice(one.indexOf("=") + 1).trim()]);
     return {
       name: this.#name.value.trim(),
-      ...(this.#saved.value ? { saved: this.#saved.value, query: null } : { saved: null, query: this.#query.value.trim() }),
+      ...(this.#saved.value ? { saved: this.#saved.value, query: "" } : { saved: null, query: this.#query.value.trim() }),
       kind,
       ...(kind === "count" ? { op: this.#op.value, threshold: Number(this.#threshold.value) } : {}),
-      ...(kind === "new_pattern" ? {} : { by: this.#by.value.trim() || null }),
+      ...(kind === "new_pattern" ? { by: null } : { by: this.#by.value.trim() || null, tell_resolved: this.#resolved.checked }),
       ...(kind === "silence" && this.#lookback.value.trim() ? { lookback: this.#lookback.value.trim() } : {}),
       window: this.#window.value.trim(),
       ...Object.fromEntries(given),
+      ...(kind === "new_pattern" ? { for: "0s" } : {}), // each pattern is told as it comes
       on_unknown: this.#onUnknown.checked ? "alert" : "keep",
-      tell_resolved: this.#resolved.checked,
       labels: Object.fromEntries(labels),
       note: this.#note.value.trim(),
       webhooks: this.#webhooks(),

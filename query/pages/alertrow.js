@@ -73,6 +73,7 @@ export class AlertRow {
       h("span", { class: "gap" }),
       state.muted && alert.muted_until ? h("span", { class: "note", title: alert.mute_reason }, `muted until ${full(alert.muted_until, utc, 0).slice(0, 16)}`) : "",
       state.waiting ? h("span", { class: "fault" }, `${count(state.waiting)} not delivered yet`) : "",
+      state.dropped ? h("span", { class: "fault" }, `${count(state.dropped)} given up`) : "",
       state.since ? h("span", { class: "note", title: full(state.since, utc, 0) }, `since ${ago(state.since)}`) : "",
       h("span", { class: "note", title: state.evaluated_at ? full(state.evaluated_at, utc, 0) : null }, state.evaluated_at ? `looked ${ago(state.evaluated_at)}` : "has not looked yet"));
     if (keepsFocus) this.#name.focus();

@@ -9,7 +9,6 @@ import { RowKeys } from "./rowkeys.js";
 import { savedOf } from "./saving.js";
 import { address, go, read } from "./state.js";
 import { shown } from "./text.js";
-import { ago } from "./time.js";
 
 /** @import { Alert, SavedSearch, State, View } from "./types" */
 
@@ -17,7 +16,7 @@ const EVERY_MS = 5000;
 const STATES = ["firing", "pending", "unknown", "ok", "paused"];
 const FORMS = ["new", "edit"];
 
-/** @typedef {{ evaluator: { state: string, said_at: string | null }, counts: Record<string, number> }} Evaluated */
+/** @typedef {{ evaluator: { state: string, reason: string }, counts: Record<string, number>, alerts: Pick<Alert, "id" | "state">[] }} Evaluated */
 
 /** @implements {View} */
 export class Alerts {
@@ -72,22 +71,24 @@ export class Alerts {
     const signal = this.#asking.next();
     const { namespace } = read();
     try {
-      const [{ alerts }, now, saved] = await Promise.all([
+      const now = /** @type {Evaluated} */ (await ask("/api/v1/alerts/state", { namespace }, signal)); // answered whatever is away
+      const { state, reason } = now.evaluator;
+      this.#away.replaceChildren(...(state === "running" || !now.alerts.length ? [] : ["Nobody looks now: what is shown may be over. ", shown(reason)]));
+      this.#counts = now.counts;
+      const states = new Map(now.alerts.map((one) => [one.id, one.state]));
+      this.#alerts = this.#alerts?.map((alert) => ({ ...alert, state: states.get(alert.id) ?? alert.state })) ?? null;
+      const [{ alerts }, saved] = await Promise.all([
         /** @type {Promise<{ alerts: Alert[] }>} */ (ask("/api/v1/alerts", { namespace }, signal)),
-        /** @type {Promise<Evaluated>} */ (ask("/api/v1/alerts/state", { namespace }, signal)),
         savedOf(namespace || "default", signal),
       ]);
       this.#alerts = alerts;
       this.#saved = saved;
-      this.#counts = now.counts;
-      const { state, said_at: at } = now.evaluator;
-      this.#away.textContent = state === "running" || !alerts.length ? "" : `Nobody looks now${at ? `; the last sign was ${ago(at)}` : ""}: what is shown may be over.`;
-      this.#draw(read());
     } catch (error) {
       if (signal.aborted) return;
       const { message, hint } = asApiError(error);
       this.#away.replaceChildren(shown(message), hint ? " — " : "", shown(hint));
     }
+    this.#draw(read());
   }
 
   /** @param {State} state */

@@ -205,6 +205,8 @@ export interface AlertState {
   groups: AlertGroup[];
   groups_in_all: number;
   waiting: number;
+  /** Notifications that nobody took, and that were given up. */
+  dropped: number;
   muted: boolean;
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
@@ -11,14 +9,13 @@ from bench.browser import CHROMIUM
 from bench.server import Server
 
 from .shop import Open, ask, rows
-from .watched import said
+from .watched import said, shuts_nobody_out
 
 pytestmark = [
     pytest.mark.loghub,
     pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium"),
 ]
 
-AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("explore", "patterns", "live", "fields", "saved", "alerts", "health")
 
 
@@ -44,23 +41,13 @@ def test_keys_go_everywhere_and_can_be_turned_off(open_page: Open) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_nobody_is_shut_out(open_page: Open, view: str) -> None:
     """axe finds no serious fault, wide in light and narrow in dark; at 360 px nothing is wider than the screen."""
-    if not AXE.is_file():
-        pytest.skip("needs axe-core: npm ci")
     page = open_page({"q": "service:shop level:>=error", "view": view, "from": "now-1h"})
     expect(page.locator("#view > *")).to_have_count(1)
     expect(page.locator(".asking")).to_have_count(0)
     if view == "explore":
         rows(page).first.click()
         expect(page.locator(".details")).to_be_visible()
-    page.evaluate(AXE.read_text())
-    for width, scheme in ((1280, "light"), (360, "dark")):
-        page.set_viewport_size({"width": width, "height": 740})
-        page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        faults = [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in serious]
-        assert faults == [], f"{width} {scheme}"
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shuts_nobody_out(page)
 
 
 def test_light_or_dark_is_remembered(open_page: Open) -> None:
