@@ -4,6 +4,7 @@ import { ask, asApiError, Latest, send } from "./api.js";
 import { button, h } from "./dom.js";
 import { count, duration, plural } from "./format.js";
 import { term, withTerm } from "./language.js";
+import { ANYONE } from "./saving.js";
 import { address, go } from "./state.js";
 import { shown, templateNodes } from "./text.js";
 import { ago, full } from "./time.js";
@@ -38,6 +39,7 @@ export class AlertRow {
   #line = h("div", { class: "line" });
   #about = h("div", { class: "about" });
   #panel = h("div", { class: "opened", hidden: true });
+  #events = h("a", { class: "tab" }, "Events of its window");
   #tools = h("div", { class: "line", role: "group", "aria-label": "This alert" });
   #said = h("div", { role: "status", "aria-live": "polite" });
   #groups = h("div", {});
@@ -81,6 +83,7 @@ export class AlertRow {
       h("div", {}, conditionOf(alert), " · ", h("span", { class: "mono" }, query === null ? "a saved search that is no more" : query ? shown(query, { limit: 300 }) : "every event")),
       ...(state.reason ? [h("div", { class: state.state === "unknown" ? "fault" : "note" }, shown(state.reason))] : []),
       ...(state.late || state.late_events ? [h("div", { class: "note" }, `events came late${state.late_events ? `: ${count(state.late_events)} after it had looked` : ""}`)] : []),
+      h("div", { class: "note" }, [alert.owner !== ANYONE && `by ${alert.owner}`, ...Object.entries(alert.labels).map(([label, value]) => `${label}=${value}`)].filter(Boolean).join(" · ")),
       ...(alert.note ? [h("div", { class: "note" }, shown(alert.note, { limit: 500 }))] : []));
     this.#panel.hidden = !open;
     if (!open) return;
@@ -98,15 +101,15 @@ export class AlertRow {
   /** @param {string | null} query */
   #showTools(query) {
     const { alert } = this;
-    const { id, name, namespace, enabled, state } = alert;
-    const of = JSON.stringify([enabled, alert.muted_until, state.muted, alert.may_change, alert.version, state.window, query]);
-    if (of === this.#toolsOf) return; // it is being used
-    this.#toolsOf = of;
+    const { id, name, enabled, state } = alert;
     const range = state.window ?? { from: `now-${alert.window}`, to: "" };
-    const events = query === null ? null : h("a", { class: "tab", href: address({ view: "explore", q: query, ...range, namespace: namespace === "default" ? "" : namespace, saved: alert.saved ?? "" }) }, "Events of its window");
+    this.#events.href = address({ view: "explore", q: query ?? "", ...range, saved: alert.saved ?? "" });
+    const of = JSON.stringify([enabled, alert.muted_until, state.muted, alert.may_change, query === null]);
+    if (of === this.#toolsOf) return; // they may be in use
+    this.#toolsOf = of;
     const act = (/** @type {string} */ label, /** @type {() => Promise<unknown>} */ work) => button(`${label}: ${name.slice(0, 80)}`, label, () => this.#do(work), { class: "tab" });
     this.#tools.replaceChildren(...[
-      events,
+      query === null ? null : this.#events,
       ...(alert.may_change ? [
         h("a", { class: "tab", href: address({ show: "edit", open: id }) }, "Edit"),
         act("Test", () => this.#test()),

@@ -44,6 +44,7 @@ export class Alerts {
     this.#asking.stop();
     for (const row of this.#rows.values()) row.stop();
     this.#namespace = this.#formOf = "";
+    this.#form.replaceChildren();
   }
 
   /** @param {KeyboardEvent} event */

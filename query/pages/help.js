@@ -16,6 +16,7 @@ const KEYS = /** @type {[string, string][]} */ ([
   ["T J F", "trace, JSON, fields of the open event"],
   ["y", "copy the open event's message"],
   ["1 … 7", "Explore, Patterns, Live, Fields, Saved, Alerts, Health"],
+  ["n", "in Alerts: a new one"],
   ["b l", "save this search; share a short link"],
   ["t", "time range"],
   ["z", "twice the range"],

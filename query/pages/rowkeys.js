@@ -1,5 +1,7 @@
 // One of a list of rows is looked at: j and k, or arrows, go from one to the next.
 
+import { isTyped } from "./keys.js";
+
 const STEPS = /** @type {Record<string, number>} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 });
 
 export class RowKeys {
@@ -16,6 +18,10 @@ export class RowKeys {
     this.#list = list;
     this.#rows = rows;
     this.#link = link;
+    // Arrows are the page's where a link or a button has the focus: here they go on.
+    list.addEventListener("keydown", (event) => {
+      if (event.key.startsWith("Arrow") && !isTyped(event) && this.key(event)) event.preventDefault();
+    });
   }
 
   /** True if the key was one of these, and there are rows. @param {KeyboardEvent} event */

@@ -9,6 +9,7 @@ import { rangeName } from "./time.js";
 
 /** @import { SavedSearch, State } from "./types" */
 
+export const ANYONE = "anyone"; // the owner where nobody is asked who they are
 const PATH = "/api/v1/saved";
 /** What is kept by itself, or is of the moment. */
 const APART = ["q", "from", "to", "view", "columns", "namespace", "open", "tab", "saved"];

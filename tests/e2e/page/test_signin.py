@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from bench.browser import CHROMIUM
 from tests.e2e.guarded import Guarded, patiently
 
-from .watched import Watched
+from .watched import Watched, said
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium")
 
@@ -22,17 +22,20 @@ def test_a_key_opens_the_page(tmp_path: Path, browser: Browser) -> None:
         key = server.key("--scope", "search", "--namespace", "tenant_a")
         with server.with_key(key) as client:
             patiently(lambda: client.get("/api/v1/search").json().get("events") or None)
+            state = {"q": "alpha", "from": "now-1h", "namespace": "tenant_a", "wrap": "1"}
+            link = client.post("/api/v1/links", json={"state": state}).json()["path"]
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         watched = Watched(page, server.url)
-        page.goto(f"{server.url}/")
+        page.goto(f"{server.url}{link}")
         dialog = page.get_by_role("dialog", name="Sign in")
         dialog.get_by_label("Key").fill(f"{key[:-4]}AAAA")
         dialog.get_by_role("button", name="Sign in").click()
         expect(dialog.get_by_role("alert")).to_have_text("this key is unknown, revoked or expired")
         dialog.get_by_label("Key").fill(key)
         dialog.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_text("alpha is here").first).to_be_visible()
+        expect(page.locator("mark")).to_have_text("alpha")
+        assert said(page) == state, "what the short link led to"
         expect(dialog).to_have_count(0)
         page.get_by_role("link", name="Health").click()
         expect(page.locator(".verdict")).to_have_text("How the server is, those who look after it may see")

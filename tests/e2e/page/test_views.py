@@ -50,7 +50,7 @@ def test_any_two_ranges_are_compared(open_page: Open) -> None:
     expect(gone.locator(".count")).to_have_text("200 → 0")
     page.locator("#view").focus()
     page.keyboard.press("j")
-    page.keyboard.press("j")
+    page.keyboard.press("ArrowDown")
     expect(page.locator(".pattern").nth(1)).to_have_class("pattern current")
     expect(page.locator("a.template").nth(1)).to_be_focused()
     page.reload()
