@@ -12,7 +12,7 @@ from typing import Any
 
 from query.alerting.config import AlertsConfig
 from query.alerting.evaluator import Place, delivery, read_rights, send, shown_state
-from query.alerting.looking import Rights, check, look, window_of
+from query.alerting.looking import check, look, window_of
 from query.alerting.machine import (
     FIRING,
     STATES,
