@@ -17,13 +17,14 @@ from urllib.parse import quote
 
 from ingest.remote import DEFAULT_URL, Remote
 from storage import leases
-from storage.access.audit import refused
 from storage.config import ClickHouseConfig
 from storage.errors import AgerBusy, NeveError
 from storage.hot import Hot
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
     from neve_serve import ServeConfig
     from query.alerting.evaluator import Evaluator
@@ -152,12 +153,13 @@ def create_app(
     config: ServeConfig,
     inside: str = "",
     gateway: str = "",
-) -> FastAPI:
+) -> Starlette:
     """The process as an ASGI app. `reading`: as who may read events alone; `gateway`: its socket."""
-    from fastapi import FastAPI
-    from fastapi.responses import PlainTextResponse
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import Response
+    from starlette.routing import Route
 
-    from ingest.app import answer_error
     from ingest.metrics import MEDIA_TYPE
     from neve_serve import PINS_FILE
     from query.alerting.evaluator import Evaluator, Place
@@ -168,7 +170,7 @@ def create_app(
     from storage.published import TierStates
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         owner = Hot(clickhouse)
         hot = Hot(reading) if reading is not None else owner
         book = Book(owner)
@@ -190,20 +192,13 @@ def create_app(
         hot.close()
         owner.close()
 
-    app = FastAPI(title="Neve alerts", lifespan=lifespan)
+    def metrics(request: Request) -> Response:
+        watch: Watch = request.app.state.watch
+        return Response(watch.metrics(), media_type=MEDIA_TYPE)
+
+    guarded = Middleware(Guarded, access=lambda: app.state.access, process="alerts")
+    app: Starlette = Starlette(routes=[Route("/metrics", metrics)], middleware=[guarded], lifespan=lifespan)
     app.state.leave = lambda: None
-    app.add_middleware(
-        Guarded,
-        access=lambda: app.state.access,
-        process="alerts",
-        refused=lambda *what: refused(None, *what),
-    )
-    app.add_exception_handler(NeveError, answer_error)
-
-    @app.get("/metrics", response_class=PlainTextResponse)
-    def metrics() -> PlainTextResponse:
-        return PlainTextResponse(app.state.watch.metrics(), media_type=MEDIA_TYPE)
-
     return app
 
 

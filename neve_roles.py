@@ -33,6 +33,7 @@ from storage.tls import ServerTls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 TO_GATEWAY = (
     "/api/v1/blocks",
@@ -105,7 +106,7 @@ def run_role(role: str, config: ServeConfig) -> int:
 class Starting:
     """An app whose start may be refused: for a reason of ours that is in `refused`, and no traceback in the log."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: Starlette) -> None:
         self._app = app
         self.refused: NeveError | None = None
 
@@ -123,7 +124,7 @@ class Starting:
 @contextmanager
 def open_app(
     role: str, config: ServeConfig, clickhouse: ClickHouseConfig, sockets: Path
-) -> Iterator[FastAPI]:
+) -> Iterator[Starlette]:
     """The ASGI app of a role; `sockets` has those of the others."""
     inside = os.environ.get(INSIDE, str(config.auth.inside))
     gateway = str(sockets / "gateway")

@@ -18,7 +18,7 @@ from query.auditing import say
 from query.errors import RequestInvalid
 from query.savedroutes import may_see, namespace_of
 from storage.access.access import Access
-from storage.access.identity import ADMIN, ALERT, SEARCH, Identity
+from storage.access.identity import ADMIN, ALERT, ANYONE, SEARCH, Identity
 from storage.access.keys import SESSION
 from storage.access.middleware import identity_of
 from storage.errors import Forbidden
@@ -46,7 +46,8 @@ def _maker(request: Request, namespace: str) -> Maker:
         raise Forbidden(
             f"cannot change alerts of {namespace[:60]!r}: it needs the scope {ALERT}", "use a key that has it"
         )
-    return Maker(identity.name, identity.kind, _roles_of(request, identity, namespace))
+    name = "" if identity is ANYONE else identity.name
+    return Maker(name, identity.kind, _roles_of(request, identity, namespace))
 
 
 def _roles_of(request: Request, identity: Identity, namespace: str) -> tuple[str, ...]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from query import ast
 from query import conditions as c
 from query.analyze import Analyzer
@@ -36,6 +33,9 @@ def check_filter(text: str) -> None:
 
 def check_regexes(condition: c.Condition, where: str) -> None:
     """RequestInvalid where one cannot be compiled; nobody is asked."""
+    import pyarrow as pa  # 40 MiB, which a process that only looks need not have
+    import pyarrow.compute as pc
+
     for regex in regexes(condition):
         try:
             pc.match_substring_regex(pa.array([""]), regex.pattern)

@@ -69,6 +69,7 @@ class Evaluator:
         self.states: dict[str, State] = {}
         self.trouble = ""  # why nothing can be known now
         self._rights = Rights({}, {})
+        self._stamp = -1  # of the alerts that are known
         self._version = -1  # of the states that are known; -1: none are
         self._unsaved: set[str] = set()
         self._unlogged: list[tuple[str, int, Said]] = []
@@ -89,6 +90,8 @@ class Evaluator:
             self._read()
             rest = [self.alerts[id_] for id_ in self.alerts if not self._is_active(id_)]
             due = [one for one in self.alerts.values() if self._is_due(one, now)]
+            if due:
+                self._rights = read_rights(self.place.owner)
             lag = self.place.fresh() if due else 0.0
             seen = list(self._looking.map(lambda one: self._look(one, now, lag), due))
             check()
@@ -100,15 +103,13 @@ class Evaluator:
             raise
 
     def _read(self) -> None:
-        """What holds now. Raises NeveError."""
-        self.alerts = {id_: Alert.read(one) for id_, one in self.store.alerts().items()}
-        owner = self.place.owner
-        roles = Documents(owner, "roles").all()
-        saved = Documents(owner, "saved").all()
-        self._rights = Rights(
-            {name: Role.read(name, one) for name, one in roles.items() if not one.get("deleted")},
-            {name: one["query"] for name, one in saved.items() if not one.get("deleted")},
-        )
+        """What holds now; while there is nothing to do, with one question. Raises NeveError."""
+        stamp = self.store.stamp()
+        if stamp != self._stamp:
+            self.alerts = {id_: Alert.read(one) for id_, one in self.store.alerts().items()}
+            self._stamp = stamp
+        if not self.alerts and not self.states:
+            return
         with self._lock:
             newest = self.store.states_stamp()
             if self._version < newest:  # the first time, or another process held the lease meanwhile
@@ -190,29 +191,29 @@ class Evaluator:
 
     def deliver(self, now: int) -> None:
         """Send what is due. Raises NeveError where it was sent and that could not be noted."""
+        trouble: NeveError | None = None
+        while due := self._due_notices(now):  # each is gone by then, or due later
+            sending = {
+                self._sending.submit(send, self.sender, *one, self._rights, self.place.base): one
+                for one in due
+            }
+            for done in as_completed(sending):
+                try:
+                    self._note(*sending[done], done.result(), now)
+                except NeveError as error:  # it is in memory, and noted later
+                    trouble = error
+        if trouble is not None:
+            raise trouble
+
+    def _due_notices(self, now: int) -> list[tuple[Alert, Notice]]:
         with self._lock:
-            due = [
+            return [
                 (self.alerts[id_], notice)
                 for id_, state in self.states.items()
                 if id_ in self.alerts
                 for notice in _first_ones(state.outbox)
                 if notice.next_at <= now
             ]
-        sending = {
-            self._sending.submit(send, self.sender, alert, notice, self._rights, self.place.base): (
-                alert,
-                notice,
-            )
-            for alert, notice in due
-        }
-        trouble: NeveError | None = None
-        for done in as_completed(sending):
-            try:
-                self._note(*sending[done], done.result(), now)
-            except NeveError as error:  # it is in memory, and noted later
-                trouble = error
-        if trouble is not None:
-            raise trouble
 
     def _note(self, alert: Alert, notice: Notice, sent: Sent, now: int) -> None:
         """Note what came of a try: in the log, and in the outbox."""
@@ -254,6 +255,15 @@ class Evaluator:
     def dropped(self) -> int:
         with self._lock:
             return sum(state.dropped for state in self.states.values())
+
+
+def read_rights(owner: Hot) -> Rights:
+    """Roles and saved searches as they are now. Raises NeveError."""
+    roles, saved = Documents(owner, "roles").all(), Documents(owner, "saved").all()
+    return Rights(
+        {name: Role.read(name, one) for name, one in roles.items() if not one.get("deleted")},
+        {id_: one["query"] for id_, one in saved.items() if not one.get("deleted")},
+    )
 
 
 def shown_state(alert: Alert, state: State) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from query.alerting.config import AlertsConfig
-from query.alerting.evaluator import Place, delivery, send, shown_state
-from query.alerting.looking import Rights, check, look, window_of
+from query.alerting.evaluator import Place, delivery, read_rights, send, shown_state
+from query.alerting.looking import check, look, window_of
 from query.alerting.machine import (
     FIRING,
     STATES,
@@ -64,7 +64,7 @@ class AlertBook:
         self._store = AlertStore(place.owner)
         self._trying = threading.BoundedSemaphore(TRYING)
         self._lock = threading.Lock()
-        self._last: tuple[dict[str, Alert], dict[str, State], dict[str, Role]] = ({}, {}, {})
+        self._last: tuple[dict[str, Alert], dict[str, State], Mapping[str, Role]] = ({}, {}, {})
 
     # --- what there is -----------------------------------------------------------------------------------
 
@@ -108,20 +108,13 @@ class AlertBook:
     def deliveries(self, id_: str, limit: int) -> list[Said]:
         return self._store.deliveries(id_, limit)
 
-    def _read(self) -> tuple[dict[str, Alert], dict[str, State], dict[str, Role]]:
+    def _read(self) -> tuple[dict[str, Alert], dict[str, State], Mapping[str, Role]]:
         alerts = {id_: Alert.read(one) for id_, one in self._store.alerts().items()}
         states = {id_: State.read(one) for id_, one in self._store.states().items()}
         return alerts, states, self._roles()
 
-    def _roles(self) -> dict[str, Role]:
-        said = Documents(self._place.owner, "roles").all()
-        return {name: Role.read(name, one) for name, one in said.items() if not one.get("deleted")}
-
-    def _rights(self) -> Rights:
-        saved = Documents(self._place.owner, "saved").all()
-        return Rights(
-            self._roles(), {id_: one["query"] for id_, one in saved.items() if not one.get("deleted")}
-        )
+    def _roles(self) -> Mapping[str, Role]:
+        return read_rights(self._place.owner).roles
 
     # --- changes -----------------------------------------------------------------------------------------
 
@@ -174,7 +167,7 @@ class AlertBook:
         return Alert.read(said)
 
     def _check(self, alert: Alert, now: int) -> None:
-        rights = self._rights()
+        rights = read_rights(self._place.owner)
         if alert.saved is not None:
             saved = Documents(self._place.owner, "saved").get(alert.saved)
             if saved is None or saved.get("deleted") or saved["namespace"] != alert.namespace:
@@ -198,7 +191,7 @@ class AlertBook:
         now = time.time_ns()
         window = window_of(alert, State(), now)
         running = Running(self._place.hot, self._config.limits(), self._place.states)
-        rights = self._rights()
+        rights = read_rights(self._place.owner)
         seen = look(alert, State(), window, rights, running, self._place.refresh)
         state = evolve(replace(alert, for_="0s", webhooks=(), muted_until=0), State(), seen)
         groups = tuple(described(name, one) for name, one in state.groups.items() if one.state == FIRING)

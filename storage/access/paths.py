@@ -71,13 +71,7 @@ GATEWAY: dict[str, Need] = {
     "/redoc": Need.DOCS,
     "/openapi.json": Need.DOCS,
 }
-ALERTS: dict[str, Need] = {
-    "/metrics": Need.METRICS,
-    "/docs": Need.DOCS,
-    "/docs/": Need.DOCS,
-    "/redoc": Need.DOCS,
-    "/openapi.json": Need.DOCS,
-}
+ALERTS: dict[str, Need] = {"/metrics": Need.METRICS}
 AGER: dict[str, Need] = {
     "/cold/": Need.ADMIN,
     "/metrics": Need.METRICS,
