@@ -65,7 +65,7 @@ export class AlertForm {
     this.#kind = select(KINDS, alert?.kind ?? "count");
     this.#op = select(OPS, alert?.op ?? ">");
     this.#threshold = text(String(alert?.threshold ?? 0), { type: "number", step: "any" });
-    this.#by = text(alert?.by ?? "", { list: "alert-fields", placeholder: "nothing: all together" });
+    this.#by = text(alert?.by ?? "", { list: "alert-fields", placeholder: "of all" });
     this.#window = text(alert?.window ?? "5m", { required: true });
     this.#lookback = text(alert?.lookback ?? "", { placeholder: "1d" });
     this.#more = { for: text(alert?.for ?? "", { placeholder: "at once" }), every: text(alert?.every ?? "", { placeholder: "1m" }), delay: text(alert?.delay ?? "", { placeholder: "30s" }), repeat: text(alert?.repeat ?? "", { placeholder: "4h" }) };

@@ -4,7 +4,7 @@ import { ask, asApiError, Latest, send } from "./api.js";
 import { button, h } from "./dom.js";
 import { count, duration, plural } from "./format.js";
 import { term, withTerm } from "./language.js";
-import { ANYONE } from "./saving.js";
+import { madeBy } from "./saving.js";
 import { address, go } from "./state.js";
 import { shown, templateNodes } from "./text.js";
 import { ago, full } from "./time.js";
@@ -79,11 +79,12 @@ export class AlertRow {
       state.since ? h("span", { class: "note", title: full(state.since, utc, 0) }, `since ${ago(state.since)}`) : "",
       h("span", { class: "note", title: state.evaluated_at ? full(state.evaluated_at, utc, 0) : null }, state.evaluated_at ? `looked ${ago(state.evaluated_at)}` : "has not looked yet"));
     if (keepsFocus) this.#name.focus();
+    const known = [...madeBy(alert.owner), ...Object.entries(alert.labels).map(([label, value]) => `${label}=${value}`)];
     this.#about.replaceChildren(
       h("div", {}, conditionOf(alert), " · ", h("span", { class: "mono" }, query === null ? "a saved search that is no more" : query ? shown(query, { limit: 300 }) : "every event")),
       ...(state.reason ? [h("div", { class: state.state === "unknown" ? "fault" : "note" }, shown(state.reason))] : []),
       ...(state.late || state.late_events ? [h("div", { class: "note" }, `events came late${state.late_events ? `: ${count(state.late_events)} after it had looked` : ""}`)] : []),
-      h("div", { class: "note" }, [alert.owner !== ANYONE && `by ${alert.owner}`, ...Object.entries(alert.labels).map(([label, value]) => `${label}=${value}`)].filter(Boolean).join(" · ")),
+      ...(known.length ? [h("div", { class: "note" }, shown(known.join(" · "), { limit: 500 }))] : []),
       ...(alert.note ? [h("div", { class: "note" }, shown(alert.note, { limit: 500 }))] : []));
     this.#panel.hidden = !open;
     if (!open) return;
@@ -173,11 +174,12 @@ export class AlertRow {
       this.#groups.replaceChildren();
       return;
     }
-    const heads = [alert.kind === "new_pattern" ? "pattern" : (alert.by ?? "of"), "state", "value", "since", "told"];
+    const isTold = alert.webhooks.length > 0;
+    const heads = [alert.kind === "new_pattern" ? "pattern" : (alert.by ?? "of"), "state", "value", "since", ...(isTold ? ["told"] : [])];
     const rows = groups.slice(0, GROUPS).map((group) => [
       h("span", { class: "mono" }, this.#groupName(group)),
       h("span", { class: `state ${group.state}` }, group.state), valueOf(alert, group), this.#time(group.since),
-      group.told ? h("span", {}, `${group.told} `, this.#time(group.told_at)) : "nobody yet",
+      ...(isTold ? [group.told ? h("span", {}, `${group.told} `, this.#time(group.told_at)) : "–"] : []),
     ]);
     this.#groups.replaceChildren(table("Groups", heads, rows), all > groups.length ? h("p", { class: "note" }, `${count(all - groups.length)} more`) : "");
   }

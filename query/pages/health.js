@@ -23,7 +23,7 @@ const POINTS = 60;
 
 /** @implements {View} */
 export class Health {
-  #verdict = h("p", { class: "verdict", role: "status", "aria-live": "polite" });
+  #verdict = h("p", { class: "verdict unknown", role: "status", "aria-live": "polite" }, "Asking…");
   #cards = h("div", { class: "cards" });
   #namespaces = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Namespaces" });
   #troubles = h("ul", { class: "troubles", "aria-label": "What stands in the way" });

@@ -5,7 +5,7 @@ import { say } from "./copy.js";
 import { button, h } from "./dom.js";
 import { plural } from "./format.js";
 import { RowKeys } from "./rowkeys.js";
-import { addressOfSaved, ANYONE, change, remove, savedOf } from "./saving.js";
+import { addressOfSaved, change, madeBy, remove, savedOf } from "./saving.js";
 import { address, go } from "./state.js";
 import { shown } from "./text.js";
 import { ago, full, rangeName } from "./time.js";
@@ -85,7 +85,7 @@ export class Saved {
     row.append(
       h("div", { class: "line" }, h("a", { class: "name", href: opened }, shown(saved.name)), h("span", { class: "gap" }), tools),
       h("div", { class: "mono" }, saved.query ? shown(saved.query, { limit: 400 }) : h("span", { class: "note" }, "every event")),
-      h("div", { class: "note" }, [saved.view, rangeName(saved.from || (saved.to ? "" : "all"), saved.to, this.#utc).toLowerCase(), saved.owner !== ANYONE && `by ${saved.owner}`].filter(Boolean).join(" · "),
+      h("div", { class: "note" }, shown([saved.view, rangeName(saved.from || (saved.to ? "" : "all"), saved.to, this.#utc).toLowerCase(), ...madeBy(saved.owner)].join(" · ")),
         " · ", h("time", { title: full(saved.updated_at, this.#utc, 0) }, `changed ${ago(saved.updated_at)}`),
         saved.alerts ? [" · ", h("a", { href: address({ view: "alerts" }) }, plural(saved.alerts, "alert"))] : null),
       fault,

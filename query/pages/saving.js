@@ -9,7 +9,7 @@ import { rangeName } from "./time.js";
 
 /** @import { SavedSearch, State } from "./types" */
 
-export const ANYONE = "anyone"; // the owner where nobody is asked who they are
+const ANYONE = ["", "anyone"]; // the owner where nobody is asked who they are
 const PATH = "/api/v1/saved";
 /** What is kept by itself, or is of the moment. */
 const APART = ["q", "from", "to", "view", "columns", "namespace", "open", "tab", "saved"];
@@ -24,6 +24,9 @@ export const change = (id, changes) => send("PUT", `${PATH}/${encodeURIComponent
 
 /** @param {string} id */
 export const remove = (id) => send("DELETE", `${PATH}/${encodeURIComponent(id)}`);
+
+/** Who made something, where that is known. @param {string} owner */
+export const madeBy = (owner) => (ANYONE.includes(owner) ? [] : [`by ${owner}`]);
 
 /** A state as it is saved. @param {State} state */
 function saving(state) {
