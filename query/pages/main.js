@@ -52,7 +52,7 @@ function show(state, fresh) {
   if (state.q !== lastQuery) query.value = state.q; // else what is being typed stays
   lastQuery = state.q;
   range.show(state);
-  document.title = `${state.q ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;
+  document.title = `${state.q && !WITHOUT_QUERY.includes(name) ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;
   asking.hidden = WITHOUT_QUERY.includes(name);
   document.body.dataset["view"] = name;
   navigation(name);
