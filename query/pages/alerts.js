@@ -1,10 +1,11 @@
 // Alerts: what fires, what waits, what could not be looked at; and what is made of the present query.
 
-import { ask, asApiError, Latest } from "./api.js";
+import { ask } from "./api.js";
 import { AlertForm } from "./alertform.js";
 import { AlertRow } from "./alertrow.js";
 import { button, h } from "./dom.js";
 import { count } from "./format.js";
+import { Polled } from "./polled.js";
 import { RowKeys } from "./rowkeys.js";
 import { savedOf } from "./saving.js";
 import { address, go, read } from "./state.js";
@@ -25,14 +26,14 @@ export class Alerts {
   #form = h("div", {});
   #list = h("ul", { class: "kept", "aria-label": "Alerts" });
   element = h("div", { class: "scroll" }, this.#bar, this.#away, this.#form, this.#list);
-  #asking = new Latest();
+  #polled = new Polled((signal) => this.#learn(signal), () => this.#show());
+  /** @type {Evaluated | null} */
+  #evaluated = null;
   #keys = new RowKeys(this.#list, "li.alert", "button.name");
   /** @type {Map<string, AlertRow>} */
   #rows = new Map();
   /** @type {Alert[] | null} */
   #alerts = null;
-  /** @type {Record<string, number>} */
-  #counts = {};
   /** @type {SavedSearch[]} */
   #saved = [];
   #namespace = "";
@@ -41,7 +42,7 @@ export class Alerts {
 
   leave() {
     clearInterval(this.#timer);
-    this.#asking.stop();
+    this.#polled.stop();
     for (const row of this.#rows.values()) row.stop();
     this.#namespace = this.#formOf = "";
     this.#form.replaceChildren();
@@ -63,32 +64,37 @@ export class Alerts {
       if (namespace !== this.#namespace) this.#alerts = null;
       this.#namespace = namespace;
       clearInterval(this.#timer);
-      this.#timer = window.setInterval(() => document.hidden || this.#ask(), EVERY_MS);
-      this.#ask();
+      this.#timer = window.setInterval(() => this.#tick(), EVERY_MS);
+      this.#polled.ask(true);
     } else this.#draw(state);
   }
 
-  async #ask() {
-    const signal = this.#asking.next();
+  /** @param {AbortSignal} signal */
+  async #learn(signal) {
     const { namespace } = read();
-    try {
-      const now = /** @type {Evaluated} */ (await ask("/api/v1/alerts/state", { namespace }, signal)); // answered whatever is away
-      const { state, reason } = now.evaluator;
-      this.#away.replaceChildren(...(state === "running" || !now.alerts.length ? [] : ["Nobody looks now: what is shown may be over. ", shown(reason)]));
-      this.#counts = now.counts;
-      const states = new Map(now.alerts.map((one) => [one.id, one.state]));
-      this.#alerts = this.#alerts?.map((alert) => ({ ...alert, state: states.get(alert.id) ?? alert.state })) ?? null;
-      const [{ alerts }, saved] = await Promise.all([
-        /** @type {Promise<{ alerts: Alert[] }>} */ (ask("/api/v1/alerts", { namespace }, signal)),
-        savedOf(namespace || "default", signal),
-      ]);
-      this.#alerts = alerts;
-      this.#saved = saved;
-    } catch (error) {
-      if (signal.aborted) return;
-      const { message, hint } = asApiError(error);
-      this.#away.replaceChildren(shown(message), hint ? " — " : "", shown(hint));
-    }
+    const now = /** @type {Evaluated} */ (await ask("/api/v1/alerts/state", { namespace }, signal)); // answered whatever is away
+    this.#evaluated = now;
+    const states = new Map(now.alerts.map((one) => [one.id, one.state]));
+    this.#alerts = this.#alerts?.map((alert) => ({ ...alert, state: states.get(alert.id) ?? alert.state })) ?? null;
+    const [{ alerts }, saved] = await Promise.all([
+      /** @type {Promise<{ alerts: Alert[] }>} */ (ask("/api/v1/alerts", { namespace }, signal)),
+      savedOf(namespace || "default", signal),
+    ]);
+    this.#alerts = alerts;
+    this.#saved = saved;
+  }
+
+  /** Also while there is no answer: what is shown grows old. */
+  #tick() {
+    if (document.hidden) return;
+    if (this.#polled.isAsking) this.#show();
+    this.#polled.ask();
+  }
+
+  #show() {
+    const { state, reason } = this.#evaluated?.evaluator ?? { state: "running", reason: "" };
+    const away = state === "running" || !this.#evaluated?.alerts.length ? [] : ["Nobody looks now: what is shown may be over. ", shown(reason), " "];
+    this.#away.replaceChildren(...away, shown(this.#polled.trouble));
     this.#draw(read());
   }
 
@@ -102,7 +108,7 @@ export class Alerts {
     const wanted = STATES.includes(state.show) ? alerts.filter((one) => one.state.state === state.show) : alerts;
     const listed = wanted.toSorted((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
     const rows = listed.map((alert) => {
-      const row = this.#rows.get(alert.id) ?? new AlertRow(alert, () => this.#ask());
+      const row = this.#rows.get(alert.id) ?? new AlertRow(alert, () => this.#polled.ask(true));
       this.#rows.set(alert.id, row);
       const saved = this.#saved.find((one) => one.id === alert.saved);
       row.show(alert, { utc: state.utc, open: state.open === alert.id && !FORMS.includes(state.show), query: alert.saved ? (saved?.query ?? null) : alert.query });
@@ -116,7 +122,7 @@ export class Alerts {
   /** @param {State} state */
   #controls(state) {
     const focused = document.activeElement instanceof HTMLElement && this.#bar.contains(document.activeElement) ? document.activeElement.dataset["chip"] : undefined;
-    const chips = STATES.map((name) => button(`Only those that are ${name}`, [name, h("span", { class: "n" }, ` ${count(this.#counts[name] ?? 0)}`)], () => go({ show: state.show === name ? "" : name }), { class: "chip", "data-chip": name, "aria-pressed": String(state.show === name) }));
+    const chips = STATES.map((name) => button(`Only those that are ${name}`, [name, h("span", { class: "n" }, ` ${count(this.#evaluated?.counts[name] ?? 0)}`)], () => go({ show: state.show === name ? "" : name }), { class: "chip", "data-chip": name, "aria-pressed": String(state.show === name) }));
     this.#bar.replaceChildren(h("a", { class: "tab new", href: address({ show: "new", open: "" }) }, "New alert"), h("span", { class: "chips", role: "group", "aria-label": "States" }, chips));
     if (focused) /** @type {HTMLElement | null} */ (this.#bar.querySelector(`[data-chip="${focused}"]`))?.focus();
   }
@@ -134,7 +140,7 @@ export class Alerts {
     const form = new AlertForm(edited ?? null, state, this.#saved, (alert) => {
       if (alert) go({ show: "", open: alert.id });
       else go({ show: "", open: edited?.id ?? "" });
-      this.#ask();
+      this.#polled.ask(true);
     });
     this.#form.replaceChildren(form.element);
     form.focus();

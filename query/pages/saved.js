@@ -23,6 +23,7 @@ export class Saved {
   /** @type {SavedSearch[]} */
   #saved = [];
   #namespace = "";
+  #shownOf = ""; // the namespace whose searches are shown
   #utc = false;
 
   constructor() {
@@ -53,12 +54,16 @@ export class Saved {
     this.#namespace = namespace;
     const signal = this.#asking.next();
     try {
-      this.#saved = await savedOf(namespace, signal);
+      const found = await savedOf(namespace, signal);
+      if (this.#shownOf === namespace && JSON.stringify(found) === JSON.stringify(this.#saved)) return; // it may be in use
+      this.#saved = found;
+      this.#shownOf = namespace;
       this.#draw();
     } catch (error) {
       if (signal.aborted) return;
       const { message, hint } = asApiError(error);
       this.#saved = [];
+      this.#shownOf = "";
       this.#summary.replaceChildren();
       this.#list.replaceChildren(h("li", { class: "nothing" }, shown(message), hint ? " — " : "", shown(hint)));
     }

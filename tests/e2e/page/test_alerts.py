@@ -135,6 +135,7 @@ def test_an_alert_stands_on_a_saved_search(open_page: Open, filled: Server) -> N
     form(page).get_by_role("button", name="Make").click()
     expect(alert(page)).to_contain_text("a pattern that never was before, in the last 5m · refused")
     page.keyboard.press("5")
+    expect(page.get_by_role("link", name="1 alert")).to_be_visible()
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Delete for good?").click()
     expect(page.get_by_role("alert").filter(has_text="alerts stand on it")).to_be_visible()

@@ -77,3 +77,26 @@ def test_who_is_not_signed_in_is_told_so(open_page: Open) -> None:
     page.route("**/api/v1/**", lambda route: route.fulfill(status=401, json=refused))
     ask(page, "level:error")
     expect(page.locator("#fault")).to_contain_text("you are not signed in")
+
+
+@pytest.mark.parametrize(
+    ("view", "silent", "place", "told"),
+    [
+        ("7", "**/gateway/storage", ".troubles", "storage: no answer for"),
+        ("6", "**/api/v1/alerts/state*", "main", "no answer for"),
+    ],
+)
+def test_what_does_not_answer_is_told(open_page: Open, view: str, silent: str, place: str, told: str) -> None:
+    """A part that hangs is no part that is well; what else there is is shown."""
+    page = open_page({"q": "service:shop level:error"})
+    expect(rows(page).first).to_be_visible()
+    page.clock.install()
+    page.route(silent, lambda _: None)
+    with page.expect_request(silent):
+        page.keyboard.press(view)
+    for _ in range(3):
+        page.clock.run_for(4000)
+    expect(page.locator(place)).to_contain_text(told)
+    if view == "7":
+        expect(page.locator(".verdict")).to_have_text("Something needs looking at")
+        expect(page.get_by_role("region", name="Coming in")).to_be_visible()
