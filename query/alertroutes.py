@@ -16,7 +16,8 @@ from query.alerting.machine import State
 from query.alerting.rule import Alert
 from query.auditing import say
 from query.errors import RequestInvalid
-from query.savedroutes import may_see, namespace_of
+from query.guards import may_see
+from query.savedroutes import namespace_of
 from storage.access.access import Access
 from storage.access.identity import ADMIN, ALERT, ANYONE, SEARCH, Identity
 from storage.access.keys import SESSION

@@ -8,8 +8,8 @@ from query.analyze import Analyzer
 from query.errors import RequestInvalid
 from query.parse import parse
 from query.running import regexes
-from storage.access.identity import Identity
-from storage.errors import Forbidden, NeveError
+from storage.access.identity import SEARCH, Identity
+from storage.errors import Forbidden, NamespaceUnclear, NeveError
 
 
 def guard_of(identity: Identity, namespace: str, now: int) -> c.Condition:
@@ -21,6 +21,14 @@ def guard_of(identity: Identity, namespace: str, now: int) -> c.Condition:
         return c.any_of(tuple(Analyzer(text, now).condition(_filter(text)) for text in filters))
     except NeveError:
         raise Forbidden("cannot use the filter of this role", "let an administrator set it anew") from None
+
+
+def may_see(identity: Identity, namespace: str) -> bool:
+    """May they search there?"""
+    try:
+        return identity.choose(SEARCH, namespace, namespace) == namespace
+    except (Forbidden, NamespaceUnclear):
+        return False
 
 
 def check_filter(text: str) -> None:

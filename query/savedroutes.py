@@ -17,14 +17,14 @@ from fastapi.responses import RedirectResponse, Response
 from query.adminroutes import json_body
 from query.auditing import say
 from query.errors import NotFound, RequestInvalid
-from query.guards import check_regexes
+from query.guards import check_regexes, may_see
 from query.plan import EVERYTHING, Plan, make_plan
 from query.tables import compile_table
 from query.times import SECOND, to_rfc3339
 from storage.access.access import Access
 from storage.access.identity import ADMIN, ANYONE, SEARCH, Identity
 from storage.access.middleware import SHOWN, identity_of
-from storage.errors import Forbidden, NamespaceUnclear, NamespaceUnknown, NeveError
+from storage.errors import Forbidden, NamespaceUnknown, NeveError
 from storage.saved import Library, Link, Search, texts_by_name
 
 router = APIRouter()
@@ -46,14 +46,6 @@ def namespace_of(request: Request, wanted: str, scope: str = SEARCH) -> str:
     if access.book is not None and access.book.is_gone(found):
         raise NamespaceUnknown(f"cannot find namespace: {found}", "ship something to it first")
     return found
-
-
-def may_see(identity: Identity, namespace: str) -> bool:
-    """May they search there?"""
-    try:
-        return identity.choose(SEARCH, namespace, namespace) == namespace
-    except (Forbidden, NamespaceUnclear):
-        return False
 
 
 def owner_of(identity: Identity) -> str:

@@ -43,6 +43,11 @@ class AlertStore:
     def put(self, id_: str, said: Said) -> None:
         self._alerts.put(id_, said)
 
+    def leave(self, namespace: str) -> None:
+        """A namespace goes: so do its alerts, once what they told is told to be over."""
+        there = {id_: one for id_, one in self.alerts().items() if one["namespace"] == namespace}
+        self._alerts.put_all({id_: {**one, "deleted": True} for id_, one in there.items()})
+
     def forget(self, ids: Iterable[str], after: int) -> int:
         """Let some go for good, as `put_states`. That is kept for ever: what was said before must not hold again."""
         gone: dict[str, Said] = {id_: {"deleted": True} for id_ in ids}

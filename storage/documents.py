@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any, Protocol, TypeVar
 
 from storage import schema
 from storage.results import Result
 
+T = TypeVar("T")
 FOR_EVER = (1 << 32) - 1
 """The last second that a DateTime can say."""
 Said = dict[str, Any]
@@ -79,3 +81,9 @@ class Documents:
     def _read(self, where: str, params: Mapping[str, Any]) -> dict[str, Said]:
         sql = f"SELECT name, argMax(said, version) AS newest FROM {self._table} {where} GROUP BY name ORDER BY name"
         return {name: json.loads(said) for name, said in self._hot.query(sql, params).rows}
+
+
+def made_of(kind: type[T], said: Mapping[str, Any]) -> T:
+    """A dataclass of what was kept of one; what a newer version keeps besides is left out."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in said.items() if name in names})

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from storage.documents import Asks, Documents
+from storage.documents import Asks, Documents, made_of
 from storage.errors import ConfigError, Conflict, KeyInvalid, KeyUnknown
 
 ALPHABET = string.digits + string.ascii_lowercase
@@ -87,7 +87,7 @@ class Search:
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Search:
         """What `kept` gave."""
-        return cls(**{**said, "columns": tuple(said["columns"])})
+        return made_of(cls, {**said, "columns": tuple(said["columns"])})
 
 
 @dataclass(frozen=True)

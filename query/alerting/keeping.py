@@ -28,6 +28,7 @@ from query.alerting.machine import (
 from query.alerting.rule import Alert, mute
 from query.alerting.webhooks import Sender
 from query.errors import Busy, NotFound, RequestInvalid
+from query.guards import may_see
 from query.running import Running
 from query.times import BadTime, is_duration, parse_instant, to_rfc3339
 from storage import leases
@@ -35,7 +36,7 @@ from storage.access.identity import Identity
 from storage.access.roles import Role
 from storage.alerts import LEASE, AlertStore
 from storage.documents import Documents
-from storage.errors import Conflict, Forbidden, StorageUnavailable
+from storage.errors import Conflict, StorageUnavailable
 from storage.saved import new_id
 
 MOST_ALERTS = 500  # of one namespace
@@ -213,10 +214,9 @@ class AlertBook:
 
 def sees(identity: Identity, alert: Alert, roles: Mapping[str, Role]) -> bool:
     """Do at least those events exist for them that exist for the alert?"""
-    try:
-        own = identity.filters(alert.namespace)
-    except Forbidden:
+    if not may_see(identity, alert.namespace):
         return False
+    own = identity.filters(alert.namespace)
     if not own:
         return True
     if not alert.roles or not set(alert.roles) <= set(roles):

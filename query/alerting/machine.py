@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from query.alerting.rule import TELL, Alert, signature
+from storage.documents import made_of
 
 OK, PENDING, FIRING, UNKNOWN, PAUSED = "ok", "pending", "firing", "unknown", "paused"
 RESOLVED, KNOWN, TEST = "resolved", "known", "test"
@@ -127,9 +128,9 @@ class State:
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> State:
         """What `kept` gave."""
-        groups = {name: Group(**one) for name, one in said["groups"].items()}
-        outbox = tuple(Notice(**{**one, "groups": tuple(one["groups"])}) for one in said["outbox"])
-        return cls(**{**said, "groups": groups, "outbox": outbox})
+        groups = {name: made_of(Group, one) for name, one in said["groups"].items()}
+        outbox = tuple(made_of(Notice, {**one, "groups": tuple(one["groups"])}) for one in said["outbox"])
+        return made_of(cls, {**said, "groups": groups, "outbox": outbox})
 
 
 def evolve(alert: Alert, state: State, seen: Seen) -> State:

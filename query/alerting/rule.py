@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from query.errors import RequestInvalid
 from query.times import SECOND, BadTime, parse_duration, to_rfc3339
+from storage.documents import made_of
 from storage.errors import Conflict
 from storage.saved import new_id
 
@@ -175,8 +176,8 @@ class Alert:
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Alert:
         """What `kept` gave."""
-        webhooks = tuple(Webhook(**one) for one in said["webhooks"])
-        return cls(**{**said, "webhooks": webhooks, "roles": tuple(said["roles"])})
+        webhooks = tuple(made_of(Webhook, one) for one in said["webhooks"])
+        return made_of(cls, {**said, "webhooks": webhooks, "roles": tuple(said["roles"])})
 
 
 SHOWN = ("name", "enabled", "saved", "query", "kind", "op", "threshold", "by", "window", "every", "delay", "for_",
@@ -203,7 +204,7 @@ def _text(most: int, *, lines: bool = False) -> Callable[[str, Any], str]:
 
 
 def _query(key: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 16_384:
+    if not isinstance(value, str) or len(value) > 16_384 or value.encode("utf-8", "replace").decode() != value:
         raise RequestInvalid(f"cannot use {key!r}", "give a query")
     return value
 
@@ -300,8 +301,8 @@ def _webhook(said: Any, there: tuple[Webhook, ...]) -> Webhook:
     if old is not None and url in (None, old.shown_url):
         url = old.url
     secret = said.get("secret", old.secret if old is not None else "") or ""
-    if not isinstance(secret, str) or len(secret) > 200:
-        raise RequestInvalid("cannot use 'secret' of a webhook", "give a text of up to 200 characters")
+    if not isinstance(secret, str) or len(secret) > 200 or not secret.isprintable():
+        raise RequestInvalid("cannot use 'secret' of a webhook", "give up to 200 printable characters")
     format_ = _one_of(*FORMATS)("format", said.get("format", old.format if old is not None else NEVE))
     return Webhook(old.id if old is not None else new_id(), _url(url), format_, secret)
 
