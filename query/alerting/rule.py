@@ -204,7 +204,11 @@ def _text(most: int, *, lines: bool = False) -> Callable[[str, Any], str]:
 
 
 def _query(key: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 16_384 or value.encode("utf-8", "replace").decode() != value:
+    if (
+        not isinstance(value, str)
+        or len(value) > 16_384
+        or value.encode("utf-8", "replace").decode() != value
+    ):
         raise RequestInvalid(f"cannot use {key!r}", "give a query")
     return value
 
