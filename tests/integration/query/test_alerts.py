@@ -15,7 +15,7 @@ import pytest
 
 from query.alerting.config import AlertsConfig
 from query.alerting.evaluator import Evaluator, Place
-from query.alerting.keeping import state_json
+from query.alerting.keeping import AlertBook, state_json
 from query.alerting.looking import due_at
 from query.alerting.machine import State
 from query.alerting.rule import Alert
@@ -27,6 +27,7 @@ from storage.access.access import Access
 from storage.access.administration import Administration
 from storage.access.book import Book
 from storage.access.config import AuthConfig
+from storage.access.identity import ANYONE
 from storage.ageing import Ager, Wish
 from storage.alerts import AlertStore
 from storage.cold import ColdTier
@@ -377,6 +378,20 @@ def test_while_clickhouse_is_away(
     ] or True
     assert len(alerts.deliveries(alert.id, 10)) == 4, "also what could not be noted at once"
     nowhere.close()
+
+
+@pytest.mark.usefixtures("alerts")
+def test_the_states_are_shown_as_unknown_while_clickhouse_is_away(
+    make: Callable[..., Alert], hot: Hot, namespace: str
+) -> None:
+    make(name="one")
+    book = AlertBook(Place(hot, None, hot), CONFIG)
+    assert book.overview(namespace, ANYONE)["counts"]["ok"] == 1
+    with Hot(ClickHouseConfig(port=1, connect_timeout=0.2)) as nowhere:
+        book._store = AlertStore(nowhere)
+        said = book.overview(namespace, ANYONE)
+    assert said["evaluator"] == {"state": "away", "reason": "clickhouse does not answer"}
+    assert [(one["name"], one["state"]["state"]) for one in said["alerts"]] == [("one", "unknown")]
 
 
 def test_it_waits_for_events_that_are_on_the_way(
