@@ -29,6 +29,7 @@ ROOMS = {
     "delete": "neve_cold_cli",
     "restore": "neve_cold_cli",
     "backup": "neve_backup_cli",
+    "alerts": "neve_alerts",
     "canary": "ingest.canary",
     "redact": "ingest.redact",
     "completion": "neve_completion",

@@ -42,6 +42,7 @@ from storage.tls import ServerTls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from neve_backup import Place
     from storage.hot import Hot
@@ -141,7 +142,7 @@ def _run_role(role: str, config: ServeConfig) -> int:
 class Starting:
     """An app whose start may be refused: for a reason of ours that is in `refused`, and no traceback in the log."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: Starlette) -> None:
         self._app = app
         self.refused: NeveError | None = None
 
@@ -159,7 +160,7 @@ class Starting:
 @contextmanager
 def open_app(
     role: str, config: ServeConfig, servers: tuple[ShardConfig, ...], sockets: Path
-) -> Iterator[FastAPI]:
+) -> Iterator[Starlette]:
     """The ASGI app of a role; `sockets` has those of the others, `servers` are the shards."""
     inside = os.environ.get(INSIDE, str(config.auth.inside))
     gateway = str(sockets / "gateway")
@@ -191,6 +192,12 @@ def open_app(
 
         place = _backed_up(config, gateway)
         yield neve_cold.create_app(servers, config.cold_config(), config.auth, inside, gateway, place)
+        return
+    if role == "alerts":
+        import neve_alerts
+
+        with _storage(servers) as (hot, owner):
+            yield neve_alerts.create_app(hot, owner, config, inside, gateway)
         return
     with _open_api(config, servers, inside, gateway) as app:
         yield app
@@ -236,6 +243,9 @@ def _open_api(
                 owner=owner,
                 made=lambda: sync_folders(folder) if folder is not None else None,
                 audit=audit,
+                links=config.links,
+                alerts=config.alerts,
+                base=config.base(),
             )
             book.start()
             if audit is not None:
@@ -282,7 +292,7 @@ def servers_of(config: ServeConfig) -> tuple[ShardConfig, ...]:
 def run_front(config: ServeConfig, sockets: Path) -> int:
     """Listen on the one address and pass requests on by their path."""
     host, port = config.address()
-    gateway, api, ager = (str(sockets / role) for role in ("gateway", "api", "ager"))
+    gateway, api, ager, alerts = (str(sockets / role) for role in ("gateway", "api", "ager", "alerts"))
 
     def route(path: str, headers: front.Headers) -> str:
         if path.startswith(TO_AGER):
@@ -290,7 +300,8 @@ def run_front(config: ServeConfig, sockets: Path) -> int:
         return gateway if path.startswith(TO_GATEWAY) or wants_elasticsearch(path, headers) else api
 
     async def metrics(headers: front.Headers) -> bytes:
-        return await all_metrics({"gateway": gateway, "api": api, "ager": ager}, headers, door)
+        processes = {"gateway": gateway, "api": api, "ager": ager, "alerts": alerts}
+        return await all_metrics(processes, headers, door)
 
     async def openapi(headers: front.Headers) -> bytes:
         return await all_paths((api, gateway, ager), headers)

@@ -17,6 +17,7 @@ from ingest.receivers.listening import ADDRESSES, AUTO, ReceiversConfig
 from lexer import Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import RedactionConfig
+from query.alerting.config import AlertsConfig
 from query.door import HttpConfig
 from query.limits import Limits
 from storage.access.config import AuthConfig
@@ -24,11 +25,12 @@ from storage.cold_config import ColdConfig, cold_config
 from storage.config import ClickHouseConfig, ClickHouseUrls, ClusterConfig, ShardConfig
 from storage.errors import ConfigError
 from storage.logs import LogConfig
+from storage.saved import LinksConfig
 from storage.sections import host_and_port, read_section
 from storage.tls import ServerTls, TlsConfig
 from storage.traces_config import TracesConfig
 
-ROLES = ("gateway", "api", "ager", "front")
+ROLES = ("gateway", "api", "ager", "alerts", "front")
 # How a role learns of what is made at the start; the environment keeps it out of `ps`.
 CLICKHOUSE_URL = "NEVE_CLICKHOUSE_URL"
 CLICKHOUSE_SEARCH_URL = "NEVE_CLICKHOUSE_SEARCH_URL"
@@ -73,6 +75,8 @@ class ServeConfig:
     receivers: ReceiversConfig = field(default_factory=ReceiversConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     traces: TracesConfig = field(default_factory=TracesConfig)
+    links: LinksConfig = field(default_factory=LinksConfig)
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
     redaction: RedactionConfig = field(default_factory=RedactionConfig)  # see lexer/redaction.py
     cold: Mapping[str, Any] = field(default_factory=dict, repr=False)  # see storage/cold_config.py
 
@@ -109,6 +113,11 @@ class ServeConfig:
             ClickHouseConfig.from_url(url) if url else None for url in (urls.url, urls.search, urls.ingest)
         )
         return (ShardConfig("", 1, owner, search, ingest),) if owner is not None else ()
+
+    def base(self) -> str:
+        """This server's address as people know it, for links in what alerts tell."""
+        scheme = "https" if self.tls else "http"
+        return self.auth.public_url.rstrip("/") or f"{scheme}://{self.listen}"
 
     def check(self) -> None:
         """Raises ConfigError for what cannot work, without looking at anything but files."""

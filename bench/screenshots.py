@@ -1,4 +1,4 @@
-"""Pictures of the page for README.md, over a made-up shop of which a part broke twenty minutes ago.
+"""Pictures of the page for README.md and docs/page.md, over a made-up shop of which a part broke twenty minutes ago.
 
 python -m bench.screenshots [FOLDER]
 """
@@ -40,6 +40,19 @@ SHOTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("explore", {"q": "level:>=warn", "from": "now-1h"}, "dark"),
     ("patterns", {"view": "patterns", "from": "now-25m"}, "light"),
     ("fields", {"view": "fields", "q": "level:>=error", "from": "now-1h"}, "light"),
+    ("alerts", {"view": "alerts"}, "light"),
+)
+ALERTS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "Charging fails",
+        "query": "level:>=error charge",
+        "by": "service",
+        "threshold": 50,
+        "window": "30m",
+    },
+    {"name": "Nothing is paid", "query": '"was paid"', "kind": "silence", "window": "15m"},
+    {"name": "New in payments", "query": "service:payments", "kind": "new_pattern", "window": "25m"},
+    {"name": "Sign-ins", "query": '"signed in"', "op": "<", "threshold": 10, "window": "30m", "for": "5m"},
 )
 
 
@@ -78,6 +91,17 @@ def _filled(shape: str, draw: random.Random) -> str:
     )
 
 
+def watched(server: Server) -> str:
+    """Make the alerts and wait until each was looked at; the id of the first."""
+    for alert in ALERTS:
+        server.client.post("/api/v1/alerts", json={**alert, "every": "10s", "delay": "0s"}).raise_for_status()
+    while True:
+        found = server.client.get("/api/v1/alerts").json()["alerts"]
+        if all(one["state"]["evaluated_at"] for one in found):
+            return next(str(one["id"]) for one in found if one["name"] == ALERTS[0]["name"])
+        time.sleep(0.5)
+
+
 def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screens")
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,11 +109,13 @@ def main() -> int:
         made = list(events(time.time_ns()))
         server.client.post("/api/v1/ingest", content="\n".join(map(json.dumps, made))).raise_for_status()
         server.wait_for("*", len(made))
+        opened = watched(server)
         with browsing() as browser:
             for shot, state, scheme in SHOTS:
                 page = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=scheme)  # type: ignore[arg-type]
-                page.goto(f"{server.url}/?{urlencode({**state, 'utc': '1'})}")
-                page.locator(".row, .pattern, .differences tr").first.wait_for()
+                more = {"open": opened} if shot == "alerts" else {}
+                page.goto(f"{server.url}/?{urlencode({**state, **more, 'utc': '1'})}")
+                page.locator(".row, .pattern, .differences tr, .alert tr").first.wait_for()
                 page.locator(".asking").wait_for(state="detached")
                 if shot == "explore":
                     page.locator(".chart path").first.wait_for()

@@ -13,7 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from lexer.errors import PinsInvalid
-from query import adminroutes, authroutes, openapi, page
+from query import adminroutes, alertroutes, authroutes, openapi, page, savedroutes
+from query.alerting.config import AlertsConfig
+from query.alerting.evaluator import Place
+from query.alerting.keeping import AlertBook
 from query.auditing import Searches
 from query.errors import RequestInvalid
 from query.guards import check_filter
@@ -39,6 +42,7 @@ from storage.access.openapi import describe
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.saved import Library, LinksConfig
 from storage.spreading import Spread
 from storage.tracing import Traced
 
@@ -61,6 +65,9 @@ def create_app(
     owner: Hot | Spread | None = None,
     made: Callable[[], object] = lambda: None,
     audit: Audit | None = None,
+    links: LinksConfig | None = None,
+    alerts: AlertsConfig | None = None,
+    base: str = "",
 ) -> FastAPI:
     """The API over both tiers. It does not own `hot`: who made it closes it after the application has stopped.
 
@@ -69,6 +76,8 @@ def create_app(
     when tables were made. `audit`: where is written who did what.
 
     `cold`: where the cold tier is; None for a hot tier that is all there is.
+
+    `links`: how long short links last. `alerts`: how alerts look; `base`: this server's address in what they tell.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
     there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
@@ -86,6 +95,8 @@ def create_app(
         # Its limiters belong to the event loop that serves.
         app.state.gate = gate = Gate(hot, limits or Limits(), cold)
         app.state.metrics.limits_hit = gate.limits_hit
+        place = Place(hot, gate.states, owner, learner.refresh, base=base)
+        app.state.alerts = AlertBook(place, alerts or AlertsConfig())
         app.state.tail_store = store = TailStore(gate)
         app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
         audited = partial(audit.metrics, "") if audit is not None else list
@@ -106,6 +117,7 @@ def create_app(
         made=made,
         changed=access.book.refresh if access.book is not None else lambda: None,
     )
+    app.state.owner, app.state.library = owner, Library(owner, links)
     oidc = access.config.oidc
     app.state.provider = Provider(oidc, access.secret()) if access.enabled and oidc.issuer else None
     # The last one is asked first.
@@ -120,6 +132,8 @@ def create_app(
     app.include_router(metrics_router)
     app.include_router(adminroutes.router)
     app.include_router(authroutes.router)
+    app.include_router(savedroutes.router)
+    app.include_router(alertroutes.router)
     app.include_router(page.router)
     _handle_errors(app)
     describe(app, "api", openapi.SAID, openapi.SCHEMAS, asks=access.enabled)

@@ -31,6 +31,13 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
+def states_of(hot: Hot | Spread, cold: ColdConfig | None) -> TierStates | ShardStates | None:
+    """What is in which tier; None where there is one tier alone."""
+    if cold is None:
+        return None
+    return TierStates(hot, cold) if isinstance(hot, Hot) else ShardStates(hot.shards.all, cold)
+
+
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
@@ -38,9 +45,7 @@ class Gate:
         """`hot`: one server, or shards that are asked as one."""
         self.hot = hot
         self.limits = limits
-        self.states: TierStates | ShardStates | None = None
-        if cold is not None:
-            self.states = TierStates(hot, cold) if isinstance(hot, Hot) else ShardStates(hot.shards.all, cold)
+        self.states = states_of(hot, cold)
         self._places = CapacityLimiter(limits.concurrent)
         self._threads = CapacityLimiter(limits.concurrent)
         self._cancelling = CapacityLimiter(2)

@@ -8,6 +8,7 @@
     ├── NamespaceUnclear        a key for several namespaces, and none was named
     ├── KeyInvalid              a key, a role or a setting that cannot be
     ├── KeyUnknown              no such key or role
+    ├── Conflict                what is there, or is meant, stands in the way
     ├── BlockDamaged            bytes that are not a whole, unchanged sealed block
     ├── StorageUnavailable      ClickHouse cannot be reached, or cannot work now; nothing was sent
     ├── InsertRefused           the server looked at the data and said no
@@ -100,6 +101,11 @@ class KeyInvalid(NeveError):
 class KeyUnknown(NeveError):
     code = "key_unknown"
     status = 404
+
+
+class Conflict(NeveError):
+    code = "conflict"
+    status = 409
 
 
 class BlockDamaged(NeveError):

@@ -55,9 +55,13 @@ class Lease:
 
 
 @contextmanager
-def held(hot: Asks, name: str) -> Iterator[Lease]:
-    """Hold a lease, renewed by a thread. Raises AgerBusy where another holds it."""
-    lease = Lease(name)
+def held(hot: Asks, name: str, holder: str = "") -> Iterator[Lease]:
+    """Hold a lease, renewed by a thread. Raises AgerBusy where another holds it.
+
+    `holder`: of whom there is never more than one at a time: it has its lease again at once after it was killed.
+    """
+    # What it says must be newer than what it said before it was killed.
+    lease = Lease(name, holder, time.time_ns()) if holder else Lease(name)
     _say(hot, lease)
     try:
         others = _others(hot, lease)
@@ -73,6 +77,11 @@ def held(hot: Asks, name: str) -> Iterator[Lease]:
     finally:
         with suppress(NeveError):  # it runs out by itself
             _say(hot, lease, released=True)
+
+
+def is_held(hot: Asks, name: str) -> bool:
+    """Does somebody hold it?"""
+    return bool(_others(hot, Lease(name)))
 
 
 def _say(hot: Asks, lease: Lease, *, released: bool = False) -> None:

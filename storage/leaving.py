@@ -11,8 +11,10 @@ import time
 
 from storage import migrations, schema
 from storage.ageing import Ager
+from storage.alerts import AlertStore
 from storage.leases import held
 from storage.namespace_settings import Settings
+from storage.saved import Library
 
 LEAVE_SECONDS = 60.0
 
@@ -36,6 +38,8 @@ def _leave(ager: Ager, namespace: str) -> None:
     system, where = schema.SYSTEM_DATABASE, "WHERE namespace = {namespace:String}"
     for table in ("snapshots", "deletions", "thaws", "inserters"):
         hot.execute(f"DELETE FROM {system}.{table} {where}", {"namespace": namespace})
+    AlertStore(hot).leave(namespace)
+    Library(hot).forget(namespace)
     hot.execute(f"DROP DATABASE IF EXISTS {database} SYNC")
     migrations.forget(hot, namespace)
     hot.forget(namespace)

@@ -56,6 +56,14 @@ SYSTEM: tuple[Migration, ...] = (
         "keys, roles, settings of namespaces",
         lambda _database: [schema.documents_table(name) for name in schema.DOCUMENTS],
     ),
+    Migration(
+        9,
+        "saved searches, links, alerts",
+        lambda _database: [
+            *(schema.documents_table(name) for name in schema.LATER_DOCUMENTS),
+            schema.alert_deliveries_table(),
+        ],
+    ),
 )
 
 NAMESPACE: tuple[Migration, ...] = (

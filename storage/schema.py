@@ -427,6 +427,9 @@ SETTINGS {DURABLE}, {NOT_SPARSE}"""
 DOCUMENTS = ("keys", "key_uses", "roles", "namespaces")
 """Tables of small documents by name (storage/documents.py)."""
 
+LATER_DOCUMENTS = ("saved", "links", "alerts", "alert_states")
+"""Those of a later migration."""
+
 
 def documents_table(name: str) -> str:
     """What was said last of each name: the row of the highest version holds. Forgotten after `until`."""
@@ -434,4 +437,13 @@ def documents_table(name: str) -> str:
   name String, version UInt64, said_at DateTime64(3, 'UTC'), until DateTime('UTC'), said String
 ) ENGINE = ReplacingMergeTree(version) ORDER BY name
 TTL until
+SETTINGS {DURABLE}, {NOT_SPARSE}"""
+
+
+def alert_deliveries_table() -> str:
+    """Every try to tell a webhook something (storage/alerts.py), for a month; rows are only ever added."""
+    return f"""CREATE TABLE IF NOT EXISTS {SYSTEM_DATABASE}.alert_deliveries (
+  alert String, at DateTime64(3, 'UTC'), said String
+) ENGINE = MergeTree ORDER BY (alert, at)
+TTL toDateTime(at) + INTERVAL 30 DAY
 SETTINGS {DURABLE}, {NOT_SPARSE}"""

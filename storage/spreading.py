@@ -192,7 +192,7 @@ def open_shards(configs: Sequence[ShardConfig], cold: ColdConfig | None = None) 
 # --- what a shard that was away lacks --------------------------------------------------------------------------
 
 SPREAD_TABLES: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(schema.DOCUMENTS, ("name", "version")),
+    **dict.fromkeys((*schema.DOCUMENTS, *schema.LATER_DOCUMENTS), ("name", "version")),
     "snapshots": ("namespace", "sequence, said_at"),
 }
 """The tables of the system that every shard has the same of: what a row is about, and which is the newest."""

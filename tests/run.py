@@ -22,10 +22,7 @@ TESTS = Path(__file__).parent
 SOAK = "tests/faults/test_soak.py"  # takes its two minutes whatever the others do
 QUERY = "tests/integration/query"
 # What takes longest of the tests of whole servers, half of it, so that neither half is what the others wait for.
-LONG = [
-    f"tests/e2e/{name}"
-    for name in ("test_access.py", "test_page.py", "test_page_signin.py", "test_tiers.py", "wire")
-]
+LONG = [f"tests/e2e/{name}" for name in ("page", "test_access.py", "test_tiers.py", "wire")]
 APART = {
     "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
     "long": LONG,

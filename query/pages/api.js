@@ -44,16 +44,28 @@ export async function ask(path, parameters = {}, signal) {
 }
 
 /**
- * The same, with the parameters in the body.
+ * The same, with what is said in the body.
  * @template T
  * @param {string} path
- * @param {Parameters} parameters
+ * @param {object} said
  * @param {AbortSignal} [signal]
  * @returns {Promise<T>}
  */
-export async function post(path, parameters, signal) {
-  const headers = { "content-type": "application/json" };
-  return answerOf(await reach(path, { method: "POST", headers, body: JSON.stringify(parameters), signal: signal ?? null }));
+export async function post(path, said, signal) {
+  return send("POST", path, said, signal);
+}
+
+/**
+ * @template T
+ * @param {"POST" | "PUT" | "DELETE"} method
+ * @param {string} path
+ * @param {object} [said] the body
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<T>}
+ */
+export async function send(method, path, said, signal) {
+  const body = said && { headers: { "content-type": "application/json" }, body: JSON.stringify(said) };
+  return answerOf(await reach(path, { method, ...body, signal: signal ?? null }));
 }
 
 /**
@@ -95,10 +107,10 @@ export async function errorOf(answer) {
     document.dispatchEvent(new Event("signedout"));
     return new ApiError("you are not signed in", "sign in, or give a key, and try again", null, 401);
   }
-  if (answer.status === 403) return new ApiError("you may not see this", "ask whoever runs the server", null, 403);
   try {
     const { error } = await answer.json();
-    return new ApiError(error.message, error.hint ?? "", error.position ?? null, answer.status);
+    const hint = error.hint || (answer.status === 403 ? "ask whoever runs the server" : "");
+    return new ApiError(error.message, hint, error.position ?? null, answer.status);
   } catch {
     return new ApiError(`the server answered ${answer.status}`, "try again in a moment", null, answer.status);
   }

@@ -16,6 +16,7 @@ const FIELDS = /** @type {const} */ (["level", "service", "host", "fingerprint",
 const FILTERABLE = 1000; // characters: nobody asks for a longer value
 const VALUE_SHOWN = 20_000;
 const AROUND = 10;
+const TAB_KEYS = /** @type {Record<string, string>} */ ({ F: "", J: "json", c: "around", T: "trace" });
 const TRACE_MS = 3_600_000; // before and after
 
 export class Details {
@@ -25,6 +26,7 @@ export class Details {
   #asking = new Latest();
   #around = AROUND;
   #panel = h("div", { class: "panel" });
+  #tabs;
   element;
 
   /**
@@ -36,16 +38,38 @@ export class Details {
     this.#event = event;
     this.#state = state;
     this.#resized = resized;
+    this.#tabs = this.#offered();
     this.element = h("div", { class: "details", role: "gridcell" }, this.#tools(), this.#panel);
-    this.#showFields();
+    const named = state.open === event.id ? state.tab : "";
+    this.#to(named in this.#tabs ? named : "");
+  }
+
+  /** What can be shown: its name in the address, its label, and how. @returns {Record<string, { label: string, show: () => void }>} */
+  #offered() {
+    return {
+      "": { label: "Fields", show: () => this.#showFields() },
+      json: { label: "JSON", show: () => this.#showJson() },
+      around: { label: "Lines around", show: () => this.#showContext() },
+      ...(this.#event.trace_id ? { trace: { label: "Trace", show: () => this.#showTrace() } } : {}),
+    };
+  }
+
+  /** @param {string} tab */
+  #to(tab) {
+    for (const one of this.element.querySelectorAll("[data-tab]")) one.setAttribute("aria-pressed", String(one.getAttribute("data-tab") === tab));
+    this.#tabs[tab]?.show();
+  }
+
+  /** As somebody asked. @param {string} tab */
+  #turn(tab) {
+    this.#to(tab);
+    if (read().open === this.#event.id) go({ tab }, { replace: true });
   }
 
   /** A key while the event is looked at. @param {string} name */
   key(name) {
-    if (name === "c") this.#showContext();
-    else if (name === "T" && this.#event.trace_id) this.#showTrace();
-    else if (name === "J") this.#showJson();
-    else if (name === "F") this.#showFields();
+    const tab = TAB_KEYS[name];
+    if (tab !== undefined && tab in this.#tabs) this.#turn(tab);
     else if (name === "y") copy(this.#event.message, "message");
     else return false;
     return true;
@@ -53,14 +77,10 @@ export class Details {
 
   #tools() {
     const event = this.#event;
-    const tab = (/** @type {string} */ label, /** @type {() => void} */ act) => button(label, label, act, { class: "tab" });
     return h(
       "div",
       { class: "tools", role: "group", "aria-label": "This event" },
-      tab("Fields", () => this.#showFields()),
-      tab("JSON", () => this.#showJson()),
-      tab("Lines around", () => this.#showContext()),
-      event.trace_id ? tab("Trace", () => this.#showTrace()) : null,
+      ...Object.entries(this.#tabs).map(([name, { label }]) => button(label, label, () => this.#turn(name), { class: "tab", "data-tab": name, "aria-pressed": "false" })),
       h("a", { href: address({ view: "explore", q: term("fingerprint", event.fingerprint), open: "" }), class: "tab" }, "Same pattern"),
       h("span", { class: "gap" }),
       button("Copy the message", "Copy", () => copy(event.message, "message"), { class: "tab" }),
@@ -208,7 +228,7 @@ function queryOf(event) {
 /** The address that shows an event, and those that came next. @param {LogEvent} event */
 function linkTo(event) {
   const at = Date.parse(event.timestamp);
-  return address({ view: "explore", from: rfc3339(at), to: rfc3339(at + 60_000), order: "oldest", open: event.id });
+  return address({ view: "explore", from: rfc3339(at), to: rfc3339(at + 60_000), order: "oldest", open: event.id, tab: "" });
 }
 
 /** @param {string} name */

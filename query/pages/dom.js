@@ -93,6 +93,25 @@ export function byId(id, kind) {
 }
 
 /**
+ * A style that not every view needs is there once this is.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+export function styled(name) {
+  const href = `/pages/${name}`;
+  if (document.querySelector(`link[href="${href}"]`)) return Promise.resolve();
+  return new Promise((done, fail) => {
+    const link = h("link", { rel: "stylesheet", href });
+    link.addEventListener("load", () => done());
+    link.addEventListener("error", () => {
+      link.remove();
+      fail(new Error(`cannot load ${name}`));
+    });
+    document.head.append(link);
+  });
+}
+
+/**
  * Calls at most once a frame, with what was said last.
  * @param {() => void} work
  * @returns {() => void}

@@ -11,6 +11,7 @@ import { HistogramView } from "./histogram.js";
 import { leavesEvents } from "./language.js";
 import { EventList } from "./rows.js";
 import { address, go, read } from "./state.js";
+import { harmless } from "./steering.js";
 import { tableOf } from "./table.js";
 import { shown } from "./text.js";
 import { moment } from "./time.js";
@@ -26,6 +27,7 @@ const BEHIND_MS = 250; // after which the histogram no longer waits for the even
 const BARS = 100;
 const SHOWN = "results"; // the mark in the browser's trace, for bench/page.py
 const DAY_MS = 72_000_000;
+const GROUPS = ["level", "service", "host"]; // that are offered; and what is a column
 
 /** @implements {View} */
 export class Explore {
@@ -58,7 +60,10 @@ export class Explore {
     this.#list = new EventList({
       reached: () => this.#next(),
       dropColumn: toggleColumn,
-      opened: (event, open) => go({ open: open ? event.id : "" }, { replace: true }),
+      opened: (event, open) => {
+        if (!open) go({ open: "", tab: "" }, { replace: true });
+        else if (read().open !== event.id) go({ open: event.id, tab: "" }, { replace: true });
+      },
     });
   }
 
@@ -192,6 +197,7 @@ export class Explore {
     try {
       const found = /** @type {Histogram} */ (await ask("/api/v1/histogram", { ...asked(state), buckets: BARS, by: state.by }, signal));
       this.#total = found.buckets.reduce((sum, bucket) => sum + bucket.count, 0);
+      this.#histogram.element.hidden = this.#total === 0;
       this.#histogram.show(found, state);
       this.#say();
     } catch (error) {
@@ -210,7 +216,7 @@ export class Explore {
   #showTable(found, state) {
     this.#events = [];
     this.#rows = found.rows?.length ?? 0;
-    this.#place.replaceChildren(tableOf(found, state.utc));
+    this.#place.replaceChildren(tableOf(found, state));
     const picture = pictureOf(found);
     this.#histogram.element.hidden = !picture;
     if (picture) this.#histogram.show(picture.histogram, { ...state, by: picture.by }, picture.noun);
@@ -235,17 +241,24 @@ export class Explore {
   #tools(state) {
     const flip = (/** @type {"wrap" | "raw" | "side"} */ name, /** @type {string} */ label, /** @type {string} */ title) => button(title, label, () => go({ [name]: !state[name] }, { replace: true }), { class: "tab", "aria-pressed": String(state[name]), "data-flip": name });
     const order = button("Order: newest or oldest first", state.order === "newest" ? "Newest first" : "Oldest first", () => go({ order: state.order === "newest" ? "oldest" : "newest" }), { class: "tab" });
-    const by = h("select", { "aria-label": "Colours of the histogram", title: "Colours of the histogram" }, ["level", "service", "host"].map((name) => h("option", { value: name, selected: name === state.by }, `by ${name}`)));
-    if (!["level", "service", "host"].includes(state.by)) by.append(h("option", { value: state.by, selected: true }, `by ${state.by}`));
+    const by = h("select", { "aria-label": "Colours of the histogram", title: "Colours of the histogram" }, [...new Set([...GROUPS, ...state.columns, state.by])].map((name) => h("option", { value: name, selected: name === state.by }, `by ${harmless(name)}`)));
     by.addEventListener("change", () => go({ by: by.value }, { replace: true }));
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["flip"] : undefined;
-    this.#bar.replaceChildren(flip("side", "Fields", "Show the fields (s)"), by, order, flip("wrap", "Wrap", "Wrap long lines (w)"), flip("raw", "Raw", "Messages alone (r)"), this.#export.element);
+    if (!leavesEvents(state.q)) {
+      this.#bar.replaceChildren(this.#export.element);
+      return;
+    }
+    this.#bar.replaceChildren(flip("side", "Fields", "Show the fields (s)"), by, order, flip("wrap", "Wrap", "Wrap long lines (w)"), flip("raw", "Raw", "Messages alone (r)"), this.#export.element, h("a", { class: "tab", href: address({ view: "alerts", show: "new" }), title: "An alert on this query" }, "Alert"));
     if (focused) /** @type {HTMLElement | null} */ (this.#bar.querySelector(`[data-flip="${focused}"]`))?.focus();
   }
 }
 
 /** What to do where nothing was found. @param {State} state */
 function nothing(state) {
+  if (state.from === "all" && !state.q) {
+    const send = `curl --data-binary @events.ndjson '${location.origin}/api/v1/ingest?service=shop${state.namespace ? `&namespace=${encodeURIComponent(state.namespace)}` : ""}'`;
+    return h("div", { class: "nothing" }, h("p", {}, "Nothing has come in yet. Send some lines, as"), h("pre", {}, `neve ship '/var/log/**/*.log*' --to ${location.origin}\n${send}`), h("p", {}, h("a", { href: address({ view: "live" }) }, "see them arrive")));
+  }
   const wider = state.from === "all" ? null : h("a", { href: address({ from: "all", to: "" }) }, "look at all time");
   const less = state.q ? h("a", { href: address({ q: "" }) }, "ask for every event") : null;
   return h("div", { class: "nothing" }, h("p", {}, "Nothing found."), h("p", {}, wider, wider && less ? " or " : "", less));

@@ -13,6 +13,7 @@ import { shown } from "./text.js";
 /** @import { Field, State, Values } from "./types" */
 
 const VALUES = 10;
+const MORE = 10; // times as many, for who asks
 const FIELDS_SHOWN = 60;
 const WITHOUT_VALUES = ["timestamp", "message"];
 
@@ -80,19 +81,20 @@ export class Facets {
     return h("li", {}, head, values);
   }
 
-  /** @param {Field} field @param {HTMLOListElement} list */
-  async #ask(field, list) {
+  /** @param {Field} field @param {HTMLOListElement} list @param {number} [limit] */
+  async #ask(field, list, limit = VALUES) {
     const state = this.#state;
     const signal = this.#signal;
-    if (!state || !signal || list.childElementCount) return;
+    if (!state || !signal || (list.childElementCount && limit === VALUES)) return;
     list.replaceChildren(h("li", { class: "note" }, "counting…"));
     try {
       const path = `/api/v1/fields/${encodeURIComponent(field.name)}/values`;
-      const found = /** @type {Values} */ (await ask(path, { ...asked(state), limit: VALUES }, signal));
+      const found = /** @type {Values} */ (await ask(path, { ...asked(state), limit }, signal));
       const most = found.values[0]?.count ?? 1;
       list.replaceChildren(...found.values.map((one) => this.#value(field, one, most)));
       const rest = found.distinct - found.values.length;
-      list.append(h("li", { class: "note" }, rest > 0 ? `${count(rest)} more ` : "", button(`Show or hide the column ${field.name}`, "as column", () => toggleColumn(field.name), { class: "link" })));
+      const more = () => this.#ask(field, list, limit * MORE);
+      list.append(h("li", { class: "note" }, rest > 0 && limit < VALUES * MORE ? button(`More values of ${field.name}`, `${count(rest)} more`, more, { class: "link" }) : rest > 0 ? `${count(rest)} more` : "", button(`Show or hide the column ${field.name}`, "as column", () => toggleColumn(field.name), { class: "link" })));
     } catch (error) {
       if (!signal.aborted) list.replaceChildren(h("li", { class: "note" }, asApiError(error).message));
     }

@@ -1,8 +1,9 @@
 // Health: what comes in, what waits, what is kept where and for how long.
 
-import { ask, asApiError, Latest } from "./api.js";
+import { ask } from "./api.js";
 import { h } from "./dom.js";
 import { bytes, count, duration, plural, short } from "./format.js";
+import { Polled } from "./polled.js";
 import { sparkline } from "./sparkline.js";
 import { shown } from "./text.js";
 import { ago, full } from "./time.js";
@@ -23,20 +24,28 @@ const POINTS = 60;
 
 /** @implements {View} */
 export class Health {
-  #verdict = h("p", { class: "verdict", role: "status", "aria-live": "polite" });
+  #verdict = h("p", { class: "verdict unknown", role: "status", "aria-live": "polite" }, "Asking…");
   #cards = h("div", { class: "cards" });
   #namespaces = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Namespaces" });
   #troubles = h("ul", { class: "troubles", "aria-label": "What stands in the way" });
   element = h("div", { class: "scroll health" }, this.#verdict, this.#troubles, this.#cards, h("h2", {}, "Namespaces"), this.#namespaces);
-  #asking = new Latest();
+  #gatewayPart = /** @type {Polled<Gateway>} */ (this.#polled("/gateway/status"));
+  #storagePart = /** @type {Polled<Storage>} */ (this.#polled("/gateway/storage"));
+  #coldPart = /** @type {Polled<Cold>} */ (this.#polled("/cold/status"));
+  #parts = [this.#gatewayPart, this.#storagePart, this.#coldPart];
   #timer = 0;
-  /** @type {{ at: number, lines: number } | null} */
+  /** @type {{ at: number, lines: number, of: Gateway } | null} the last look, and of which answer */
   #before = null;
   /** @type {number[]} events a second */
   #rates = [];
-  /** @type {Map<string, { at: number, events: number }>} by namespace */
+  /** @type {Map<string, { at: number, events: number, rate: number | null, of: Storage }>} by namespace */
   #stored = new Map();
   #utc = false;
+
+  /** @param {string} path @returns {Polled<any>} */
+  #polled(path) {
+    return new Polled((signal) => ask(path, {}, signal), () => this.#draw());
+  }
 
   /** @param {State} state */
   show(state) {
@@ -48,34 +57,34 @@ export class Health {
 
   leave() {
     clearInterval(this.#timer);
-    this.#asking.stop();
+    for (const part of this.#parts) part.stop();
     this.#before = null;
     this.#stored.clear();
   }
 
-  async #ask() {
-    const signal = this.#asking.next();
-    const parts = ["/gateway/status", "/gateway/storage", "/cold/status"].map((path) => ask(path, {}, signal));
-    const [gateway, storage, cold] = await Promise.allSettled(parts);
-    if (signal.aborted) return;
-    /** @type {string[]} */
-    const faults = [];
-    const take = (/** @type {PromiseSettledResult<unknown>} */ answer, /** @type {string} */ name) => {
-      if (answer.status === "fulfilled") return answer.value;
-      const said = asApiError(answer.reason);
-      faults.push(`${name}: ${said.message}${said.hint ? ` — ${said.hint}` : ""}`);
-      return null;
-    };
-    this.#show(
-      /** @type {Gateway | null} */ (take(/** @type {any} */ (gateway), "gateway")),
-      /** @type {Storage | null} */ (take(/** @type {any} */ (storage), "storage")),
-      /** @type {Cold | null} */ (take(/** @type {any} */ (cold), "cold tier")),
-      faults,
-    );
+  #ask() {
+    if (this.#parts.some((part) => part.trouble)) this.#draw();
+    for (const part of this.#parts) part.ask();
   }
 
-  /** @param {Gateway | null} gateway @param {Storage | null} storage @param {Cold | null} cold @param {string[]} faults */
-  #show(gateway, storage, cold, faults) {
+  /** Show what is known, once all have answered, or at least for so long. */
+  #draw() {
+    if (this.#parts.some((part) => part.isAsking && !part.trouble)) return;
+    const [gateway, storage, cold] = [this.#gatewayPart, this.#storagePart, this.#coldPart];
+    const faults = [["gateway", gateway.trouble], ["storage", storage.trouble], ["cold tier", cold.trouble]].flatMap(([name, text]) => (text ? [`${name}: ${text}`] : []));
+    const refused = this.#parts.find((part) => part.fault?.status === 403)?.fault?.message ?? "";
+    this.#show(gateway.fault ? null : gateway.value, storage.fault ? null : storage.value, cold.fault ? null : cold.value, faults, refused);
+  }
+
+  /** `refused`: why nothing may be seen. @param {Gateway | null} gateway @param {Storage | null} storage @param {Cold | null} cold @param {string[]} faults @param {string} refused */
+  #show(gateway, storage, cold, faults, refused) {
+    if (!gateway && !storage && !cold && refused) {
+      this.#verdict.textContent = "How the server is, those who look after it may see";
+      this.#verdict.className = "verdict unknown";
+      this.#troubles.replaceChildren(h("li", {}, shown(refused)));
+      clearInterval(this.#timer);
+      return;
+    }
     const troubles = [...faults, ...said(gateway?.troubles), ...said(cold?.troubles)];
     if (gateway?.spool.full) troubles.push(`the spool takes nothing more: ${gateway.spool.full}`);
     if (gateway?.dead_letters) troubles.push(`${plural(gateway.dead_letters, "block")} refused: neve deadletter list`);
@@ -89,12 +98,12 @@ export class Health {
 
   /** @param {Gateway} gateway */
   #gateway(gateway) {
-    const now = { at: performance.now(), lines: gateway.counters["lines_received"] ?? 0 };
-    if (this.#before && now.at > this.#before.at) {
+    const now = { at: performance.now(), lines: gateway.counters["lines_received"] ?? 0, of: gateway };
+    if (this.#before && this.#before.of !== gateway) {
       this.#rates.push(Math.max(0, ((now.lines - this.#before.lines) / (now.at - this.#before.at)) * 1000));
       this.#rates = this.#rates.slice(-POINTS);
     }
-    this.#before = now;
+    if (this.#before?.of !== gateway) this.#before = now;
     const rate = this.#rates.at(-1);
     const line = sparkline([], [...Array(POINTS - this.#rates.length).fill(0), ...this.#rates], "events a second, the last minutes");
     const spool = gateway.spool;
@@ -114,12 +123,13 @@ export class Health {
     return h("table", {}, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, names.map((name) => this.#row(name, storage, cold))));
   }
 
-  /** Events a second that a namespace came to hold since the last look; null at the first. @param {string} name @param {number} events */
-  #rateOf(name, events) {
+  /** Events a second that a namespace came to hold since the answer before; null at the first. @param {string} name @param {number} events @param {Storage} of */
+  #rateOf(name, events, of) {
     const now = performance.now();
     const before = this.#stored.get(name);
+    if (before?.of === of) return before.rate;
     const rate = before ? Math.max(0, ((events - before.events) / (now - before.at)) * 1000) : null;
-    this.#stored.set(name, { at: now, events });
+    this.#stored.set(name, { at: now, events, rate, of });
     return rate;
   }
 
@@ -133,7 +143,7 @@ export class Health {
     const days = (/** @type {number} */ n) => (n ? `${n} d` : "for ever");
     const services = Object.entries(policy?.services ?? {}).map(([service, n]) => `${service} ${days(n)}`);
     const cell = (/** @type {string | number | null | undefined} */ value, number = true) => h("td", { class: number ? "number" : null }, value ?? "–");
-    const rate = this.#rateOf(name, (hot?.events ?? 0) + (aged?.events ?? 0));
+    const rate = this.#rateOf(name, (hot?.events ?? 0) + (aged?.events ?? 0), storage);
     return h("tr", {},
       h("th", { scope: "row" }, name),
       cell(rate === null ? null : rate.toFixed(1)),

@@ -2,12 +2,13 @@
 
 import { h, s } from "./dom.js";
 import { plural, short } from "./format.js";
+import { term, withTerm } from "./language.js";
 import { groupClass, stacked } from "./levels.js";
-import { go } from "./state.js";
+import { address, go, read } from "./state.js";
 import { shown } from "./text.js";
 import { clock, day, rfc3339, tick } from "./time.js";
 
-/** @import { Histogram, State } from "./types" */
+/** @import { Bucket, Histogram, State } from "./types" */
 
 /** @typedef {{ low: number, high: number, width: number, step: number }} Scale times in ms, width in pixels */
 
@@ -30,6 +31,8 @@ export class HistogramView {
   #chosen = null;
   #drag = -1;
   #noun = "";
+  /** @type {[string, HTMLElement][]} the groups of the legend, and where their counts stand */
+  #figures = [];
   #selection = s("rect", { class: "selection", y: "0", height: HEIGHT, hidden: true });
 
   constructor() {
@@ -65,16 +68,24 @@ export class HistogramView {
     const low = Date.parse(first.start);
     const width = Math.max(120, this.#chart.clientWidth);
     this.#scale = { low, high: low + step * found.buckets.length, width, step };
-    const totals = totalsOf(found);
+    const totals = totalsOf(found.buckets);
     const order = stacked(totals, state.by);
     this.#selection.setAttribute("hidden", "");
     this.#chart.replaceChildren(
       s("svg", { width: "100%", height: HEIGHT + AXIS, viewBox: `0 0 ${width} ${HEIGHT + AXIS}`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.#bars(found, order, state.by), this.#axis(state), this.#selection),
     );
-    this.#legend.replaceChildren(
-      ...order.slice(0, MOST_GROUPS).map((name, i) => h("li", {}, h("span", { class: `swatch ${groupClass(name, state.by, i)}` }), shown(name || (this.#noun && order.length === 1 ? this.#noun : `no ${state.by}`), { limit: 30 }), h("span", { class: "n" }, short(totals[name] ?? 0)))),
-    );
+    this.#figures = order.slice(0, MOST_GROUPS).map((name) => [name, h("span", { class: "n" })]);
+    this.#legend.replaceChildren(...this.#figures.map(([name, figure], i) => h("li", {}, this.#group(name, i, figure, order.length === 1))));
     this.#say();
+  }
+
+  /** A group of the legend; events can be asked for by it. @param {string} name @param {number} rank @param {HTMLElement} figure @param {boolean} isOnly */
+  #group(name, rank, figure, isOnly) {
+    const { by } = /** @type {State} */ (this.#state);
+    const said = [h("span", { class: `swatch ${groupClass(name, by, rank)}` }), shown(name || (this.#noun && isOnly ? this.#noun : `no ${by}`), { limit: 30 }), figure];
+    if (this.#noun) return said;
+    const [wanted, against] = name ? [term(by, name), false] : [`${term(by, "").slice(0, -2)}*`, true];
+    return [h("a", { href: address({ q: withTerm(read().q, wanted, against), open: "" }), title: `Only ${name || `events without ${by}`}` }, said)];
   }
 
   /** @param {Histogram} found @param {string[]} order @param {string} by */
@@ -186,29 +197,30 @@ export class HistogramView {
     go({ from: rfc3339(scale.low + from * scale.step), to: rfc3339(scale.low + (to + 1) * scale.step), open: "" });
   }
 
-  /** What the chosen bars hold, or how long a bar is. */
+  /** What the chosen bars hold, by group too; or all of them, and how long a bar is. */
   #say() {
     const scale = this.#scale;
     if (!scale || !this.#now || !this.#state) return;
+    const [first, last] = this.#chosen ? [Math.min(...this.#chosen), Math.max(...this.#chosen)] : [0, this.#now.buckets.length - 1];
+    const totals = totalsOf(this.#now.buckets.slice(first, last + 1));
+    for (const [name, figure] of this.#figures) figure.textContent = short(totals[name] ?? 0);
     if (!this.#chosen) {
       this.#readout.textContent = `a bar is ${stepName(scale.step)}`;
       return;
     }
-    const [from, to] = [Math.min(...this.#chosen), Math.max(...this.#chosen)];
-    const chosen = this.#now.buckets.slice(from, to + 1);
-    const n = chosen.reduce((sum, bucket) => sum + bucket.count, 0);
-    const low = rfc3339(scale.low + from * scale.step);
-    const high = rfc3339(scale.low + (to + 1) * scale.step);
+    const n = this.#now.buckets.slice(first, last + 1).reduce((sum, bucket) => sum + bucket.count, 0);
+    const low = rfc3339(scale.low + first * scale.step);
+    const high = rfc3339(scale.low + (last + 1) * scale.step);
     const digits = scale.step < 1000 ? 3 : 0;
     this.#readout.textContent = `${day(low, this.#state.utc)} ${clock(low, this.#state.utc, digits)} – ${clock(high, this.#state.utc, digits)} · ${this.#noun ? `${this.#noun} ${n.toLocaleString("en-US")}` : plural(n, "event")}`;
   }
 }
 
-/** @param {Histogram} found */
-function totalsOf(found) {
+/** @param {Bucket[]} buckets */
+function totalsOf(buckets) {
   /** @type {Record<string, number>} */
   const totals = {};
-  for (const bucket of found.buckets) {
+  for (const bucket of buckets) {
     for (const [name, n] of Object.entries(bucket.groups ?? {})) totals[name] = (totals[name] ?? 0) + n;
   }
   return totals;

@@ -118,6 +118,23 @@ export function leavesEvents(query) {
   return tokenize(query).every((token) => token.type !== "step" || EVENT_STEPS.test(token.text));
 }
 
+/**
+ * The fields whose values are the rows of a table, so that the events of each can be asked for.
+ * @param {string} query
+ * @returns {string[]}
+ */
+export function groupsOf(query) {
+  const tokens = tokenize(query).filter((token) => token.type !== "space");
+  const steps = tokens.filter((token) => token.type === "step");
+  const at = tokens.findIndex((token) => token.type === "step");
+  if (!/^(?:stats|top|rare|uniq)$/i.test(steps[0]?.text ?? "") || steps.slice(1).some((step) => !/^(?:sort|limit|where|filter)$/i.test(step.text))) return [];
+  const end = tokens.findIndex((token, i) => i > at && token.type === "pipe");
+  const behind = tokens.slice(at + 1, end < 0 ? tokens.length : end);
+  const by = behind.findIndex((token) => token.type === "keyword" && token.text.toLowerCase() === "by");
+  if (by < 0 && /^stats$/i.test(steps[0]?.text ?? "")) return [];
+  return behind.slice(by + 1).filter((token) => token.type === "name" || token.type === "string").map((token) => (token.type === "string" ? unquote(token.text) : token.text));
+}
+
 const BARE_VALUE = /^[\p{L}\p{N}_.@#$%&+~^;?][\p{L}\p{N}_.@#$%&+~^;?/:,=<>!-]*$/u;
 const BARE_NAME = /^[\p{L}_@][\p{L}\p{N}_.@/#$-]*$/u;
 const WORDS = new Set(["AND", "OR", "NOT", "TO"]);

@@ -1,6 +1,6 @@
 // Live: what arrives, as it arrives. Paused, it goes on counting, and keeps the last of it.
 
-import { errorOf, urlOf } from "./api.js";
+import { ask, asApiError, errorOf, Latest, urlOf } from "./api.js";
 import { toggleColumn } from "./details.js";
 import { button, h, onceAFrame } from "./dom.js";
 import { count, plural } from "./format.js";
@@ -11,9 +11,11 @@ import { go } from "./state.js";
 import { finder, shown } from "./text.js";
 
 /** @import { ApiError } from "./api.js" */
-/** @import { LogEvent, State, View } from "./types" */
+/** @import { Found, LogEvent, State, View } from "./types" */
 
 const KEPT = 5000; // events on the page, and as many that wait while it is paused
+const EARLIER = 50; // events from before, so that one sees at once what to expect
+const SPOOLED = "spooled"; // the cursor that asks for what is not stored yet, and so is in no search
 const RATE_MS = 5000;
 const TICK_MS = 500;
 
@@ -25,11 +27,12 @@ export class Live {
   #mark = h("input", { type: "search", "aria-label": "Highlight", placeholder: "Highlight", autocomplete: "off", spellcheck: "false" });
   #newest = button("To the newest, and on with it", "↓ newest", () => this.#list.list.scrollToEnd(), { class: "tab", hidden: true });
   #gaps = h("ul", { class: "gaps", "aria-label": "Gaps", role: "log" });
+  #empty = h("p", { class: "note" }, "Nothing of this in the last 15 minutes. What arrives is shown here.");
   #list = new EventList({ dropColumn: toggleColumn });
   element = h(
     "div",
     { class: "explore live" },
-    h("div", { class: "found" }, h("div", { class: "viewbar" }, this.#pause, button("Forget what is shown", "Clear", () => this.#clear(), { class: "tab" }), this.#mark, h("span", { class: "gap" }), this.#newest, this.#rate, this.#status), this.#gaps, this.#list.element),
+    h("div", { class: "found" }, h("div", { class: "viewbar" }, this.#pause, button("Forget what is shown", "Clear", () => this.#clear(), { class: "tab" }), this.#mark, h("span", { class: "gap" }), this.#newest, this.#rate, this.#status), this.#gaps, this.#empty, this.#list.element),
   );
   #fail;
   /** @type {EventSource | null} */
@@ -39,6 +42,9 @@ export class Live {
   /** @type {LogEvent[]} that are not shown yet */
   #waiting = [];
   #missed = 0; // let go of while paused
+  #asking = new Latest();
+  /** @type {Set<string>} ids that are shown already, while the stream may tell them again */
+  #known = new Set();
   #seen = 0;
   /** @type {[number, number][]} when, and how many had been seen */
   #marks = [];
@@ -57,6 +63,7 @@ export class Live {
   leave() {
     this.#source?.close();
     this.#source = null;
+    this.#asking.stop();
     this.#asked = "";
     clearInterval(this.#timer);
   }
@@ -88,12 +95,15 @@ export class Live {
     this.#source?.close();
     clearInterval(this.#timer);
     const { filter, pipes } = split(state.q);
-    const url = urlOf("/api/v1/tail", { q: filter, namespace: state.namespace });
+    const url = urlOf("/api/v1/tail", { q: filter, namespace: state.namespace, cursor: SPOOLED });
+    let isBegun = false;
     const source = (this.#source = new EventSource(url));
     this.#say(pipes ? "connecting; pipes are left out…" : "connecting…");
     source.addEventListener("open", () => {
       this.#fail(null);
       this.#say(pipes ? "live, without the pipes" : "live");
+      if (!isBegun) this.#showEarlier(filter, state);
+      isBegun = true;
     });
     source.addEventListener("log", (event) => this.#heard(JSON.parse(event.data)));
     source.addEventListener("gap", (event) => this.#gap(JSON.parse(event.data)));
@@ -104,6 +114,25 @@ export class Live {
     });
     this.#marks = [[performance.now(), this.#seen]];
     this.#timer = window.setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** The last events before; asked for once the stream is there, so that nothing is between. @param {string} filter @param {State} state */
+  async #showEarlier(filter, state) {
+    const signal = this.#asking.next();
+    try {
+      const asked = { q: filter, namespace: state.namespace, from: "now-15m", limit: EARLIER };
+      const found = /** @type {Found} */ (await ask("/api/v1/search", asked, signal));
+      const shown = new Set([...this.#list.events, ...this.#waiting].map((event) => event.id));
+      const earlier = (found.events ?? []).filter((event) => !shown.has(event.id)).reverse();
+      this.#known = new Set(earlier.map((event) => event.id));
+      const all = [...earlier, ...this.#list.events, ...this.#waiting]; // what was told first may be older
+      this.#waiting = all.sort((a, b) => (a.timestamp < b.timestamp ? -1 : Number(a.timestamp > b.timestamp)));
+      this.#list.set([]);
+      this.#flush(true);
+      this.#empty.hidden = this.#list.events.length > 0;
+    } catch (error) {
+      if (!signal.aborted) this.#say(`live; what was before could not be fetched: ${asApiError(error).message}`);
+    }
   }
 
   /** An EventSource does not say why it was refused: the same question does. @param {string} url */
@@ -122,6 +151,7 @@ export class Live {
 
   /** @param {LogEvent} event */
   #heard(event) {
+    if (this.#known.has(event.id)) return;
     this.#seen += 1;
     this.#waiting.push(event);
     if (this.#waiting.length > 2 * KEPT) {
@@ -139,11 +169,13 @@ export class Live {
     while (this.#gaps.childElementCount > 5) this.#gaps.lastElementChild?.remove();
   }
 
-  #flush() {
-    if (this.#paused || !this.#waiting.length) return;
+  /** @param {boolean} [isFirst] also where it is paused already */
+  #flush(isFirst = false) {
+    if ((this.#paused && !isFirst) || !this.#waiting.length) return;
     const following = this.#list.list.isAtEnd;
     this.#list.push(this.#waiting.splice(0), KEPT);
     if (following) this.#list.list.scrollToEnd();
+    this.#empty.hidden = true;
   }
 
   #tick() {
@@ -169,7 +201,10 @@ export class Live {
   }
 
   #clear() {
+    this.#asking.stop();
     this.#waiting = [];
+    this.#empty.hidden = true;
+    this.#known.clear();
     this.#missed = this.#seen = 0;
     this.#marks = [];
     this.#gaps.replaceChildren();

@@ -1,7 +1,7 @@
 // The frame: which view is shown, what all of them share, and keys that work everywhere.
 
 import { ask } from "./api.js";
-import { byId, button, h } from "./dom.js";
+import { byId, button, h, styled } from "./dom.js";
 import { Explore } from "./explore.js";
 import { icon } from "./icons.js";
 import { isTyped, keysOff } from "./keys.js";
@@ -12,8 +12,9 @@ import { address, go, onChange, read, tell } from "./state.js";
 
 /** @import { State, View } from "./types" */
 
-// A further view is a line here: saved searches and alerts have their place behind Fields.
-const VIEWS = /** @type {[string, string][]} */ ([["explore", "Explore"], ["patterns", "Patterns"], ["live", "Live"], ["fields", "Fields"], ["health", "Health"]]);
+// A further view is a line here, and one in `makers`.
+const VIEWS = /** @type {[string, string][]} */ ([["explore", "Explore"], ["patterns", "Patterns"], ["live", "Live"], ["fields", "Fields"], ["saved", "Saved"], ["alerts", "Alerts"], ["health", "Health"]]);
+const WITHOUT_QUERY = ["saved", "alerts", "health"];
 
 const main = byId("view", HTMLElement);
 const asking = byId("ask", HTMLFormElement);
@@ -29,6 +30,8 @@ const makers = {
   patterns: async () => new (await import("./patterns.js")).PatternsView(fail),
   live: async () => new (await import("./live.js")).Live(fail),
   fields: async () => new (await import("./fields.js")).Fields(fail),
+  saved: async () => new (await import("./saved.js")).Saved(),
+  alerts: async () => new (await import("./alerts.js")).Alerts(),
   health: async () => new (await import("./health.js")).Health(),
 };
 /** @type {Record<string, View>} those that were made */
@@ -49,8 +52,8 @@ function show(state, fresh) {
   if (state.q !== lastQuery) query.value = state.q; // else what is being typed stays
   lastQuery = state.q;
   range.show(state);
-  document.title = `${state.q ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;
-  asking.hidden = name === "health";
+  document.title = `${state.q && !WITHOUT_QUERY.includes(name) ? `${state.q.slice(0, 80)} · ` : ""}${VIEWS.find(([one]) => one === name)?.[1]} · Neve`;
+  asking.hidden = WITHOUT_QUERY.includes(name);
   document.body.dataset["view"] = name;
   navigation(name);
   tools(state);
@@ -61,6 +64,8 @@ function show(state, fresh) {
 /** @param {string} name */
 async function make(name) {
   try {
+    const isKept = ["saved", "alerts"].includes(name);
+    await Promise.all([name !== "explore" && styled("views.css"), isKept && styled("kept.css")]);
     views[name] = await /** @type {NonNullable<typeof makers[string]>} */ (makers[name])();
     tell();
   } catch {
@@ -110,6 +115,19 @@ function tools(state) {
   if (focused === "zone") zone.focus();
 }
 
+async function saveSearch() {
+  if (!asking.hidden) (await import("./saving.js")).saveSearch(read());
+}
+
+async function share() {
+  if (!asking.hidden) (await import("./sharing.js")).share(byId("share", HTMLButtonElement), read());
+}
+
+byId("save", HTMLButtonElement).append(icon("bookmark"));
+byId("save", HTMLButtonElement).addEventListener("click", saveSearch);
+byId("share", HTMLButtonElement).append(icon("chain"));
+byId("share", HTMLButtonElement).addEventListener("click", share);
+
 async function showHelp() {
   (await import("./help.js")).showHelp();
 }
@@ -156,6 +174,8 @@ const ACTS = {
   w: () => go({ wrap: !read().wrap }, { replace: true }),
   r: () => go({ raw: !read().raw }, { replace: true }),
   s: () => go({ side: !read().side }, { replace: true }),
+  b: saveSearch,
+  l: share,
 };
 VIEWS.forEach(([name], i) => {
   ACTS[String(i + 1)] = () => go({ view: name });
@@ -177,8 +197,19 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
+/** Show what the address says, or what the short link in it leads to. */
+async function begin() {
+  const link = new URLSearchParams(location.search).get("link");
+  const wrong = link ? await (await import("./sharing.js")).follow(link) : "";
+  onChange(show);
+  if (wrong) {
+    main.replaceChildren(h("div", { class: "nothing" }, h("p", {}, wrong), h("p", {}, h("a", { href: "/" }, "Begin anew"))));
+    navigation("");
+    tools(read());
+  } else tell();
+  if (read().view === "explore" && !location.search) query.focus();
+}
+
 useTheme();
-onChange(show);
-tell();
-if (read().view === "explore" && !location.search) query.focus();
+begin();
 learnWho();

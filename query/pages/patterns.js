@@ -8,6 +8,7 @@ import { lacking } from "./lacking.js";
 import { icon } from "./icons.js";
 import { term, withTerm } from "./language.js";
 import { compareControls, compared } from "./ranges.js";
+import { RowKeys } from "./rowkeys.js";
 import { sparkline } from "./sparkline.js";
 import { address, go, read } from "./state.js";
 import { shown, templateNodes } from "./text.js";
@@ -18,6 +19,7 @@ import { full } from "./time.js";
 
 const POINTS = 40;
 const LIMIT = 200;
+const MOST = 1000;
 const KINDS = /** @type {const} */ (["new", "gone", "grown", "shrunk", "same"]);
 const NEVER = "never";
 const SERVICES = 4;
@@ -31,7 +33,8 @@ export class PatternsView {
   #asking = new Latest();
   #fail;
   #asked = "";
-  #current = -1;
+  #keys = new RowKeys(this.#list, "li.pattern", "a.template");
+  #limit = LIMIT;
 
   /** @param {(error: ApiError | null) => void} fail */
   constructor(fail) {
@@ -47,6 +50,7 @@ export class PatternsView {
   show(state, fresh) {
     const question = JSON.stringify([asked(state), state.compare, state.compareFrom, state.compareTo, state.show, state.utc]);
     if (question === this.#asked && !fresh) return;
+    if (question !== this.#asked) this.#limit = LIMIT;
     this.#asked = question;
     this.#controls(state, null);
     this.#ask(state);
@@ -54,17 +58,7 @@ export class PatternsView {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const rows = [...this.#list.querySelectorAll("li.pattern")];
-    const step = /** @type {Record<string, number>} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 })[event.key];
-    if (step && rows.length) {
-      rows[this.#current]?.classList.remove("current");
-      this.#current = Math.max(0, Math.min(rows.length - 1, this.#current + step));
-      rows[this.#current]?.classList.add("current");
-      rows[this.#current]?.scrollIntoView({ block: "nearest" });
-      /** @type {HTMLElement | null | undefined} */ (rows[this.#current]?.querySelector("a.template"))?.focus();
-      return true;
-    }
-    return false;
+    return this.#keys.key(event);
   }
 
   /** @param {State} state */
@@ -75,13 +69,13 @@ export class PatternsView {
     const range = { ...asked(state), from, to };
     try {
       if (state.show === NEVER && from) {
-        this.#showPatterns(/** @type {Patterns} */ (await ask("/api/v1/patterns", { ...range, new_since: from, sparkline: POINTS, limit: LIMIT }, signal)), state);
+        this.#showPatterns(/** @type {Patterns} */ (await ask("/api/v1/patterns", { ...range, new_since: from, sparkline: POINTS, limit: this.#limit }, signal)), state);
       } else if (compare) {
         const change = KINDS.find((kind) => kind === state.show) ?? "";
-        const found = /** @type {Changes} */ (await ask("/api/v1/patterns/compare", { ...range, ...compare, change, sparkline: POINTS, limit: LIMIT }, signal));
+        const found = /** @type {Changes} */ (await ask("/api/v1/patterns/compare", { ...range, ...compare, change, sparkline: POINTS, limit: this.#limit }, signal));
         this.#showChanges(found, state);
       } else {
-        const found = /** @type {Patterns} */ (await ask("/api/v1/patterns", { ...range, sparkline: POINTS, limit: LIMIT }, signal));
+        const found = /** @type {Patterns} */ (await ask("/api/v1/patterns", { ...range, sparkline: POINTS, limit: this.#limit }, signal));
         this.#showPatterns(found, state);
       }
       this.#fail(null);
@@ -138,10 +132,15 @@ export class PatternsView {
 
   /** @param {Pattern[]} patterns @param {State} state @param {Change[] | null} changes */
   #rows(patterns, state, changes) {
-    this.#current = -1;
     const most = Math.max(1e-9, ...patterns.map((one) => one.share));
     if (!patterns.length) this.#list.replaceChildren(h("li", { class: "nothing" }, state.show === NEVER ? "Nothing here that was not seen before." : state.show ? `No pattern is ${state.show}.` : "No events."));
     else this.#list.replaceChildren(...patterns.map((one, i) => this.#row(one, state, most, changes?.[i] ?? null)));
+    if (patterns.length < this.#limit || this.#limit >= MOST) return;
+    const more = button("Show more patterns", "Show more", () => {
+      this.#limit = MOST;
+      this.#ask(read());
+    });
+    this.#list.append(h("li", { class: "nothing" }, more));
   }
 
   /** @param {Pattern} pattern @param {State} state @param {number} most @param {Change | null} change */

@@ -87,13 +87,13 @@ export class EventList {
     const { classList, style } = this.element;
     classList.toggle("wrap", state.wrap);
     classList.toggle("raw", state.raw);
-    const widths = { level: "5.5ch", service: "14ch", host: "14ch", fingerprint: "17ch" };
+    const widths = { level: "8ch", service: "14ch", host: "14ch", fingerprint: "17ch" };
     const columns = state.columns.map((name) => widths[/** @type {keyof typeof widths} */ (name)] ?? "16ch");
-    style.setProperty("--columns", [this.#withDay ? "19ch" : "13ch", "5.5ch", ...columns, "minmax(0, 1fr)"].join(" "));
+    style.setProperty("--columns", [this.#withDay ? "19ch" : "13ch", "8ch", ...columns, "minmax(0, 1fr)"].join(" "));
     style.setProperty("--columns-narrow", [this.#withDay ? "14.5ch" : "8.5ch", "minmax(0, 1fr)"].join(" "));
-    const cell = (/** @type {string} */ name, /** @type {string} */ kind) => h("span", { role: "columnheader", class: kind }, name);
+    const cell = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {string} */ behind = "") => h("span", { role: "columnheader", class: kind }, name, behind && h("span", { class: "zone" }, behind));
     this.#head.replaceChildren(
-      cell(state.utc ? "time (UTC)" : "time", "time"),
+      cell("time", "time", state.utc ? " (UTC)" : ""),
       cell("level", "level"),
       ...state.columns.map((name) => {
         const made = cell("", "column");

@@ -18,16 +18,19 @@ const DEFAULTS = {
   raw: false,
   utc: false,
   open: "",
+  tab: "",
+  sort: "",
   compare: "before",
   compareFrom: "",
   compareTo: "",
   show: "",
   other: "",
   mark: "",
+  saved: "",
 };
 const NAMES = /** @type {(keyof State)[]} */ (Object.keys(DEFAULTS));
 /** What belongs to one view only, and is left behind with it. */
-const OF_A_VIEW = /** @type {(keyof State)[]} */ (["open", "show", "other", "mark"]);
+const OF_A_VIEW = /** @type {(keyof State)[]} */ (["open", "tab", "sort", "show", "other", "mark"]);
 
 /** @type {((state: State, fresh: boolean) => void)[]} */
 const listeners = [];
@@ -53,18 +56,35 @@ export function read() {
 export function address(changes) {
   const before = read();
   const left = changes.view && changes.view !== before.view ? Object.fromEntries(OF_A_VIEW.map((name) => [name, DEFAULTS[name]])) : {};
-  const state = { ...before, ...left, ...changes };
-  const said = new URLSearchParams();
+  return addressOf(texts({ ...before, ...left, ...changes }));
+}
+
+/**
+ * What an address says of a state: texts by name. What is as always is left out.
+ * @param {State} state
+ * @returns {Record<string, string>}
+ */
+export function texts(state) {
+  /** @type {Record<string, string>} */
+  const said = {};
   for (const name of NAMES) {
     const value = written(state[name]);
-    if (value !== written(DEFAULTS[name])) said.set(name, value);
+    if (value !== written(DEFAULTS[name])) said[name] = value;
   }
-  const text = said.toString();
+  return said;
+}
+
+/**
+ * The address that says so.
+ * @param {Record<string, string>} said
+ */
+export function addressOf(said) {
+  const text = new URLSearchParams(said).toString();
   return text ? `/?${text}` : "/";
 }
 
-/** @param {State[keyof State]} value */
-function written(value) {
+/** How a value is written in an address. @param {State[keyof State]} value */
+export function written(value) {
   if (typeof value === "boolean") return value ? "1" : "0";
   return Array.isArray(value) ? value.map(encodeURIComponent).join(",") : value;
 }

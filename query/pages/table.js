@@ -2,49 +2,59 @@
 
 import { h } from "./dom.js";
 import { count } from "./format.js";
+import { groupsOf, split, term, withTerm } from "./language.js";
+import { address, go, read } from "./state.js";
 import { shown } from "./text.js";
 import { full } from "./time.js";
 
-/** @import { Found } from "./types" */
+/** @import { Found, State } from "./types" */
 
 const ROWS = 1000; // shown at most: who wants them all takes them as a file
 
 /**
  * @param {Found} found
- * @param {boolean} utc
+ * @param {State} state
  */
-export function tableOf({ columns = [], rows = [] }, utc) {
+export function tableOf({ columns = [], rows = [] }, state) {
+  const { utc } = state;
   const isNumber = columns.map((column) => column.type === "number");
+  const groups = groupsOf(state.q);
   let sorted = rows;
-  let by = -1;
-  let down = false;
   const body = h("tbody", {});
   const draw = () => {
-    body.replaceChildren(...sorted.slice(0, ROWS).map((row) => h("tr", {}, row.map((value, i) => cell(value, columns[i]?.type ?? "", Boolean(isNumber[i]), utc)))));
+    body.replaceChildren(...sorted.slice(0, ROWS).map((row) => h("tr", {}, row.map((value, i) => cell(value, columns[i]?.type ?? "", Boolean(isNumber[i]), utc, groups.includes(columns[i]?.name ?? "") ? columns[i]?.name : undefined)))));
   };
   const heads = columns.map((column, i) => {
     const head = h("button", { type: "button" }, shown(column.name), column.approximate ? " ≈" : "");
     const made = h("th", { scope: "col", class: isNumber[i] ? "number" : null, title: column.approximate ? "approximate" : null }, head);
     head.addEventListener("click", () => {
-      down = by === i ? !down : Boolean(isNumber[i]);
-      by = i;
-      sorted = rows.toSorted((a, b) => compare(a[i], b[i]) * (down ? -1 : 1));
-      heads.forEach((one, at) => one.setAttribute("aria-sort", at !== i ? "none" : down ? "descending" : "ascending"));
-      draw();
+      const sort = read().sort;
+      const down = sort === column.name || (sort !== `-${column.name}` && Boolean(isNumber[i]));
+      go({ sort: `${down ? "-" : ""}${column.name}` }, { replace: true });
+      order(i, down);
     });
     return made;
   });
-  draw();
+  const order = (/** @type {number} */ by, /** @type {boolean} */ down) => {
+    sorted = by < 0 ? rows : rows.toSorted((a, b) => compare(a[by], b[by]) * (down ? -1 : 1));
+    heads.forEach((one, at) => one.setAttribute("aria-sort", at !== by ? "none" : down ? "descending" : "ascending"));
+    draw();
+  };
+  const by = columns.findIndex(({ name }) => state.sort === name || state.sort === `-${name}`);
+  order(by, state.sort === `-${columns[by]?.name}`);
   const note = rows.length > ROWS ? h("p", { class: "note" }, `the first ${count(ROWS)} of ${count(rows.length)} rows; Export has them all`) : null;
   return h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Result table" }, h("table", {}, h("thead", {}, h("tr", {}, heads)), body), note);
 }
 
-/** @param {unknown} value @param {string} type @param {boolean} isNumber @param {boolean} utc */
-function cell(value, type, isNumber, utc) {
+/** `group`: the field that the value is of, whose events can be shown. @param {unknown} value @param {string} type @param {boolean} isNumber @param {boolean} utc @param {string} [group] */
+function cell(value, type, isNumber, utc, group) {
   if (value === null) return h("td", { class: isNumber ? "number" : null }, "–");
   if (isNumber && typeof value === "number") return h("td", { class: "number" }, value.toLocaleString("en-US", { maximumFractionDigits: 6 }));
   if (type === "time") return h("td", { class: "time" }, full(String(value), utc, 0));
-  return h("td", {}, shown(typeof value === "object" ? JSON.stringify(value) : String(value), { limit: 2000 }));
+  const text = shown(typeof value === "object" ? JSON.stringify(value) : String(value), { limit: 2000 });
+  if (group === undefined || typeof value !== "string") return h("td", {}, text);
+  const to = () => address({ q: withTerm(split(read().q).filter, term(group, value)), sort: "" });
+  return h("td", {}, h("a", { href: to(), title: "Show these events" }, text));
 }
 
 /** @param {unknown} a @param {unknown} b */

@@ -134,12 +134,125 @@ export interface State {
   raw: boolean;
   utc: boolean;
   open: string;
+  /** What is shown of the open event. */
+  tab: string;
+  /** The column that a table is sorted by, with `-` from the largest. */
+  sort: string;
   compare: string;
   compareFrom: string;
   compareTo: string;
   show: string;
   other: string;
   mark: string;
+  /** The id of the saved search that this began as. */
+  saved: string;
+}
+
+export interface SavedSearch {
+  id: string;
+  namespace: string;
+  name: string;
+  query: string;
+  from: string;
+  to: string;
+  view: string;
+  columns: string[];
+  state: Record<string, string>;
+  owner: string;
+  mine: boolean;
+  version: number;
+  created_at: string;
+  updated_at: string;
+  alerts: number;
+}
+
+export interface ShortLink {
+  id: string;
+  path: string;
+  address: string;
+  namespace: string;
+  pinned: boolean;
+  expires_at: string | null;
+}
+
+export interface Webhook {
+  id?: string;
+  url?: string;
+  format: string;
+  signed?: boolean;
+  secret?: string | null;
+}
+
+export interface AlertGroup {
+  group: string;
+  state: string;
+  since: string;
+  value: number | null;
+  template: string | null;
+  sample: string | null;
+  told: string | null;
+  told_at: string | null;
+}
+
+export interface AlertState {
+  state: string;
+  since: string | null;
+  reason: string;
+  evaluated_at: string | null;
+  window: { from: string; to: string } | null;
+  late: boolean;
+  late_events: number;
+  groups: AlertGroup[];
+  groups_in_all: number;
+  waiting: number;
+  /** Notifications that nobody took, and that were given up. */
+  dropped: number;
+  muted: boolean;
+}
+
+export interface Alert {
+  id: string;
+  namespace: string;
+  name: string;
+  enabled: boolean;
+  saved: string | null;
+  query: string | null;
+  kind: string;
+  op: string | null;
+  threshold: number | null;
+  by: string | null;
+  window: string;
+  every: string;
+  delay: string;
+  for: string;
+  lookback: string | null;
+  repeat: string;
+  on_unknown: string;
+  tell_resolved: boolean;
+  note: string;
+  labels: Record<string, string>;
+  webhooks: Webhook[];
+  muted_until: string | null;
+  mute_reason: string;
+  owner: string;
+  version: number;
+  may_change: boolean;
+  state: AlertState;
+}
+
+export interface Delivery {
+  id: string;
+  at: string;
+  webhook: string;
+  url: string;
+  kind: string;
+  groups: number;
+  attempt: number;
+  status: number | null;
+  error: string;
+  ms: number | null;
+  delivered: boolean;
+  next_at: string | null;
 }
 
 export interface View {

@@ -169,7 +169,7 @@ export class VirtualList {
       }
     }
     const added = [];
-    for (let i = first; i <= last; i += 1) {
+    for (let i = last; i >= first; i -= 1) { // from behind, so that each has its place before the next
       if (this.#made.has(i)) continue;
       const row = this.#rows.make(i);
       this.#made.set(i, row);
@@ -184,12 +184,8 @@ export class VirtualList {
   /** In the order of reading, for those who hear the page. @param {HTMLElement} row @param {number} index */
   #insert(row, index) {
     const next = this.#made.get(index + 1);
-    if (next?.isConnected) next.before(row);
-    else {
-      const before = this.#made.get(index - 1);
-      if (before?.isConnected) before.after(row);
-      else this.#body.append(row);
-    }
+    if (next) next.before(row);
+    else this.#body.append(row);
   }
 
   /** Learn the heights of new rows; what is looked at stays where it is. @param {number[]} added @param {number} scrolled */

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from storage.errors import Forbidden, NamespaceUnclear
 
-INGEST, SEARCH, ADMIN, METRICS = "ingest", "search", "admin", "metrics"
+INGEST, SEARCH, ALERT, ADMIN, METRICS = "ingest", "search", "alert", "admin", "metrics"
 AUDIT = "audit"
 """The namespace of the audit log: nobody writes to it but the server, and only administrators read it, and those whose
 keys name it."""
-SCOPES = (INGEST, SEARCH, ADMIN, METRICS)
+SCOPES = (INGEST, SEARCH, ALERT, ADMIN, METRICS)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,13 @@ API: dict[str, Need] = {
     "/api/v1/tail": Need.SEARCH,
     "/api/v1/explain": Need.SEARCH,
     "/loki/": Need.SEARCH,
+    "/api/v1/saved": Need.SEARCH,
+    "/api/v1/saved/": Need.SEARCH,
+    "/api/v1/links": Need.SEARCH,
+    "/api/v1/links/": Need.SEARCH,
+    "/api/v1/alerts": Need.SEARCH,  # what changes one needs `alert` too: each looks itself
+    "/api/v1/alerts/": Need.SEARCH,
+    "/s/": Need.NOBODY,  # looks itself: to who is not known it says nothing
     "/api/v1/namespaces": Need.ADMIN,
     "/api/v1/namespaces/": Need.ADMIN,
     "/api/v1/keys": Need.ADMIN,
@@ -66,6 +73,7 @@ GATEWAY: dict[str, Need] = {
     "/redoc": Need.DOCS,
     "/openapi.json": Need.DOCS,
 }
+ALERTS: dict[str, Need] = {"/metrics": Need.METRICS}
 AGER: dict[str, Need] = {
     "/cold/": Need.ADMIN,
     "/metrics": Need.METRICS,
@@ -74,7 +82,7 @@ AGER: dict[str, Need] = {
     "/redoc": Need.DOCS,
     "/openapi.json": Need.DOCS,
 }
-PROCESSES = {"api": API, "gateway": GATEWAY, "ager": AGER}
+PROCESSES = {"api": API, "gateway": GATEWAY, "ager": AGER, "alerts": ALERTS}
 
 
 def needs(process: str) -> Callable[[str], Need]:

@@ -21,12 +21,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-PARTS = {"supervisor", "clickhouse", "gateway", "api", "ager", "front"}
+PARTS = {"supervisor", "clickhouse", "gateway", "api", "ager", "alerts", "front"}
 
 
 @pytest.fixture(scope="session")
 def _mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("mortal")) as running:
+    folder = tmp_path_factory.mktemp("mortal")
+    (folder / "neve.toml").write_text("[alerts]\nallow_private = true\n")  # tests listen on the loopback
+    with Server(folder, options=["--config", str(folder / "neve.toml")]) as running:
         yield running
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import ingest.app
+import neve_alerts
 import neve_cold
 import query.app
+from neve_serve import ServeConfig
 from storage.access.paths import PROCESSES, Need, needs
 from storage.cold_config import ColdConfig
 from storage.config import ClickHouseConfig
@@ -49,6 +51,11 @@ def test_of_the_ager(tmp_path: Path) -> None:
     paths = paths_of(neve_cold.create_app(CLICKHOUSE, ColdConfig(tmp_path)))
     need = needs("ager")
     assert {need(path) for path in paths} == {Need.ADMIN, Need.METRICS, Need.DOCS}
+
+
+def test_of_the_alerts() -> None:
+    paths = paths_of(neve_alerts.create_app(CLICKHOUSE, None, ServeConfig()))
+    assert {path: needs("alerts")(path) for path in paths} == {"/metrics": Need.METRICS}
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -19,6 +19,7 @@ OURS = {
     "tests",
     "neve",
     "neve_admin",
+    "neve_alerts",
     "neve_cold",
     "neve_cold_cli",
     "neve_config",

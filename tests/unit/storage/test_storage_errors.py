@@ -30,7 +30,7 @@ def test_text_is_one_line_with_advice() -> None:
 @pytest.mark.parametrize("kind", CLASSES)
 def test_each_kind_has_a_code_of_its_own(kind: type[NeveError]) -> None:
     assert [other.code for other in CLASSES].count(kind.code) == 1
-    assert kind.status in {400, 401, 403, 404, 422, 503}
+    assert kind.status in {400, 401, 403, 404, 409, 422, 503}
 
 
 @pytest.mark.parametrize("kind", CLASSES)

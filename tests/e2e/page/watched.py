@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page
 
+AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 WAIT_MS = 20_000  # at most: what is waited for comes as soon as it is there
 
 
@@ -32,3 +35,18 @@ class Watched:
 def said(page: Page) -> dict[str, str]:
     """What the address of a page says."""
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def shuts_nobody_out(page: Page) -> None:
+    """axe finds no serious fault, wide in light and narrow in dark; at 360 px nothing is wider than the screen."""
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: npm ci")
+    page.evaluate(AXE.read_text())
+    for width, scheme in ((1280, "light"), (360, "dark")):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        faults = [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in serious]
+        assert faults == [], f"{width} {scheme}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
