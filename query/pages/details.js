@@ -47,8 +47,8 @@ export class Details {
   /** What can be shown: its name in the address, its label, and how. @returns {Record<string, { label: string, show: () => void }>} */
   #offered() {
     return {
-      "": { label: "Fields", show: () => this.#showFields() },
-      json: { label: "JSON", show: () => this.#showJson() },
+      "": { label: "Fields", show: () => this.#whole(() => this.#showFields()) },
+      json: { label: "JSON", show: () => this.#whole(() => this.#showJson()) },
       around: { label: "Lines around", show: () => this.#showContext() },
       ...(this.#event.trace_id ? { trace: { label: "Trace", show: () => this.#showTrace() } } : {}),
     };
@@ -96,6 +96,22 @@ export class Details {
   }
 
   // --- fields ------------------------------------------------------------------------------------------------
+
+  /** Show what is there, and again once the tags are that the list had no use for. @param {() => void} show */
+  async #whole(show) {
+    show();
+    if (!this.#event.lean) return;
+    const signal = this.#asking.next();
+    try {
+      const { id } = this.#event;
+      const found = /** @type {Context} */ (await ask("/api/v1/context", { id, before: 0, after: 0, namespace: this.#state.namespace }, signal));
+      this.#event.tags = found.events[found.index]?.tags ?? this.#event.tags;
+      delete this.#event.lean;
+      show();
+    } catch (error) {
+      if (!signal.aborted) this.#panel.append(h("p", { class: "fault", role: "alert" }, shown(`no tags: ${asApiError(error).message}`)));
+    }
+  }
 
   #showFields() {
     const event = this.#event;

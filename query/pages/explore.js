@@ -9,7 +9,7 @@ import { bytes, count, plural, short } from "./format.js";
 import { lacking } from "./lacking.js";
 import { HistogramView } from "./histogram.js";
 import { leavesEvents } from "./language.js";
-import { EventList } from "./rows.js";
+import { EventList, shownTags } from "./rows.js";
 import { address, go, read } from "./state.js";
 import { harmless } from "./steering.js";
 import { tableOf } from "./table.js";
@@ -86,7 +86,7 @@ export class Explore {
     this.#tools(state);
     const [low, high] = [moment(state.from, state.utc), moment(state.to, state.utc) ?? Date.now()];
     this.#list.look(state, { withDay: low === null || high - low > DAY_MS });
-    const question = JSON.stringify([asked(state), state.order]);
+    const question = JSON.stringify([asked(state), state.order, shownTags(state)]);
     if (question !== this.#asked || fresh) {
       this.#asked = question;
       this.#ask(state);
@@ -118,7 +118,7 @@ export class Explore {
     };
     const timer = setTimeout(others, BEHIND_MS);
     try {
-      const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, limit: pictured ? FIRST : "" }, signal));
+      const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, ...(pictured ? lean(state, FIRST) : {}) }, signal));
       this.#fail(null);
       this.#stats = found.stats;
       if (found.events) this.#showEvents(found, state);
@@ -150,7 +150,7 @@ export class Explore {
 
   /** @param {Found} found @param {State} state */
   #showEvents(found, state) {
-    this.#events = found.events ?? [];
+    this.#events = marked(found.events);
     this.#cursor = found.next_cursor;
     this.#more = false;
     if (this.#events.length) {
@@ -177,9 +177,9 @@ export class Explore {
     const state = read();
     const limit = Math.min(PAGE, MOST - this.#list.events.length);
     try {
-      const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, limit, cursor: this.#cursor }, signal));
+      const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, ...lean(state, limit), cursor: this.#cursor }, signal));
       this.#cursor = found.next_cursor;
-      this.#list.append(found.events ?? []);
+      this.#list.append(marked(found.events));
       this.#say();
     } catch (error) {
       if (!signal.aborted) this.#summary.replaceChildren(h("strong", { class: "fault" }, `no more came: ${asApiError(error).message}`));
@@ -252,6 +252,12 @@ export class Explore {
     if (focused) /** @type {HTMLElement | null} */ (this.#bar.querySelector(`[data-flip="${focused}"]`))?.focus();
   }
 }
+
+/** So many events, with the tags that are columns: each other has to be read where its event lies. @param {State} state @param {number} limit */
+const lean = (state, limit) => ({ limit, tags: shownTags(state).join(",") || "," }); // an empty one would be left out
+
+/** Events that lack tags, which are fetched when one is opened. @param {LogEvent[] | undefined} events */
+const marked = (events) => (events ?? []).map((event) => ({ ...event, lean: true }));
 
 /** What to do where nothing was found. @param {State} state */
 function nothing(state) {

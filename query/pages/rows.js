@@ -16,6 +16,11 @@ const SHOWN = 1000; // characters of a message in a row
 const SHOWN_WRAPPED = 5000;
 const COLUMNS = /** @type {const} */ (["level", "service", "host", "fingerprint", "trace_id", "span_id", "tier", "id"]);
 
+/** The columns of the list that are tags: events are asked for with these alone. @param {State} state */
+export function shownTags(state) {
+  return state.columns.filter((name) => name !== "message" && !COLUMNS.some((one) => one === name));
+}
+
 /** The value of a field of an event; empty where it has none. @param {LogEvent} event @param {string} name */
 export function valueOf(event, name) {
   const column = COLUMNS.find((one) => one === name);

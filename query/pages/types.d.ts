@@ -13,6 +13,8 @@ export interface LogEvent {
   tags: Record<string, string>;
   tier: string;
   message_base64?: string;
+  /** it came with some of its tags alone */
+  lean?: boolean;
 }
 
 export interface Stats {
