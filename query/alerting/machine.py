@@ -59,7 +59,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Group:
-    """A group. `since`: when its state began; `began`: when it began to be the case last; `told`: firing, or nothing."""
+    """A group. `since`: when its state began; `began`: when the case began; `told`: firing, or nothing."""
 
     state: str = OK
     since: int = 0
