@@ -15,6 +15,7 @@ from query.alerting.evaluator import Place, delivery, read_rights, send, shown_s
 from query.alerting.looking import check, look, window_of
 from query.alerting.machine import (
     FIRING,
+    OK,
     STATES,
     TEST,
     UNKNOWN,
@@ -268,7 +269,7 @@ def _group(name: str, group: Group) -> Said:
         "group": name,
         "state": group.state,
         "since": _time(group.since),
-        "began": _time(group.began),
+        "began": _time(group.began) if group.state != OK else None,
         "value": group.value,
         "template": group.template or None,
         "sample": group.sample or None,

@@ -59,7 +59,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Group:
-    """A group. `since`: when its state began; `began`: when it began to be the case; `told`: firing, or nothing."""
+    """A group. `since`: when its state began; `began`: when the case began; `told`: firing, or nothing."""
 
     state: str = OK
     since: int = 0
@@ -204,7 +204,7 @@ def _moved(group: Group | None, found: Found, at: int, for_: int) -> Group:
         sample=found.sample or group.sample,
     )
     if not found.holds:
-        return shown if group.state == OK else replace(shown, state=OK, since=at, began=0)
+        return shown if group.state == OK else replace(shown, state=OK, since=at)
     began = group.began if group.state != OK else at
     state = FIRING if group.state == FIRING or at - began >= for_ else PENDING
     since = group.since if group.state == state else at

@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from query.alerting.rule import Alert
 from query.guards import check_filter
 from storage.access.administration import Administration
+from storage.alerts import AlertStore
 from storage.errors import KeyInvalid, NeveError
 from storage.leaving import LEAVE_SECONDS, is_due, leave
 from storage.namespace_settings import Settings, StoredPolicies
 from storage.native.block import SealedBlock
 from storage.published import tier_state
+from storage.saved import Library, Search
 
 Make = Callable[..., SealedBlock]
 
@@ -28,6 +31,9 @@ def test_all_of_it_goes_and_its_name_is_free(
     both.insert(make_block(events(20)))
     both.age()
     last = both.insert(make_block(events(5)))
+    library, alerts = Library(hot), AlertStore(hot)
+    mine, other = (library.save(Search(one, "errors")) for one in (name, "another"))
+    alerts.put("a1", Alert(name, "fails", saved=mine.id, id="a1").kept())
     place = Path(urlsplit(both.cold.catalog.table(name).location()).path)
     assert list(place.rglob("*.parquet"))
 
@@ -41,6 +47,10 @@ def test_all_of_it_goes_and_its_name_is_free(
     leave(both.ager, name)
     leave(both.ager, name)  # a crash in between, and again
     assert name not in hot.namespaces()
+    assert [one.id for one in library.searches()] == [other.id]
+    assert [one["deleted"] for one in alerts.alerts().values()] == [True]
+    library.delete(other)
+    alerts.forget(["a1"], 0)
     assert not hot.scalars(
         "SELECT 1 AS x FROM system.databases WHERE name = {n:String}", {"n": both.database}
     )

@@ -145,6 +145,11 @@ def test_what_is_deleted_or_paused_tells_that_it_is_over_also_while_muted() -> N
     assert replace(over, outbox=()).is_settled
 
 
+def test_what_is_over_says_when_it_began() -> None:
+    state = evolve(ALERT, evolve(ALERT, State(), seen(0, "a")), seen(1))
+    assert [one.groups[0]["began"] for one in state.outbox] == [BEGIN, BEGIN]
+
+
 def test_too_much_to_tell_is_counted() -> None:
     state = State()
     for minute in range(0, 300, 2):
