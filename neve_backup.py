@@ -14,9 +14,11 @@ starts removes.
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -49,13 +51,14 @@ from storage.backup.manifest import (
     read,
 )
 from storage.cold import ColdTier
-from storage.embedded_files import BACKUP_DISK, backups_folder
+from storage.embedded_files import BACKUP_DISK, backups_folder, write_private
 from storage.errors import BackupFailed, BackupRefused, NeveError
 from storage.hot import Hot
 from storage.leases import LEASE_SECONDS, held
 
 LEASE = "backup"
 ASIDE = "backup-aside"  # in the data folder: what backups under way have put aside, by their ids
+LAST = "last-backup.json"  # in the data folder: the backup that was finished last
 ANSWER_SECONDS = 10.0
 
 
@@ -126,6 +129,8 @@ class Backup:
                     hot_backup.thaw(self.hot)
                 remove_aside(self.place, self.id)
         size = sum(size for size, _ in manifest.files.values())
+        said = {"id": self.id, "taken": manifest.taken, "at": time.time(), "bytes": size}
+        write_private(self.place.data / LAST, json.dumps(said))
         self.say("done", f"backup {self.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes")
         return manifest
 
@@ -332,6 +337,14 @@ def remove_aside(place: Place, id_: str) -> None:
     """What a backup had put aside, and its link."""
     shutil.rmtree(place.data / ASIDE / id_, ignore_errors=True)
     (backups_folder(place.data / "clickhouse") / id_).unlink(missing_ok=True)
+
+
+def last_backup(data: Path) -> float:
+    """When the last backup was finished, in seconds since 1970; 0 where there was none."""
+    try:
+        return float(json.loads((data / LAST).read_text())["at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def clear(hot: Hot, cold: ColdTier, place: Place) -> list[str]:

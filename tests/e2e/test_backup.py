@@ -89,6 +89,7 @@ def test_backup_under_load_is_what_was_acknowledged(running: Server, neve: Run, 
         assert done.returncode == 0, done.stderr
         assert "backup: done: backup " in done.stdout
         after = load.acknowledged
+    assert "neve_backup_last_timestamp_seconds 1" in running.client.get("/metrics").text
     assert not any((second / "cold").rglob("*.parquet")), "the base has them"
     done = neve("backup", str(second), "--url", running.url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
