@@ -144,12 +144,15 @@ class Backup:
             for namespace in self.hot.namespaces():
                 leases.enter_context(patiently_held(self.hot, f"ager of {namespace}"))
             self.aside.mkdir(parents=True)
+            began = time.monotonic()
             with Held(self.place):
                 part = hot_backup.freeze(self.hot)
                 cold = self._hold_cold()
                 spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
                 taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self.say("freeze", f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}")
+            rested = time.monotonic() - began
+        text = f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}"
+        self.say("freeze", f"{text}; INSERTs rested for {rested:.1f} s")
         part = replace(part, disk=self.place.disk)
         return Manifest(self.id, version("neve"), taken, part, cold, spooled, refused)
 
