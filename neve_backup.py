@@ -2,9 +2,9 @@
 
     leases    no ager moves events between the tiers
     hold      the gateway rests between two INSERTs; what it acknowledges waits in its spool
-    freeze    the tables are cloned, by hard links; a tag holds the snapshot of each cold table
-    link      the gateway's spool, ledger and dead letters are linked
-    go on     from here on nobody waits for the backup, which has all that was acknowledged until now
+    freeze    the tables are cloned, by hard links
+    link      the gateway's spool, ledger and dead letters are linked; INSERTs go on
+    tag       a tag holds the snapshot of each cold table; agers go on, and nobody waits for the backup any more
     write     the clones, the links and, where they are to be copied, the cold files go to the folder
     finish    every file is synced and summed, and the manifest says that the backup is whole
 
@@ -147,10 +147,11 @@ class Backup:
             began = time.monotonic()
             with Held(self.place):
                 part = hot_backup.freeze(self.hot)
-                cold = self._hold_cold()
                 spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
                 taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
             rested = time.monotonic() - began
+            # Nobody changes the cold tier meanwhile: the leases are held.
+            cold = self._hold_cold()
         text = f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}"
         self.say("freeze", f"{text}; INSERTs rested for {rested:.1f} s")
         part = replace(part, disk=self.place.disk)
