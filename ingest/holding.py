@@ -4,6 +4,7 @@ What is acknowledged meanwhile waits in the spool. Nothing is under way then, so
 whole, in ClickHouse and the ledger. A hold ends by itself: who asked for it may be killed.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ class Holding:
         self._wake = wake
         self._changed = threading.Condition()
         self._until = 0.0
-        self._number = 0
+        self._number = secrets.randbits(48)  # that of another process is another
         self._rests = False
 
     @property

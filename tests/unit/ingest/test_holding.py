@@ -63,3 +63,11 @@ def test_an_inserter_that_does_not_come_to_rest_is_not_held() -> None:
     assert holding.begin(0.05) == 0
     assert not holding.asked
     assert not holding.rests()
+
+
+def test_hold_of_a_process_that_was_killed_is_not_taken_for_this_ones() -> None:
+    with Inserter() as one:
+        before = one.holding.begin(10)
+    with Inserter() as another:
+        assert another.holding.begin(10) != before
+        assert not another.holding.end(before)
