@@ -72,6 +72,7 @@ class Place:
     disk: str = ""
     embedded: bool = True
     configuration: str = ""
+    shards: int = 1  # servers of ClickHouse that hold events; of several none can be left out
 
 
 def backup_there(
@@ -222,6 +223,11 @@ class Backup:
             raise BackupRefused(
                 f"cannot find the gateway's folder: {self.place.data / GATEWAY}",
                 "ask the ager beside the gateway",
+            )
+        if self.place.shards != 1:
+            raise BackupRefused(
+                f"cannot back up {self.place.shards} shards: neve backup is of one clickhouse",
+                "back each server up by its own means, at one time",
             )
         if not self.place.embedded and not self.place.disk:
             raise BackupRefused(

@@ -15,6 +15,7 @@ from ingest.committer import Committer
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
 from ingest.freshness import Freshness
+from ingest.holding import Holding
 from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.limits import IngestLimits, RateExceeded, Rates
@@ -115,6 +116,7 @@ class GatewayState:
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
+        self.holding = Holding()
         self.inserter = Inserter(
             self.spool,
             self.hot,
@@ -128,6 +130,7 @@ class GatewayState:
             name=self.name,
             kind="gateway",
             is_gone=self.book.is_gone,
+            holding=self.holding,
         )
 
     def start(self) -> None:
