@@ -2,9 +2,9 @@
 
     leases    no ager moves events between the tiers
     hold      the gateway rests between two INSERTs; what it acknowledges waits in its spool
-    freeze    the tables are cloned, by hard links; a tag holds the snapshot of each cold table
-    link      the gateway's spool, ledger and dead letters are linked
-    go on     from here on nobody waits for the backup, which has all that was acknowledged until now
+    freeze    the tables are cloned, by hard links
+    link      the gateway's spool, ledger and dead letters are linked; INSERTs go on
+    tag       a tag holds the snapshot of each cold table; agers go on, and nobody waits for the backup any more
     write     the clones, the links and, where they are to be copied, the cold files go to the folder
     finish    every file is synced and summed, and the manifest says that the backup is whole
 
@@ -14,9 +14,11 @@ starts removes.
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -49,13 +51,14 @@ from storage.backup.manifest import (
     read,
 )
 from storage.cold import ColdTier
-from storage.embedded_files import BACKUP_DISK, backups_folder
+from storage.embedded_files import BACKUP_DISK, backups_folder, write_private
 from storage.errors import BackupFailed, BackupRefused, NeveError
 from storage.hot import Hot
 from storage.leases import LEASE_SECONDS, held
 
 LEASE = "backup"
 ASIDE = "backup-aside"  # in the data folder: what backups under way have put aside, by their ids
+LAST = "last-backup.json"  # in the data folder: the backup that was finished last
 ANSWER_SECONDS = 10.0
 
 
@@ -69,6 +72,7 @@ class Place:
     disk: str = ""
     embedded: bool = True
     configuration: str = ""
+    shards: int = 1  # servers of ClickHouse that hold events; of several none can be left out
 
 
 def backup_there(
@@ -126,6 +130,8 @@ class Backup:
                     hot_backup.thaw(self.hot)
                 remove_aside(self.place, self.id)
         size = sum(size for size, _ in manifest.files.values())
+        said = {"id": self.id, "taken": manifest.taken, "at": time.time(), "bytes": size}
+        write_private(self.place.data / LAST, json.dumps(said))
         self.say("done", f"backup {self.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes")
         return manifest
 
@@ -139,12 +145,16 @@ class Backup:
             for namespace in self.hot.namespaces():
                 leases.enter_context(patiently_held(self.hot, f"ager of {namespace}"))
             self.aside.mkdir(parents=True)
+            began = time.monotonic()
             with Held(self.place):
                 part = hot_backup.freeze(self.hot)
-                cold = self._hold_cold()
                 spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
                 taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self.say("freeze", f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}")
+            rested = time.monotonic() - began
+            # Nobody changes the cold tier meanwhile: the leases are held.
+            cold = self._hold_cold()
+        text = f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}"
+        self.say("freeze", f"{text}; INSERTs rested for {rested:.1f} s")
         part = replace(part, disk=self.place.disk)
         return Manifest(self.id, version("neve"), taken, part, cold, spooled, refused)
 
@@ -213,6 +223,11 @@ class Backup:
             raise BackupRefused(
                 f"cannot find the gateway's folder: {self.place.data / GATEWAY}",
                 "ask the ager beside the gateway",
+            )
+        if self.place.shards != 1:
+            raise BackupRefused(
+                f"cannot back up {self.place.shards} shards: neve backup is of one clickhouse",
+                "back each server up by its own means, at one time",
             )
         if not self.place.embedded and not self.place.disk:
             raise BackupRefused(
@@ -332,6 +347,14 @@ def remove_aside(place: Place, id_: str) -> None:
     """What a backup had put aside, and its link."""
     shutil.rmtree(place.data / ASIDE / id_, ignore_errors=True)
     (backups_folder(place.data / "clickhouse") / id_).unlink(missing_ok=True)
+
+
+def last_backup(data: Path) -> float:
+    """When the last backup was finished, in seconds since 1970; 0 where there was none."""
+    try:
+        return float(json.loads((data / LAST).read_text())["at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def clear(hot: Hot, cold: ColdTier, place: Place) -> list[str]:

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error, answer_invalid
-from neve_backup import Place, backup_there, clear, release_there
+from neve_backup import Place, backup_there, clear, last_backup, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
@@ -315,7 +315,14 @@ class Keeper:
         troubles = metric(
             "neve_ager_troubles", "gauge", "things that stand in the way", [("", float(len(self.troubles)))]
         )
-        return "".join(lines) + troubles + of_process("neve_ager_") + self.facts.text()
+        last = last_backup(self.place.data) if self.place is not None else 0.0
+        backup = metric(
+            "neve_backup_last_timestamp_seconds",
+            "gauge",
+            "when the last backup was finished, 0 where there was none",
+            [("", last)],
+        )
+        return "".join(lines) + troubles + backup + of_process("neve_ager_") + self.facts.text()
 
 
 def create_app(

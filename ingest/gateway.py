@@ -17,6 +17,7 @@ from ingest.committer import Committer
 from ingest.counters import LIMITS_HIT, Counters
 from ingest.deadletter import DeadLetters
 from ingest.freshness import Freshness
+from ingest.holding import Holding
 from ingest.inserter import INSERT_BUCKETS, Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
@@ -136,6 +137,7 @@ class GatewayState:
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
         self.insert_seconds = Histogram(INSERT_BUCKETS)
+        self.holding = Holding()
         self.inserters = {one.number: self._inserter(one) for one in self.shards}
 
     def _inserter(self, shard: Shard) -> Inserter:
@@ -158,6 +160,7 @@ class GatewayState:
             rows_anywhere=self._rows_anywhere if several else None,
             seconds=self.insert_seconds,
             lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
+            holding=self.holding,
         )
 
     @property

@@ -4,6 +4,7 @@ What is acknowledged meanwhile waits in the spool. Nothing is under way then, so
 whole, in ClickHouse and the ledger. A hold ends by itself: who asked for it may be killed.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -13,46 +14,52 @@ HOLD_SECONDS = 10.0
 
 
 class Holding:
-    """Thread-safe; `rests` is for the inserter's thread alone."""
+    """Lets all inserters of a gateway rest at once. Thread-safe."""
 
-    def __init__(self, wake: Callable[[], object]) -> None:
-        """`wake`: makes the inserter ask whether it is to rest."""
-        self._wake = wake
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._until = 0.0
-        self._number = 0
-        self._rests = False
+        self._number = secrets.randbits(48)  # that of another process is another
+        self._inserters: dict[object, Callable[[], object]] = {}
+        self._resting: set[object] = set()
+
+    def join(self, inserter: object, wake: Callable[[], object]) -> None:
+        """One more is to rest, from before it starts on; `wake` makes it ask whether it is to."""
+        self._inserters[inserter] = wake
 
     @property
     def asked(self) -> bool:
-        """Is the inserter to rest, soon or now?"""
+        """Are inserters to rest, soon or now?"""
         return time.monotonic() < self._until
 
     def begin(self, seconds: float = HOLD_SECONDS) -> int:
-        """Let the inserter rest for so long from now on, and wait until it does; the hold's number, the same as long as
-        it has not ended. 0 where the inserter does not come to rest in that time."""
+        """Let the inserters rest for so long from now on, and wait until all do; the hold's number, the same as long as
+        it has not ended. 0 where they do not all come to rest in that time."""
         with self._changed:
             if not self.asked:
                 self._number += 1
-                self._rests = False
+                self._resting.clear()
             self._until = time.monotonic() + seconds
-            self._wake()
-            if self._changed.wait_for(lambda: self._rests, seconds):
+            for wake in self._inserters.values():
+                wake()
+            if self._changed.wait_for(lambda: self._resting >= self._inserters.keys(), seconds):
                 return self._number
             self._until = 0.0
             return 0
 
     def end(self, number: int) -> bool:
-        """Let it go on; whether it has rested all the time since `begin` first gave this number."""
+        """Let them go on; whether they have rested all the time since `begin` first gave this number."""
         with self._changed:
             held = self.asked and number == self._number
             self._until = 0.0
             return held
 
-    def rests(self) -> bool:
-        """Is nothing to be inserted now? Who is told so inserts nothing until it has asked again."""
+    def rests(self, inserter: object) -> bool:
+        """Is this one to insert nothing now? Who is told so inserts nothing until it has asked again."""
         with self._changed:
-            self._rests = self.asked
-            if self._rests:
-                self._changed.notify_all()
-            return self._rests
+            if not self.asked:
+                self._resting.discard(inserter)
+                return False
+            self._resting.add(inserter)
+            self._changed.notify_all()
+            return True

@@ -77,7 +77,7 @@ class Inserter:
     of a block that it may have been stored long ago: ClickHouse is asked for it before it is sent. `prepare` is
     called at the start, again and again until it raises no NeveError. `name` is this inserter's in the
     registry: the same over restarts, and nobody else's; `kind` says what it is. `is_gone` tells of a namespace that it
-    was deleted: its blocks are set aside.
+    was deleted: its blocks are set aside. `holding` lets it rest for a backup.
 
     Of a cluster it serves the shard that `hot` is, and takes from the spool what is for that one. `shard` is its
     name, for troubles; `lost` is told that the shard does not answer. `rows_anywhere`, as `Hot.rows_present`, tells
@@ -104,6 +104,7 @@ class Inserter:
         rows_anywhere: Callable[[str, Sequence[bytes]], dict[bytes, int]] | None = None,
         lacking: Callable[[str], object] | None = None,
         seconds: Histogram | None = None,
+        holding: Holding | None = None,
     ) -> None:
         self._spool = spool
         self._hot = hot
@@ -127,7 +128,8 @@ class Inserter:
         self._backoff = Backoff()
         self._stop = threading.Event()
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
-        self._holding = Holding(spool.wake)
+        self._holding = holding or Holding()
+        self._holding.join(self, spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0
@@ -146,14 +148,6 @@ class Inserter:
         self._spool.wake()
         self._thread.join(JOIN_SECONDS)
 
-    def hold(self, seconds: float) -> int:
-        """Rest between two INSERTs for so long; see `Holding.begin`."""
-        return self._holding.begin(seconds)
-
-    def let_go(self, hold: int) -> bool:
-        """Go on; whether it has rested since that hold began."""
-        return self._holding.end(hold)
-
     def _is_wanted(self) -> bool:
         return self._stop.is_set() or self._holding.asked
 
@@ -163,7 +157,7 @@ class Inserter:
             self._patiently(self._keeping.tend)
             self._settle_last()
             while not self._stop.is_set():
-                if self._holding.rests():
+                if self._holding.rests(self):
                     self._stop.wait(POLL_SECONDS)
                 elif self._spool.wait(1.0, self._is_wanted, self._shard):
                     self._gather()

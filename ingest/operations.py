@@ -92,7 +92,7 @@ async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0
 
     The hold's number, which stays the same when it is asked for again before it has ended.
     """
-    number = await _aside(request, lambda: gateway_of(request).inserter.hold(seconds))
+    number = await _aside(request, lambda: gateway_of(request).holding.begin(seconds))
     if not number:
         raise StorageUnavailable(
             "cannot hold: an INSERT is not over yet", "neve status says what stands in the way"
@@ -103,7 +103,7 @@ async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0
 @router.post("/gateway/release")
 async def release(request: Request, hold: Annotated[int, Body(embed=True)]) -> dict[str, bool]:
     """Go on inserting; whether the hold has lasted until now."""
-    return {"held": gateway_of(request).inserter.let_go(hold)}
+    return {"held": gateway_of(request).holding.end(hold)}
 
 
 @router.post("/gateway/evict")

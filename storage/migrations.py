@@ -114,18 +114,23 @@ def forget(runner: Runner, namespace: str) -> None:
     runner.execute(f"DELETE FROM {table} WHERE scope = {{scope:String}}", {"scope": namespace})
 
 
-def build(runner: Runner, namespace: str, versions: set[int]) -> None:
-    """Make the tables of a namespace, or of the system where it is empty, as they were at these versions.
-
-    Nothing is recorded: what is put into them says it. Raises ConfigError for a version that is not known here.
-    """
-    system = namespace == SYSTEM_SCOPE
-    database = schema.SYSTEM_DATABASE if system else schema.namespace_database(namespace)
-    known = SYSTEM if system else NAMESPACE
+def check_known(namespace: str, versions: set[int]) -> None:
+    """Raises ConfigError for a version of a namespace's tables (the system's where it is empty) of a newer Neve."""
+    known = SYSTEM if namespace == SYSTEM_SCOPE else NAMESPACE
     if unknown := versions - {one.version for one in known}:
         raise ConfigError(
             f"cannot make tables of version {max(unknown)}: a newer neve made them", "use that or a later one"
         )
+
+
+def build(runner: Runner, namespace: str, versions: set[int]) -> None:
+    """Make the tables of a namespace, or of the system where it is empty, as they were at these versions.
+
+    Nothing is recorded: what is put into them says it.
+    """
+    system = namespace == SYSTEM_SCOPE
+    database = schema.SYSTEM_DATABASE if system else schema.namespace_database(namespace)
+    known = SYSTEM if system else NAMESPACE
     if system:
         runner.execute(f"CREATE DATABASE IF NOT EXISTS {database}")
         runner.execute(schema.migrations_table())

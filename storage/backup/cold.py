@@ -11,13 +11,14 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pyarrow import parquet as pq
 from pyiceberg.io import load_file_io
-from pyiceberg.table import Table
+from pyiceberg.table import StaticTable, Table
 from pyiceberg.table.locations import load_location_provider
 
 from storage import cold_schema
@@ -144,12 +145,12 @@ def restore_held(hot: Hot, cold: ColdTier, part: ColdPart, folder: Path) -> str:
         return "the catalog has it, and keeps what it has"
     place = part.metadata.rpartition("/")[0] + f"/99999-{uuid.uuid4()}.metadata.json"
     kept = folder / COLD / f"{part.namespace}.metadata.json"
+    _check_whole(cold, part, kept)
     with cold.catalog.speaking(f"write metadata of {part.namespace}"):
         io = load_file_io(cold.config.properties(), place)
         with io.new_output(place).create() as sink:
             sink.write(kept.read_bytes())
     table = cold.catalog.register(part.namespace, place)
-    _check_whole(table, part)
     _publish(hot, cold, part.namespace, table)
     return f"as it was, snapshot {part.snapshot_id}"
 
@@ -174,14 +175,16 @@ def _find(part: ColdPart, file: ColdFile, folders: Sequence[Path]) -> Path:
     raise BackupDamaged(f"cannot find file of {part.namespace}: {file.name}")
 
 
-def _check_whole(table: Table, part: ColdPart) -> None:
-    with speaking_of(table):
-        missing = [
-            one.file_path for one in data_files(table) if not table.io.new_input(one.file_path).exists()
-        ]
+def _check_whole(cold: ColdTier, part: ColdPart, metadata: Path) -> None:
+    """Before anything is written there. Raises ColdUnavailable."""
+    missing = 1
+    with suppress(OSError, ValueError):
+        table = StaticTable.from_metadata(f"file://{metadata.absolute()}", cold.config.properties())
+        with cold.catalog.speaking(f"look for the files of {part.namespace}"):
+            missing = sum(not table.io.new_input(one.file_path).exists() for one in data_files(table))
     if missing:
         raise ColdUnavailable(
-            f"cannot restore {part.namespace}: {len(missing)} of its files are not in the warehouse",
+            f"cannot restore {part.namespace}: files of its snapshot {part.snapshot_id} are not where they were",
             "was the hold let go? use a backup that has the files, or neve restore catalog",
         )
 

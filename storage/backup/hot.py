@@ -68,6 +68,8 @@ def restore(hot: Hot, part: HotPart, disk: str, path: str) -> None:
     """
     refuse_used(hot)
     for scope, versions in part.migrations.items():
+        migrations.check_known(scope, set(versions))
+    for scope, versions in part.migrations.items():
         migrations.build(hot, scope, set(versions))
     made = [(database, table) for database, table in part.tables if _are_names(database, table)]
     listed = ", ".join(

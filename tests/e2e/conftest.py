@@ -65,9 +65,3 @@ def loghub() -> Path:
     if not LOGHUB.is_dir():
         pytest.skip(f"needs the Loghub samples in {LOGHUB}")
     return LOGHUB
-
-
-@pytest.fixture(scope="session")
-def neve_program() -> Run:
-    """The same for fixtures that live longer than a test."""
-    return run_neve

@@ -637,6 +637,21 @@ def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     assert "certificates are read again" in (server.folder / "serve.log").read_text()
 
 
+def test_backup_is_an_administrators_and_has_no_secret(house: House, tmp_path: Path) -> None:
+    """The gateway rests for the server's own processes alone, and what is said of the configuration hides secrets."""
+    server = house.server
+    refused = server.neve("backup", str(tmp_path / "no"), key=house.a_search)
+    assert refused.returncode == 1
+    assert "cannot do that: it needs a key of scope admin" in refused.stderr
+    assert not (tmp_path / "no").exists()
+    assert server.client.post("/gateway/hold", json={"seconds": 1}).status_code == 403
+    done = server.neve("backup", str(tmp_path / "yes"), key=house.admin)
+    assert done.returncode == 0, done.stderr
+    assert "enabled = true" in (tmp_path / "yes" / "configuration.toml").read_text()
+    for path in (*tmp_path.rglob("*.toml"), *(server.folder / "data" / "logs").iterdir()):
+        assert not [one for one in PLANTED if one in path.read_text()], path
+
+
 def planted_in(house: House) -> list[str]:
     """Keys, passwords and credentials that were used all along."""
     server = house.server

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from bench.server import NEVE, Server
 from storage.hot import Hot
@@ -36,7 +35,7 @@ class Load:
 
     def _run(self) -> None:
         with httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
-            while not self._stop.wait(0.05):
+            while not self._stop.wait(0.2):
                 first = self.acknowledged
                 answer = client.post("/api/v1/ingest", params={"service": "load"}, content=batch(first))
                 if answer.status_code == 200:
@@ -66,31 +65,25 @@ def counted(hot: Hot) -> Counter[int]:
     return Counter(row[0] for row in hot.query(NUMBERS).rows)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, neve_program: Run) -> Iterator[Server]:
-    """A server of which events are cold."""
-    with Server(tmp_path_factory.mktemp("backed-up")) as server:
-        server.client.post("/api/v1/ingest", params={"service": "old"}, content=b"cold one\ncold two\n")
-        server.wait_for("service:old", 2)
-        assert neve_program("age", "--now", "--grace", "0", "--to", server.url).returncode == 0
-        yield server
-
-
-def test_backup_under_load_is_what_was_acknowledged(running: Server, neve: Run, tmp_path: Path) -> None:
+def test_backup_under_load_is_what_was_acknowledged(mortal: Server, neve: Run, tmp_path: Path) -> None:
     """The second stands on the first. It has all that was acknowledged when it began, and each once."""
     first, second = tmp_path / "first", tmp_path / "second"
-    (running.folder / "data" / "patterns.toml").write_text("# pins\n")
-    with Load(running).running() as load:
+    mortal.client.post("/api/v1/ingest", params={"service": "old"}, content=b"cold one\ncold two\n")
+    mortal.wait_for("service:old", 2)
+    assert neve("age", "--now", "--grace", "0", "--to", mortal.url).returncode == 0
+    (mortal.folder / "data" / "patterns.toml").write_text("# pins\n")
+    with Load(mortal).running() as load:
         load.wait_for(20)
-        done = neve("backup", str(first), "--url", running.url)
+        done = neve("backup", str(first), "--url", mortal.url)
         assert done.returncode == 0, done.stderr
         before = load.acknowledged
-        done = neve("backup", str(second), "--base", str(first), "--url", running.url)
+        done = neve("backup", str(second), "--base", str(first), "--url", mortal.url)
         assert done.returncode == 0, done.stderr
         assert "backup: done: backup " in done.stdout
         after = load.acknowledged
+    assert "neve_backup_last_timestamp_seconds 1" in mortal.client.get("/metrics").text
     assert not any((second / "cold").rglob("*.parquet")), "the base has them"
-    done = neve("backup", str(second), "--url", running.url)
+    done = neve("backup", str(second), "--url", mortal.url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"cannot back up to {second}: it is not empty" in done.stderr
 
@@ -124,17 +117,17 @@ def test_backup_under_load_is_what_was_acknowledged(running: Server, neve: Run, 
 
 
 def test_killed_backup_is_refused_by_name_and_nothing_waits_for_it(
-    running: Server, neve: Run, tmp_path: Path
+    mortal: Server, neve: Run, tmp_path: Path
 ) -> None:
     half = tmp_path / "half"
     asking = subprocess.Popen(
-        [*NEVE, "backup", str(half), "--url", running.url],
+        [*NEVE, "backup", str(half), "--url", mortal.url],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     while not (half / "backup.partial").exists():
         time.sleep(0.002)
-    os.kill(running.pids()["ager"], signal.SIGKILL)
+    os.kill(mortal.pids()["ager"], signal.SIGKILL)
     assert asking.wait() == 1
     for done in (
         neve("backup", "verify", str(half)),
@@ -143,10 +136,8 @@ def test_killed_backup_is_refused_by_name_and_nothing_waits_for_it(
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert f"cannot use backup {half}: it did not finish; make another" in done.stderr
     assert not (tmp_path / "d").exists()
-    running.client.post(
-        "/api/v1/ingest", params={"service": "later"}, content=b"goes on\n"
-    ).raise_for_status()
-    running.wait_for("service:later", 1)
+    mortal.client.post("/api/v1/ingest", params={"service": "later"}, content=b"goes on\n").raise_for_status()
+    mortal.wait_for("service:later", 1)
 
 
 def test_folder_of_a_half_restore_is_refused(neve: Run, tmp_path: Path) -> None:

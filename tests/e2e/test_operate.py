@@ -121,3 +121,15 @@ def test_epoch_is_closed_for_the_asking(server: Server, neve: Run, tmp_path: Pat
     ship_one(server, neve, tmp_path, "closing2")
     sql = "SELECT DISTINCT epoch AS e FROM neve_default.events WHERE service = 'closing2'"
     assert server.hot.scalars(sql) == [answer["present"]]
+
+
+def test_neve_finds_what_its_own_processes_say(server: Server, neve: Run, tmp_path: Path) -> None:
+    logs = server.folder / "data" / "logs"
+    lines = [json.loads(line) for line in (logs / "ager.log").read_text().splitlines()]
+    assert {one["service"] for one in lines} == {"neve-ager"}
+    arguments = ["--once", "--state", str(tmp_path), "--to", server.url]
+    assert neve("ship", str(logs / "*.log"), *arguments).returncode == 0
+    while not server.search('service:neve-ager "ager starts" version:*')["events"]:
+        pass
+    [event] = server.search('service:neve-gateway "gateway starts"')["events"]
+    assert (event["level"], event["tags"]["logger"]) == ("info", "neve.serve")

@@ -9,8 +9,9 @@ from ingest.holding import Holding
 class Inserter:
     """Inserts as often as it may, as the thread of `ingest/inserter.py` does."""
 
-    def __init__(self) -> None:
-        self.holding = Holding(lambda: None)
+    def __init__(self, holding: Holding | None = None) -> None:
+        self.holding = holding or Holding()
+        self.holding.join(self, lambda: None)
         self.busy = False
         self.inserts = 0
         self._stop = threading.Event()
@@ -18,7 +19,7 @@ class Inserter:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            if self.holding.rests():
+            if self.holding.rests(self):
                 time.sleep(0.0005)
                 continue
             self.busy = True
@@ -59,7 +60,28 @@ def test_who_comes_too_late_is_told() -> None:
 
 
 def test_an_inserter_that_does_not_come_to_rest_is_not_held() -> None:
-    holding = Holding(lambda: None)
+    holding = Holding()
+    holding.join("busy", lambda: None)
     assert holding.begin(0.05) == 0
     assert not holding.asked
-    assert not holding.rests()
+    assert not holding.rests("busy")
+
+
+def test_hold_of_a_process_that_was_killed_is_not_taken_for_this_ones() -> None:
+    with Inserter() as one:
+        before = one.holding.begin(10)
+    with Inserter() as another:
+        assert another.holding.begin(10) != before
+        assert not another.holding.end(before)
+
+
+def test_all_inserters_of_a_gateway_rest_at_once() -> None:
+    holding = Holding()
+    with Inserter(holding) as one, Inserter(holding) as another:
+        for _ in range(20):
+            number = holding.begin(10)
+            before = one.inserts, another.inserts
+            assert not one.busy
+            assert not another.busy
+            assert (one.inserts, another.inserts) == before
+            assert holding.end(number)
