@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -60,6 +60,7 @@ class Running:
         self.rows_read = 0
         self.bytes_read = 0
         self.limits_hit: list[str] = []
+        self.answered = 0  # events or rows of a stream, so far
         self.tiers: set[str] = set()
         self._guarded = False
 
@@ -179,6 +180,12 @@ class Running:
     def hit(self, limit: str) -> None:
         if limit not in self.limits_hit:
             self.limits_hit.append(limit)
+
+    def counted(self, pieces: Iterable[list[T]]) -> Iterator[list[T]]:
+        """The pieces of a stream, counted as they go out."""
+        for piece in pieces:
+            self.answered += len(piece)
+            yield piece
 
     def stats(self) -> dict[str, object]:
         """What every answer says about itself. How much was read is not for who must not know what else there is."""

@@ -482,6 +482,8 @@ def test_an_agent_is_known_by_its_certificate(house: House, tmp_path: Path) -> N
     def ship(certificate: Path, key: Path, namespace: str) -> int:
         options = [
             "--once",
+            "--redact",
+            "token",
             "--namespace",
             namespace,
             "--to",
