@@ -417,9 +417,6 @@ def create_app(
         keeper = keeper_of(request)
         if keeper.place is None:
             raise BackupRefused("cannot back up: this ager does not know of what")
-        if keeper.shards is not None:
-            what = "cannot back up a cluster: each server of it has to be backed up by ClickHouse's own means"
-            raise BackupRefused(what, "docs/operations.md says how")
         note(request, "backup made", asked)
         return steps_answer(backup_there(keeper.first, keeper.cold, keeper.place, asked))
 

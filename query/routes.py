@@ -138,9 +138,9 @@ def _ndjson(plan: Plan, running: Running, limit: int | None, learner: Learner | 
     if plan.query.pipes:
         columns, pieces = _table_pieces(plan, running, limit, learner)
         yield _line({"columns": columns})
-        yield from (b"".join(map(_line, rows)) for rows in pieces)
+        yield from (b"".join(map(_line, rows)) for rows in running.counted(pieces))
     else:
-        yield from (b"".join(map(_line, events)) for events in stream(plan, running, limit))
+        yield from (b"".join(map(_line, events)) for events in running.counted(stream(plan, running, limit)))
     yield _line({"stats": running.stats()})
 
 
@@ -148,9 +148,9 @@ def _csv(plan: Plan, running: Running, limit: int | None, learner: Learner | Non
     """The same as CSV."""
     if plan.query.pipes:
         columns, pieces = _table_pieces(plan, running, limit, learner)
-        yield from csvfile.of_rows([column["name"] for column in columns], pieces)
+        yield from csvfile.of_rows([column["name"] for column in columns], running.counted(pieces))
     else:
-        yield from csvfile.of_events(_begun(stream(plan, running, limit)))
+        yield from csvfile.of_events(_begun(running.counted(stream(plan, running, limit))))
     yield csvfile.ending(running)
 
 
@@ -182,7 +182,7 @@ async def _stream(
             yield from filter(None, pieces(running))
 
     gate: Gate = request.app.state.gate
-    return Streamed(await gate.stream(request, open_), FORMATS[kind])
+    return Streamed(request, await gate.stream(request, open_), FORMATS[kind])
 
 
 def _line(value: Answer | list[Any]) -> bytes:
@@ -192,14 +192,15 @@ def _line(value: Answer | list[Any]) -> bytes:
 class Streamed(StreamingResponse):
     """Streams, and gives the query's place back whatever happens."""
 
-    def __init__(self, lines: Stream[bytes], media_type: str) -> None:
+    def __init__(self, request: Request, lines: Stream[bytes], media_type: str) -> None:
         super().__init__(aiter(lines), media_type=media_type)
-        self._lines = lines
+        self._request, self._lines = request, lines
 
     async def __call__(self, *args: Any) -> None:
         try:
             await super().__call__(*args)
         finally:
+            note_rows(self._request, self._lines.running.answered)
             await self._lines.aclose()
 
 

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -78,6 +78,7 @@ class Running:
         self.rows_read = 0
         self.bytes_read = 0
         self.limits_hit: list[str] = []
+        self.answered = 0  # events or rows of a stream, so far
         self.tiers: set[str] = set()
         self._guarded = False
 
@@ -223,6 +224,12 @@ class Running:
     def lacking(self) -> list[str]:
         """What an answer is not complete for: limits that it hit, and shards that were away."""
         return [*self.limits_hit, *(self._shards.labels() if self._shards is not None else [])]
+
+    def counted(self, pieces: Iterable[list[T]]) -> Iterator[list[T]]:
+        """The pieces of a stream, counted as they go out."""
+        for piece in pieces:
+            self.answered += len(piece)
+            yield piece
 
     def stats(self) -> dict[str, object]:
         """What every answer says about itself. How much was read is not for who must not know what else there is."""

@@ -22,6 +22,7 @@ from ingest.receivers.connections import Connection, Connections
 from ingest.receivers.fluent import Forwarded, put, read
 from ingest.receivers.intake import Intake, Lexers, Taken, accept, request_key
 from ingest.receivers.listeners import Stop
+from ingest.receivers.listening import ReceiversConfig
 from storage.errors import NeveError
 
 NAME = "fluent"
@@ -231,11 +232,14 @@ class Fluent:
 
 
 async def start(app: FastAPI, host: str, port: int) -> Stop:
-    """Listen. Raises OSError where the address cannot be had."""
+    """Listen, with TLS where there is a certificate. Raises OSError where the address cannot be had, ConfigError."""
+    config: ReceiversConfig = app.state.gateway.settings.receivers
+    secure = config.fluent_certificate or config.fluent_key or config.fluent_client_ca
+    context = config.context(NAME, NAME) if secure else None
     fluent = Fluent(app)
     connections = Connections(NAME, app.state.gateway.counters, fluent.converse)
     try:
-        await connections.start(host, port)
+        await connections.start(host, port, context)
     except OSError:
         await fluent.batches.stop()
         raise

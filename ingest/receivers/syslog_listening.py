@@ -119,7 +119,7 @@ async def start_tcp(app: FastAPI, host: str, port: int) -> Stop:
 
 async def start_tls(app: FastAPI, host: str, port: int) -> Stop:
     """Listen with TLS. Raises OSError where the address cannot be had, ConfigError."""
-    context = tls_context(app.state.gateway.settings.receivers)
+    context = app.state.gateway.settings.receivers.context("syslog", "syslog_tls")
     return await _start(Syslog(app, "syslog_tls"), host, port, context)
 
 
@@ -166,23 +166,3 @@ async def start_udp(app: FastAPI, host: str, port: int) -> Stop:
         await syslog.stop()
 
     return stop
-
-
-def tls_context(config: ReceiversConfig) -> ssl.SSLContext:
-    """The listener's certificate, and whose client certificates it takes. Raises ConfigError."""
-    if not (config.syslog_certificate and config.syslog_key):
-        raise ConfigError(
-            "cannot listen for syslog over TLS without a certificate",
-            "set receivers.syslog_certificate and receivers.syslog_key",
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.syslog_certificate, config.syslog_key)
-        if config.syslog_client_ca:
-            context.load_verify_locations(config.syslog_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # an SSLError is one
-        said = f"cannot use the certificate of receivers.syslog_tls: {error.strerror or error}"
-        raise ConfigError(said, "give PEM files that belong together") from None
-    return context

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 
 from query import conditions as c
+from query.auditing import note_rows
 from query.errors import QueryInvalid, RequestInvalid, Unavailable, invalid_at
 from query.learning import Learner
 from query.logql import ast, metrics
@@ -132,6 +133,7 @@ async def _metric(
     side, running = await _run(
         request, plan, lambda settled, running: metrics.Metrics(settled, running, steps).side(query)
     )
+    note_rows(request, len(side) if isinstance(side, dict) else 1)
     missing = answers.incomplete(running)
     if missing:  # a number that lacks something is a wrong number
         raise Unavailable(f"cannot answer: {missing[0]}", "shorten the range, or narrow the selector")
@@ -150,7 +152,11 @@ async def _lines(
     asked, stages = split(query, ask.query())
     plan = ask.plan(asked, low, high, newest=ask.newest_first(), limit=limit)
     check(plan, stages)
-    return await _run(request, plan, lambda settled, running: lines(settled, stages, running, interval))
+    found, running = await _run(
+        request, plan, lambda settled, running: lines(settled, stages, running, interval)
+    )
+    note_rows(request, len(found))
+    return found, running
 
 
 @router.api_route("/format_query", methods=BOTH)

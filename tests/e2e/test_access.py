@@ -27,15 +27,18 @@ from storage.native.block import seal
 from storage.tls import client_context
 from tests.certificates import Authority
 from tests.e2e.guarded import Guarded, patiently
+from tests.integration.query.conftest import serving
+from tests.provider import Browser, TestProvider
 
 OTHERS = "bravo-secret"
 BEARER = "plantedBearerToken0123456789abcdef"
 PLANTED = ("planted-catalog-secret", "planted-oidc-secret", BEARER)
 OIDC = """
 [auth.oidc]
-issuer = "https://127.0.0.1:9"
+issuer = "{issuer}"
 client_id = "neve"
 client_secret = "planted-oidc-secret"
+roles = {{ "sre" = "admin" }}
 [redaction]
 classes = ["token"]
 """
@@ -54,8 +57,16 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with Guarded(tmp_path_factory.mktemp("guarded"), OIDC) as server:
+def provider() -> Iterator[TestProvider]:
+    made = TestProvider("planted-oidc-secret")
+    with serving(made.app) as url:
+        made.issuer = url
+        yield made
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, provider: TestProvider) -> Iterator[House]:
+    with Guarded(tmp_path_factory.mktemp("guarded"), OIDC.format(issuer=provider.issuer)) as server:
         admin = server.key("--scope", "admin", "--name", "root")
         server.client.headers["Authorization"] = f"Bearer {admin}"
 
@@ -482,6 +493,8 @@ def test_an_agent_is_known_by_its_certificate(house: House, tmp_path: Path) -> N
     def ship(certificate: Path, key: Path, namespace: str) -> int:
         options = [
             "--once",
+            "--redact",
+            "token",
             "--namespace",
             namespace,
             "--to",
@@ -580,6 +593,37 @@ def test_what_was_done_is_written_down(house: House) -> None:
     with server.with_key(everywhere) as client:
         assert client.get("/api/v1/search", params={"namespace": "audit"}).status_code == 403
         assert client.get("/api/v1/search", params={"namespace": "tenant_b"}).status_code == 200
+
+
+def test_a_login_is_written_down(house: House, provider: TestProvider) -> None:
+    """From the provider to the audit log, and what the person then asked; as is who could not log in."""
+    server, query = house.server, f"q{secrets.token_hex(6)}"
+    provider.claims["groups"] = ["sre"]
+    with Browser(base_url=server.url, verify=server.context, trust_env=False, timeout=60) as browser:
+        assert browser.login(provider).status_code == 303
+        assert browser.get("/auth/me").json()["name"] == "ann@example.com"
+        assert browser.get("/api/v1/search", params={"q": query, "format": "ndjson"}).status_code == 200
+        assert (
+            browser.get("/loki/api/v1/query_range", params={"query": f'{{a="{query}"}}'}).status_code == 200
+        )
+        assert browser.post("/auth/logout", headers={"Origin": server.url}).status_code == 200
+        provider.claims["groups"] = ["nobody"]
+        assert browser.login(provider).status_code == 403
+
+    def found(asked: str) -> list[dict[str, Any]] | None:
+        answer = server.client.get("/api/v1/search", params={"q": asked, "namespace": "audit"})
+        return answer.json().get("events") or None
+
+    for action in ("login", "logout"):
+        [event] = patiently(lambda action=action: found(f'actor:ann@example.com message:"{action}"'))
+        assert event["tags"]["address"] == "127.0.0.1"
+    assert patiently(lambda: found('"login refused"'))[0]["tags"]["reason"].startswith("cannot log in")
+    searches = patiently(lambda: two(found(f"actor:ann@example.com query:*{query}*")))
+    assert [one["tags"]["rows"] for one in searches] == ["0", "0"]
+
+
+def two(found: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    return found if found and len(found) == 2 else None
 
 
 def test_a_key_may_have_a_rate_of_its_own(house: House) -> None:
@@ -757,8 +801,7 @@ def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, ur
     config.write_text(f'[clickhouse]\nurl = "{address}"\n[auth.oidc]\nclient_secret = ["{secret}"]\n')
     for arguments in (
         ("search", "x", "--url", address), ("keys", "list", "--url", address), ("ship", "/nowhere", "--to", address),
-        ("config", "check", "--config", str(config)), ("config", "print", "--config", str(config)),
-        ("serve", "--config", str(config), "--data", str(tmp_path / "data")),
+        ("config", "check", "--config", str(config)),
     ):  # fmt: skip
         done = (
             house.server.neve(*arguments, "--once", "--state", str(tmp_path))

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
 from bench.server import Server, free_port
+from storage.tls import client_context
+from tests.certificates import Authority
 from tests.e2e.wire.conftest import Place
 from tests.pages import blocks
 
@@ -88,18 +89,49 @@ def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> No
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Authority]]:
+    """With a shared key, and TLS that asks for a client's certificate."""
     folder, port = tmp_path_factory.mktemp("guarded"), free_port()
+    authority = Authority(folder / "tls")
+    certificate, key = authority.signed("neve", addresses=("127.0.0.1",), file="server")
+    authority.signed("fluentd", file="client")
     config = folder / "neve.toml"
-    config.write_text(f'[receivers]\nfluent = "127.0.0.1:{port}"\nfluent_shared_key = "{SECRET}"\n')
+    config.write_text(
+        f'[receivers]\nfluent = "127.0.0.1:{port}"\nfluent_shared_key = "{SECRET}"\n'
+        f'fluent_certificate = "{certificate}"\nfluent_key = "{key}"\nfluent_client_ca = "{authority.ca}"\n'
+    )
     with Server(folder / "server", options=("--config", str(config))):
-        yield port
+        yield port, authority
+
+
+@contextmanager
+def secured(guarded: tuple[int, Authority], *, known: bool = True) -> Iterator[socket.socket]:
+    """Over TLS; `known`: with a certificate."""
+    port, authority = guarded
+    files = [str(authority.ca.parent / name) for name in ("client.crt", "client.key")] if known else []
+    context = client_context(str(authority.ca), *files)
+    with connected(port) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+        yield sock
+
+
+def test_without_tls_or_a_certificate_nothing_is_said(guarded: tuple[int, Authority]) -> None:
+    with connected(guarded[0]) as sock:
+        sock.sendall(chunk("guarded", 1, "c"))
+        with suppress(ValueError, msgpack.exceptions.UnpackException):  # an alert of TLS is no message
+            assert answer(sock) is None or b"HELO" not in sock.recv(100)
+    with suppress(OSError):  # of TLS, or that the connection has ended
+        assert first_byte(guarded) == b""
+
+
+def first_byte(guarded: tuple[int, Authority]) -> bytes:
+    """Of who shows no certificate."""
+    with secured(guarded, known=False) as sock:
+        return sock.recv(1)
 
 
 @pytest.mark.parametrize("secret", [SECRET, "another"])
-def test_a_shared_key(guarded: int, secret: str, tmp_path: Path) -> None:
-    del tmp_path
-    with connected(guarded) as sock:
+def test_a_shared_key(guarded: tuple[int, Authority], secret: str) -> None:
+    with secured(guarded) as sock:
         hello, option = answer(sock)
         assert hello == "HELO"
         salt, host, nonce = b"s" * 16, b"client", option["nonce"]
