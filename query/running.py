@@ -22,7 +22,8 @@ from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFai
 from storage.hot import Hot
 from storage.published import TierStates
 from storage.results import QueryStream, Result
-from storage.shard_states import ClusterState
+from storage.shard_states import ClusterState, ShardStates
+from storage.spreading import Spread
 
 log = logging.getLogger("neve.query")
 
@@ -50,17 +51,23 @@ class Running:
 
     def __init__(
         self,
-        hot: Hot | Asking,
+        hot: Hot | Spread,
         limits: Limits,
-        states: TierStates | None = None,
+        states: TierStates | ShardStates | None = None,
         *,
         seconds: float | None = None,
     ) -> None:
-        """`states`: what is in which tier; None for a hot tier that is all there is, and for shards, which know."""
-        self._hot = hot
-        self._shards = hot if isinstance(hot, Asking) else None
+        """`hot`: one server, or the shards of a cluster. `states`: what is in which tier; None for a hot tier that is
+        all there is."""
+        self._hot: Hot | Asking
+        self._shards: Asking | None = None
+        if isinstance(hot, Spread):
+            self._shards = Asking(hot.shards, states if isinstance(states, ShardStates) else None)
+            self._hot = self._shards
+        else:
+            self._hot = hot
         self._whole = False  # are its statements to be of the same shards?
-        self._states = states
+        self._states = states if isinstance(states, TierStates) else None
         self._limits = limits
         self._seconds = limits.seconds if seconds is None else seconds
         self._started = time.monotonic()

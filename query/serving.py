@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.requests import Request
 
-from query.asking import Asking
 from query.errors import Busy
 from query.limits import Limits
 from query.running import Running
@@ -37,31 +36,23 @@ class Gate:
         """`hot`: one server, or shards that are asked as one."""
         self.hot = hot
         self.limits = limits
-        self._states = TierStates(hot, cold) if isinstance(hot, Hot) and cold is not None else None
-        self._shard_states = (
-            ShardStates(hot.shards.all, cold) if isinstance(hot, Spread) and cold is not None else None
-        )
+        self.states: TierStates | ShardStates | None = None
+        if cold is not None:
+            self.states = TierStates(hot, cold) if isinstance(hot, Hot) else ShardStates(hot.shards.all, cold)
         self._places = CapacityLimiter(limits.concurrent)
         self._threads = CapacityLimiter(limits.concurrent)
         self._cancelling = CapacityLimiter(2)
         self._admitted = 0
 
-    def running(self, *, seconds: float | None = None, over_cold: bool = True) -> Running:
-        """For one query. `over_cold`: does it look at the cold tier too?"""
-        if isinstance(self.hot, Spread):
-            asking = Asking(self.hot.shards, self._shard_states if over_cold else None)
-            return Running(asking, self.limits, seconds=seconds)
-        return Running(self.hot, self.limits, self._states if over_cold else None, seconds=seconds)
-
     async def run(self, request: Request, work: Callable[[Running], T]) -> T:
         """Run `work` in a thread. When the client goes away its statement is killed, and this raises ClientGone."""
-        running = self.running()
+        running = Running(self.hot, self.limits, self.states)
         async with self._place(running):
             return await self._watched(request, running, partial(work, running))
 
     async def stream(self, request: Request, open_: Callable[[Running], Iterator[T]]) -> Stream[T]:
         """Start a blocking iterator and fetch its first item, so that what is wrong is known before the answer."""
-        running = self.running(seconds=self.limits.stream_seconds)
+        running = Running(self.hot, self.limits, self.states, seconds=self.limits.stream_seconds)
         place = AsyncExitStack()
         await place.enter_async_context(self._place(running))
         items = open_(running)

@@ -105,7 +105,7 @@ class TailStore:
 
     async def _run(self, work: Callable[[Running], T], *, whole: bool = True) -> T:
         """`whole`: what lacks a shard is no answer. Raises StorageUnavailable then, of which viewers are told."""
-        running = self._gate.running(over_cold=False)
+        running = Running(self._gate.hot, self._gate.limits)
 
         def once() -> Iterator[list[T]]:
             found = work(running)

@@ -23,7 +23,7 @@ from query.loki.answers import CATEGORIZE, streams
 from query.loki.params import LokiRequest, read
 from query.loki.routes import refused
 from query.plan import Plan
-from query.running import naming
+from query.running import Running, naming
 from query.serving import Gate
 from query.tail import Joined, TailHub
 from query.tailcursor import TailCursor
@@ -117,7 +117,7 @@ async def _live(hub: TailHub, joined: Joined) -> AsyncIterator[Chunk | Gap]:
 
 async def _before(gate: Gate, plan: Plan) -> list[Line]:
     """The last lines that are stored."""
-    running = gate.running()
+    running = Running(gate.hot, gate.limits, gate.states)
 
     def once() -> Iterator[list[Line]]:
         with naming(plan):

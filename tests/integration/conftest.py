@@ -42,7 +42,7 @@ class Cluster:
         self.steps: list[Step] = []
 
     def running(self) -> Running:
-        return self.gate.running()
+        return Running(self.gate.hot, self.gate.limits, self.gate.states)
 
     def insert(self, number: int, block: SealedBlock) -> SealedBlock:
         """Store a block on one shard."""
