@@ -149,6 +149,7 @@ def open_app(
                 socket=gateway,
                 tls=config.tls,
                 shards=servers,
+                gateways=config.cluster.gateways,
             )
         )
         return

@@ -19,6 +19,7 @@ from ingest.inserter import Inserter
 from ingest.ledger import Ledger
 from ingest.limits import IngestLimits, RateExceeded, Rates
 from ingest.namespaces import Namespaces
+from ingest.peers import Peers
 from ingest.placing import Placing
 from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
@@ -28,6 +29,7 @@ from lexer import Redaction
 from storage.access.access import Access
 from storage.access.audit import Audit
 from storage.access.book import Book
+from storage.access.carried import carried
 from storage.access.config import AuthConfig
 from storage.access.identity import AUDIT
 from storage.catching_up_aside import catch_up_aside
@@ -78,6 +80,7 @@ class GatewaySettings:
     inserting: ClickHouseConfig | None = None
     tls: TlsConfig = field(default_factory=TlsConfig)
     shards: tuple[ShardConfig, ...] = ()
+    gateways: tuple[str, ...] = ()
 
     @property
     def servers(self) -> tuple[ShardConfig, ...]:
@@ -126,6 +129,13 @@ class GatewayState:
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
         self.name = self._folder.identity().agent_id
+        self.peers = (
+            Peers(
+                settings.gateways, self.name, self.access.secret(), self.committer.accepted_before, carried()
+            )
+            if settings.gateways
+            else None
+        )
         self.inserters = {one.number: self._inserter(one) for one in self.shards}
 
     def _inserter(self, shard: Shard) -> Inserter:

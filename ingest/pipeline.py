@@ -196,7 +196,8 @@ class Agent:
         dead_letters = DeadLetters(self._state.dead_letters)
         retire = self._checkpoints.acknowledge
         if settings.to.partition("://")[0] not in SCHEMES:
-            gateways = [Gateway(url, settings.shown) for url in (settings.to, *settings.others)]
+            urls = (settings.to, *settings.others)
+            gateways = [Gateway(url, settings.shown, shared=len(urls) == 1) for url in urls]
             record = settings.state / FILE
             if len(gateways) > 1 or record.exists():
                 targets = Targets(record, [one.url for one in gateways], self.spool)

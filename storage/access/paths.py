@@ -57,6 +57,7 @@ GATEWAY: dict[str, Need] = {
     "/gateway/ready": Need.NOBODY,
     "/gateway/arrivals": Need.INSIDE,
     "/gateway/arrivals/": Need.INSIDE,
+    "/gateway/peers/": Need.NOBODY,  # looks itself
     "/gateway/": Need.ADMIN,
     "/metrics": Need.METRICS,
     "/docs": Need.DOCS,

@@ -35,7 +35,10 @@ def test_of_the_gateway(tmp_path: Path) -> None:
     need = needs("gateway")
     watching = {path for path in paths if path.startswith("/gateway/arrivals")}
     assert {need(path) for path in watching} == {Need.INSIDE}
-    operating = {path for path in paths if path.startswith("/gateway/")} - watching - {"/gateway/ready"}
+    peers = {path for path in paths if path.startswith("/gateway/peers/")}
+    operating = (
+        {path for path in paths if path.startswith("/gateway/")} - watching - peers - {"/gateway/ready"}
+    )
     assert {need(path) for path in operating} == {Need.ADMIN}
     # What is left receives events, and can do nothing else.
     others = {path for path in paths if not path.startswith("/gateway/")}
