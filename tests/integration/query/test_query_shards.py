@@ -212,6 +212,20 @@ class Counting:
             assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
 
 
+def test_a_shard_that_lacks_the_namespace_is_left_out_and_said(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(30)))
+    cluster.shards.all[1].hot.execute(f"DROP DATABASE neve_{cluster.namespace}")
+    cluster.shards.all[1].hot.execute(
+        "DELETE FROM neve.migrations WHERE scope = {n:String}", {"n": cluster.namespace}
+    )
+    answer = ask(api, "search", q="* | stats count() as n")
+    assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
+    unknown = api.get("/api/v1/search", params={"q": "", "namespace": "never_made"})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "namespace_unknown")
+
+
 def test_a_search_user_may_ask_other_shards_and_change_nothing(cluster: Cluster) -> None:
     reading = Spread(cluster.reading)
     assert reading.scalars(f"SELECT count() AS n FROM neve_{cluster.namespace}.events") == [0]
