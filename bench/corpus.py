@@ -87,7 +87,7 @@ def _uuid(r: Random) -> str:
     return f"{_hex(r, 8)}-{_hex(r, 4)}-4{_hex(r, 3)}-a{_hex(r, 3)}-{_hex(r, 12)}"
 
 
-class _Drawn(dict[str, str]):
+class Drawn(dict[str, str]):
     """Values of a line's names: drawn anew each time that one is asked for."""
 
     def __init__(self, r: Random) -> None:
@@ -110,7 +110,7 @@ class _Drawn(dict[str, str]):
         return _hex(r, int(name.removeprefix("hex")))
 
 
-def _shapes() -> list[tuple[str, str]]:
+def shapes_of_lines() -> list[tuple[str, str]]:
     """(level, line) of every variant of every shape."""
     pick = random.Random(SEED)
     found = []
@@ -160,10 +160,10 @@ def _tag_makers() -> tuple[list[tuple[str, Make]], list[list[tuple[str, Make]]]]
 def events(rows: int) -> Iterator[dict[str, object]]:
     """The first `rows` events: timestamp, level, service, host, message, tags. The same for every run."""
     r = random.Random(SEED + 2)
-    shapes, (common, combinations) = _shapes(), _tag_makers()
+    shapes, (common, combinations) = shapes_of_lines(), _tag_makers()
     services = [f"svc-{a}-{b}" for a in WORDS[:8] for b in ("api", "worker", "cron", "web", "edge")]
     hosts = [f"ip-10-{i % 4}-{i * 7 % 256}-{i * 31 % 256}.internal" for i in range(200)]
-    step, drawn = SPAN // rows, _Drawn(r)
+    step, drawn = SPAN // rows, Drawn(r)
     needles = {int(rows * part) for part in NEEDLES_AT}
     for i in range(rows):
         seconds, nanos = divmod(START + i * step + r.randrange(step), 10**9)

@@ -32,6 +32,7 @@ class Labels:
     tags: Mapping[str, str] = field(default_factory=dict)
     format: Format = "auto"
     multiline: Multiline | None = None  # which lines are one record; None: every line is
+    container: bool = False  # a container runtime may have put time and stream before each line
 
 
 def add_lines(
@@ -49,6 +50,7 @@ def add_lines(
         flush=flush,
         multiline=labels.multiline,
         carry=carry,
+        container=labels.container,
     )
 
 

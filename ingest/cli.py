@@ -73,6 +73,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--format", choices=("auto", "text", "json", "logfmt"), default="auto", help=_FORMAT_HELP
     )
+    parser.add_argument("--container", action="store_true", help=_CONTAINER_HELP)
     parser.add_argument("--multiline", metavar="HOW", help=_MULTILINE_HELP)
     parser.add_argument(
         "--once", action="store_true", help="read to the end, wait for acknowledgement, and exit"
@@ -120,15 +121,17 @@ _TO_HELP = (
     f"take goes to the next; default: $NEVE_URL or {DEFAULT_URL}"
 )
 _FORMAT_HELP = "how to read lines; auto takes a line that starts with { as JSON; default: auto"
+_CONTAINER_HELP = (
+    "take off what container runtimes (containerd, CRI-O) put before each line; without asking for the files of "
+    "/var/log/containers and /var/log/pods, which get the names of pod, namespace and container as tags, too"
+)
 _SOURCES_HELP = "files, globs in quotes, folders (all files below); - is standard input"
 _MULTILINE_HELP = (
     "lines that are one record: java, python or go (stack traces; several with commas), auto (all of them, and "
     "lines that start with white space), or start:REGEX (a record starts where a line matches from its "
     "beginning); default: every line is a record"
 )
-_EPILOG = (
-    "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/ship.md says what happens to files that are rotated."
-)
+_EPILOG = "Exit codes: 0 done, 1 failed, 2 used wrongly. docs/delivery.md says what happens to files that are rotated."
 _SPOOL_HELP = "what may wait on disk to be sent, in MiB; beyond it, reading pauses; default: %(default)s"
 _STATE_HELP = "spool and checkpoints; default: a folder below ~/.local/state/neve for each URL and namespace"
 
@@ -172,7 +175,12 @@ def _open(args: argparse.Namespace) -> Agent:
         state=args.state or default_state(first, args.namespace),
         namespace=args.namespace,
         labels=Labels(
-            args.service, args.host, _tags(args.tag), args.format, _multiline(args.multiline, args.format)
+            args.service,
+            args.host,
+            _tags(args.tag),
+            args.format,
+            _multiline(args.multiline, args.format),
+            args.container,
         ),
         once=args.once,
         quota_bytes=args.spool_mib << 20,

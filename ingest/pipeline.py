@@ -208,6 +208,11 @@ class Agent:
         from storage.hot import Hot
 
         hot = self._resources.enter_context(Hot(ClickHouseConfig.from_url(settings.to)))
+
+        def prepare() -> None:
+            hot.create_namespace(settings.namespace)
+            hot.epochs.follow()
+
         return Inserter(
             self.spool,
             hot,
@@ -215,7 +220,7 @@ class Agent:
             dead_letters,
             retire,
             self.counters,
-            prepare=lambda: hot.create_namespace(settings.namespace),
+            prepare=prepare,
             name=self._identity.agent_id,
         )
 

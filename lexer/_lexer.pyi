@@ -176,12 +176,15 @@ class Columns:
         flush: bool = False,
         multiline: Multiline | None = None,
         carry: Carry | None = None,
+        container: bool = False,
     ) -> int:
         """Take whole records from `data` until it or the block's room ends; return the bytes taken.
 
         A record is a line, or with `multiline` (only in formats auto and text) the lines that belong together; the
         last one waits until the line after it is there. `flush` takes it all the same, `final` an unterminated
-        last line too. `carry` is the stream's, from call to call, where secrets are masked.
+        last line too. `carry` is the stream's, from call to call, where secrets are masked. `container`: lines are
+        read without what container runtimes put before them (TIME stdout|stderr P|F TEXT), of which the stream is the
+        tag log.iostream and the time that of receipt; what they cut is whole again.
         Blank lines are taken and counted, not stored, unless a record goes on after them. A line
         of more than MAX_LINE_BYTES is stored in pieces, and so are records of more bytes than that or of more
         than MAX_RECORD_LINES. Raises ValueError for an unknown format.

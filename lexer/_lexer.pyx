@@ -169,6 +169,13 @@ cdef extern from "multiline.h" nogil:
         const uint32_t *start
         size_t starts, next
 
+cdef extern from "container.h" nogil:
+    ctypedef struct nv_unwrapped:
+        nv_buffer text
+        int failed
+    void nv_unwrap(nv_unwrapped *u, const uint8_t *data, size_t n, int64_t received, int final)
+    void nv_unwrapped_free(nv_unwrapped *u)
+
 cdef extern from "records.h" nogil:
     enum:
         NV_AUTO
@@ -190,6 +197,7 @@ cdef extern from "records.h" nogil:
         nv_string trace, span
     void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
     size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
+    size_t nv_take_unwrapped(nv_columns *c, const nv_unwrapped *u, const nv_source *source)
     int nv_full(const nv_columns *c)
 
 cdef extern from "otlp.h" nogil:
@@ -681,7 +689,8 @@ cdef class Columns:
         nv_columns_free(self.c)
 
     def add(self, const uint8_t[::1] data not None, *, service="", host="", tags=None, int64_t received_ns,
-            str format="auto", bint final=False, bint flush=False, Multiline multiline=None, Carry carry=None):
+            str format="auto", bint final=False, bint flush=False, Multiline multiline=None, Carry carry=None,
+            bint container=False):
         if format not in _FORMATS:
             raise ValueError(f"cannot read format {format!r}; choose one of {', '.join(_FORMATS)}")
         cdef nv_field fields[256]
@@ -721,18 +730,33 @@ cdef class Columns:
             return 0
         cdef nv_join join
         cdef nv_buffer starts
+        cdef nv_unwrapped unwrapped
+        cdef const uint8_t *text = &data[0]
+        cdef size_t length = n
         memset(&starts, 0, sizeof(starts))
-        if multiline is not None:
-            if format not in ("auto", "text"):
-                raise ValueError(f"cannot join lines of format {format!r}; each is a record")
-            if multiline.rules & NV_JOIN_STARTS:
-                starts = multiline.starts(&data[0], n)
-            join.rules = multiline.rules | (NV_JOIN_NOT_JSON if format == "auto" else 0)
-            join.start, join.starts, join.next = <uint32_t *>starts.data, starts.length // 4, 0
-            source.join = &join
-        with nogil:
-            taken = nv_take(self.c, &data[0], n, &source)
-        nv_buffer_free(&starts)
+        memset(&unwrapped, 0, sizeof(unwrapped))
+        if multiline is not None and format not in ("auto", "text"):
+            raise ValueError(f"cannot join lines of format {format!r}; each is a record")
+        try:
+            if container:
+                nv_unwrap(&unwrapped, text, n, received_ns, final)
+                if unwrapped.failed:
+                    raise MemoryError
+                text, length = unwrapped.text.data, unwrapped.text.length
+            if multiline is not None:
+                if multiline.rules & NV_JOIN_STARTS:
+                    starts = multiline.starts(text, length)
+                join.rules = multiline.rules | (NV_JOIN_NOT_JSON if format == "auto" else 0)
+                join.start, join.starts, join.next = <uint32_t *>starts.data, starts.length // 4, 0
+                source.join = &join
+            with nogil:
+                if container:
+                    taken = nv_take_unwrapped(self.c, &unwrapped, &source)
+                else:
+                    taken = nv_take(self.c, text, n, &source)
+        finally:
+            nv_buffer_free(&starts)
+            nv_unwrapped_free(&unwrapped)
         if self.c.failed:
             raise MemoryError
         return taken

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from query.plan import Position
+from query.sql import Params
 from query.times import to_rfc3339
-from storage.tags import SHARDS, column_name
+from storage.tags import SHARDS, column_name, shard_of
 
 ALL_TAGS = f"mapConcat({', '.join(column_name(shard) for shard in range(SHARDS))})"
 TEXTS = ("level", "service", "host", "message", "trace_id", "span_id")
@@ -25,6 +26,16 @@ def event_columns(tier: str, texts: Mapping[str, str] | None = None, tags: str =
         f"fingerprint AS fp, {trace_id} AS t, {span_id} AS sp, {tags} AS tags, lower(hex(block_id)) AS block, "
         f"row AS r, {tier} AS tier_of_it"
     )
+
+
+def some_tags(names: Sequence[str] | None, params: Params) -> str:
+    """The SQL of those tags alone, for which no other map is read; None: of all."""
+    if names is None:
+        return ALL_TAGS
+    if not names:
+        return "CAST(map(), 'Map(String, String)')"
+    maps = ", ".join(sorted({column_name(shard_of(name)) for name in names}))
+    return f"mapFilter((k, v) -> k IN {params.add(list(names), 'Array(String)')}, mapConcat({maps}))"
 
 
 EVENT_FIELDS = (

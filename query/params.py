@@ -43,6 +43,10 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "new_since": ("string", "Only patterns that were never seen before this time"),
     "sparkline": ("integer", "About how many counts by time each pattern gets, none by default"),
     "change": ("string", "Only patterns that are new, gone, grown, shrunk or the same"),
+    "tags": (
+        "string",
+        "The only tags that events are shown with, with commas; empty for none. Much less is read then",
+    ),
     "format": ("string", "json, ndjson or csv, as a file to keep; by default what Accept asks for"),
     "id": ("string", "An event's id"),
     "before": ("integer", "Lines before it, 10 by default"),
@@ -104,6 +108,12 @@ class Asked:
         if given and given not in values:
             raise RequestInvalid(f"cannot use {name!r}: {given[:40]}", f"give one of {', '.join(values)}")
         return given
+
+    def names(self, name: str) -> tuple[str, ...] | None:
+        """Names with commas between them; None where the parameter is not there, nothing where it is empty."""
+        if name not in self.values:
+            return None
+        return tuple(dict.fromkeys(one for one in self.text(name).split(",") if one))
 
     def instant(self, name: str) -> int | None:
         """A moment, in nanoseconds since 1970; None where none is given."""

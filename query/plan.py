@@ -58,6 +58,7 @@ class Plan:
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
     tiers: Tiers = HOT_ALONE  # chosen when the query begins to run
+    tags: tuple[str, ...] | None = None  # that events are shown with; None: all
 
     @property
     def database(self) -> str:

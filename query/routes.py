@@ -36,7 +36,7 @@ DEFAULT_CONTEXT = 10
 DEFAULT_DIFFERENCES = 50
 MAX_DIFFERENCES = 200  # each is counted beside the others, in one statement
 FORMATS = {"json": "application/json", "ndjson": NDJSON, "csv": csvfile.MEDIA_TYPE}
-SEARCH = (*RANGE, "limit", "order", "cursor", "format")
+SEARCH = (*RANGE, "limit", "order", "cursor", "tags", "format")
 HISTOGRAM = (*RANGE, "buckets", "by")
 PATTERNS = (*RANGE, "limit", "compare_from", "compare_to", "new_since", "sparkline")
 COMPARED = (*RANGE, "limit", "compare_q", "compare_from", "compare_to")
@@ -88,7 +88,7 @@ async def _search(request: Request, ask: Asked) -> Response:
     kind = _kind(request, ask)
     streaming = kind != "json"
     limit = ask.integer("limit", DEFAULT_LIMIT, 0, (1 << 62) if streaming else MAX_LIMIT)
-    plan = ask.plan(limit=limit)
+    plan = replace(ask.plan(limit=limit), tags=ask.names("tags"))
     asked_limit = limit if ask.text("limit") else None
     learner: Learner | None = request.app.state.learner if _asks_patterns(plan) else None
     if streaming:
@@ -321,7 +321,7 @@ async def context(request: Request, ask: Annotated[Asked, Depends(asking(*CONTEX
 @router.post("/api/v1/explain", openapi_extra=described_body(*SEARCH))
 async def explain(request: Request, ask: Annotated[Asked, Depends(asking(*SEARCH))]) -> Response:
     """What a query is understood as, and what it would read now. Nothing runs."""
-    plan = ask.plan(limit=ask.integer("limit", DEFAULT_LIMIT, 0, MAX_LIMIT))
+    plan = replace(ask.plan(limit=ask.integer("limit", DEFAULT_LIMIT, 0, MAX_LIMIT)), tags=ask.names("tags"))
     gate: Gate = request.app.state.gate
     return JSONResponse(await gate.run(request, lambda running: explained(running.settle(plan, fresh=True))))
 

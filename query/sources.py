@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from query import conditions as c
-from query.events import event_columns
+from query.events import event_columns, some_tags
 from query.plan import Plan
 from query.sql import Params, compile_condition, members_of, nanos
 from query.tiers import COLD, HOT
@@ -71,8 +71,10 @@ def page_sql(
     tiers = plan.tiers.read(low, high)
     sources = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
     sources += [cold_source(plan, params, where, low, high)] if COLD in tiers else []
+    tags = some_tags(plan.tags, params)
     parts = [
-        f"SELECT {event_columns(one.tier)} FROM {one} ORDER BY {order['table']}{bound}" for one in sources
+        f"SELECT {event_columns(one.tier, tags=tags)} FROM {one} ORDER BY {order['table']}{bound}"
+        for one in sources
     ]
     if len(parts) == 1:
         return parts[0]

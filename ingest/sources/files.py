@@ -20,7 +20,7 @@ from ingest.counters import Counters
 from ingest.identity import Mark
 from ingest.sources import rotation
 from ingest.sources.lineage import COPY_SECONDS, Lineage
-from ingest.sources.names import expand, fixed_folder, matcher, service_of
+from ingest.sources.names import expand, fixed_folder, kubernetes_of, matcher, service_of
 from ingest.sources.rotation import Key, NotYetWhole
 from ingest.sources.siblings import Siblings
 from ingest.sources.tail import MAX_CHUNK_BYTES, OpenFile, Replaced, Tail, relabel
@@ -173,7 +173,10 @@ class Files:
 
     def _add(self, path: str, key: Key, file: OpenFile, progress: Progress) -> None:
         service = self._labels.service or service_of(path)
-        labels = relabel(replace(self._labels, service=service), path)
+        known = self._labels
+        if container := kubernetes_of(path):
+            known = replace(known, tags={**container, **known.tags}, container=True)
+        labels = relabel(replace(known, service=service), path)
         self._tails[key] = Tail(path, key, file, labels, progress)
         self._moved[key] = time.monotonic()
         self._lineage.settled(key)

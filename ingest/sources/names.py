@@ -1,4 +1,4 @@
-"""File names: which patterns they match, what service they speak for, and whose rotated copy they may be."""
+"""File names: which patterns they match, what service and container they speak for, whose rotated copy they may be."""
 
 import glob
 import os
@@ -10,13 +10,28 @@ _ROTATED = re.compile(
     r"(\.\d{1,3}|[.-]\d{8}(-\d{2,6})?|[.-]\d{4}-\d{2}-\d{2}([T_-][\d-]+)?|\.(old|bak|backup))$"
 )
 _EXTENSION = re.compile(r"\.(log|logs|txt|out|err|json|jsonl|ndjson|logfmt|csv)$", re.IGNORECASE)
+# /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log, /var/log/pods/NAMESPACE_POD_UID/CONTAINER/RESTARTS.log[.…]
+_KUBERNETES = (
+    re.compile(r"/(?P<pod>[^_/]+)_(?P<namespace>[^_/]+)_(?P<container>[^/]+)-[0-9a-f]{64}\.log$"),
+    re.compile(r"/pods/(?P<namespace>[^_/]+)_(?P<pod>[^_/]+)_[^_/]+/(?P<container>[^/]+)/\d+\.log[^/]*$"),
+)
+
+
+def kubernetes_of(path: str) -> dict[str, str]:
+    """What the name of a log that a kubelet keeps says, under OpenTelemetry's names; nothing for other files."""
+    for pattern in _KUBERNETES:
+        if match := pattern.search(path):
+            return {f"k8s.{what}.name": value for what, value in match.groupdict().items()}
+    return {}
 
 
 def service_of(path: str) -> str:
     """The service that a file's lines belong to where nobody says:
 
-    its name without what rotation and type add.
+    its name without what rotation and type add; the container, where a kubelet keeps it.
     """
+    if container := kubernetes_of(path).get("k8s.container.name"):
+        return container
     name = os.path.basename(path)
     for pattern in (_COMPRESSED, _ROTATED, _EXTENSION, _ROTATED):
         name = pattern.sub("", name) or name

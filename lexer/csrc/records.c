@@ -390,35 +390,101 @@ static void count(nv_columns *c, const nv_record *r)
     }
 }
 
+/* Make a row of the record at p, of data that end at `end`. */
+static inline void take_record(nv_columns *c, nv_buffer *copy, const uint8_t *p, const uint8_t *end, nv_record *r,
+                        const nv_source *source)
+{
+    count(c, r);
+    if (nv_is_blank(p, r->length)) {
+        c->counts[NV_COUNT_EMPTY]++;
+        return;
+    }
+    if (!r->whole || (size_t)(end - p) - r->length < NV_PADDING + 1)
+        p = padded_copy(c, copy, p, r->length);
+    if (!p)
+        return;
+    if (p[r->length - 1] == '\r')
+        r->length--;
+    if (r->lines == 1)
+        r->first = r->length;
+    add_record(c, p, r, source);
+}
+
+static inline int next_record(const nv_source *source, const uint8_t *data, size_t at, size_t n, nv_ending ending, nv_record *r)
+{
+    return source->join ? nv_next_record(source->join, data, at, n, ending, r)
+                        : next_line(data + at, n - at, ending, r);
+}
+
 size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)
 {
     const uint8_t *p = data, *end = data + n;
     nv_buffer copy = {0};
     nv_record r = {.lines = 1};
     while (p < end && !nv_full(c) && !c->failed) {
-        if (source->join ? !nv_next_record(source->join, data, (size_t)(p - data), n, source->ending, &r)
-                         : !next_line(p, (size_t)(end - p), source->ending, &r))
+        if (!next_record(source, data, (size_t)(p - data), n, source->ending, &r))
             break;
-        count(c, &r);
-        if (nv_is_blank(p, r.length)) {
-            c->counts[NV_COUNT_EMPTY]++;
-            p += r.step;
-            continue;
-        }
-        const uint8_t *record = p;
-        if (!r.whole || (size_t)(end - p) - r.length < NV_PADDING + 1)
-            record = padded_copy(c, &copy, p, r.length);
-        if (!record)
-            break;
-        if (record[r.length - 1] == '\r')
-            r.length--;
-        if (r.lines == 1)
-            r.first = r.length;
-        add_record(c, record, &r, source);
-        p += r.step;
+        take_record(c, &copy, p, end, &r, source);
+        p += c->failed ? 0 : r.step;
     }
     nv_buffer_free(&copy);
     return (size_t)(p - data);
+}
+
+/* Rows of unwrapped lines; how many lines. The last tag of the source is the stream, whose value is put at `stream`. */
+static size_t take_unwrapped(nv_columns *c, const nv_unwrapped *u, nv_source *source, nv_string *stream)
+{
+    static const char streams[2][6 + NV_SPARE] = {"stdout", "stderr"};
+    const uint8_t *text = u->text.data;
+    size_t n = u->text.length, lines = nv_unwrapped_count(u), at = 0, line = 0, raw = 0;
+    int64_t received = source->received;
+    uint32_t tags = source->tag_count - 1;
+    nv_buffer copy = {0};
+    nv_record r = {.lines = 1};
+    while (line < lines && !c->failed) {
+        int safe = !line || nv_unwrapped_at(u, line - 1)->safe;
+        if (safe && nv_full(c))
+            break;
+        /* What lies before this line may have begun behind it: then this one has to be taken, too. */
+        if (!next_record(source, text, at, n, safe ? source->ending : NV_TAKE_ALL, &r))
+            break;
+        const nv_unwrapped_line *first = nv_unwrapped_at(u, line);
+        int wrapped = first->stream != NV_STREAM_NONE;
+        *stream = (nv_string){(const uint8_t *)streams[first->stream == NV_STDERR], 6};
+        source->tag_count = tags + (uint32_t)wrapped;
+        source->received = wrapped ? first->time : received;
+        uint64_t without_time = c->counts[NV_COUNT_NO_TIME];
+        take_record(c, &copy, text + at, text + n, &r, source);
+        if (wrapped)
+            c->counts[NV_COUNT_NO_TIME] = without_time;
+        at += r.step;
+        while (line < lines && nv_unwrapped_at(u, line)->start < at)
+            line++;
+        size_t end = nv_unwrapped_at(u, line - 1)->end;
+        c->raw_bytes += end - raw - r.step; /* what was taken off */
+        raw = end;
+    }
+    nv_buffer_free(&copy);
+    return line;
+}
+
+size_t nv_take_unwrapped(nv_columns *c, const nv_unwrapped *u, const nv_source *source)
+{
+    nv_source its = *source;
+    nv_field *tags = calloc(source->tag_count + 1, sizeof *tags);
+    nv_key *key = nv_key_of(c, (const uint8_t *)"log.iostream", 12);
+    size_t lines = 0;
+    if (tags && key) {
+        if (source->tag_count)
+            memcpy(tags, source->tags, source->tag_count * sizeof *tags);
+        tags[its.tag_count++].key = key;
+        its.tags = tags;
+        lines = take_unwrapped(c, u, &its, &tags[source->tag_count].value);
+    } else {
+        c->failed = 1;
+    }
+    free(tags);
+    return lines ? nv_unwrapped_at(u, lines - 1)->end : 0;
 }
 
 void nv_take_one(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source)

@@ -2,6 +2,7 @@
 #ifndef NEVE_RECORDS_H
 #define NEVE_RECORDS_H
 #include "columns.h"
+#include "container.h"
 #include "multiline.h"
 
 /* NV_MESSAGE: nothing is looked for in it but its level, where none is said. */
@@ -29,6 +30,13 @@ typedef struct {
  * every release, and are not looked at.
  */
 size_t nv_take(nv_columns *c, const uint8_t *data, size_t n, const nv_source *source);
+
+/*
+ * The same for lines that a container runtime wrapped (container.h), which are read as if it had not touched them. Each
+ * row has the stream as the tag log.iostream, and the time when the runtime read it for the time of receipt. Bytes taken
+ * of the data that were unwrapped. A `join` is over the unwrapped text.
+ */
+size_t nv_take_unwrapped(nv_columns *c, const nv_unwrapped *u, const nv_source *source);
 
 /*
  * Take n bytes as one record, whatever newlines are in it; one of more than NV_MAX_LINE bytes is stored in pieces, an empty

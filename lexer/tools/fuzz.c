@@ -277,6 +277,62 @@ static void take_all(generator *g, const nv_buffer *data)
     nv_columns_free(c);
 }
 
+/* ---- what container runtimes wrapped ---- */
+
+static void wrap(generator *g, nv_buffer *out, const uint8_t *p, size_t n)
+{
+    static const char *const times[] = {"2026-11-29T10:00:00.000000001Z", "2026-11-29T10:00:00+01:00", "1764410400", "no"};
+    static const char *const streams[] = {" stdout ", " stderr ", " stdin ", " "};
+    static const char *const marks[] = {"F", "P", "P:x", "F:y:z", "X", ""};
+    const char *parts[] = {times[below(g, 8) ? below(g, 2) : below(g, 4)], streams[below(g, 8) ? below(g, 2) : below(g, 4)],
+                           marks[below(g, 8) ? below(g, 4) : below(g, 6)], below(g, 16) ? " " : ""};
+    for (size_t i = 0; i < 4; i++)
+        if (!nv_append(out, parts[i], strlen(parts[i])))
+            abort();
+    if (!nv_append(out, p, n) || !nv_append(out, "\n", 1))
+        abort();
+}
+
+/* The same columns, whatever the pieces that the bytes come in. */
+static void fuzz_container(generator *g, const nv_buffer *data)
+{
+    nv_columns *c = nv_columns_new(31, MANY_ROWS, 48 << 20);
+    nv_buffer wrapped = {0};
+    for (size_t at = 0, length; at < data->length; at += length + 1) {
+        const uint8_t *newline = memchr(data->data + at, '\n', data->length - at);
+        length = (newline ? (size_t)(newline - data->data) : data->length) - at;
+        wrap(g, &wrapped, data->data + at, length);
+    }
+    static const uint8_t service[3 + NV_SPARE] = "api";
+    nv_source source = {.service = {service, 3}, .host = {service, 0}, .received = RECEIVED,
+                        .format = (nv_format)below(g, 5), .time = NV_NO_TIME};
+    uint64_t digests[2];
+    for (int i = 0; c && i < 2; i++) {
+        nv_carry carry = {0};
+        source.carry = &carry;
+        size_t at = 0, pieces = i ? 1 + below(g, 5) : 1;
+        while (pieces--) {
+            size_t n = pieces ? below(g, wrapped.length - at + 1) : wrapped.length - at;
+            uint8_t *piece = exact(wrapped.data + at, n, 0);
+            nv_unwrapped u = {0};
+            source.ending = pieces ? NV_WAIT : NV_TAKE_ALL;
+            nv_unwrap(&u, piece, n, RECEIVED, !pieces);
+            size_t taken = nv_take_unwrapped(c, &u, &source);
+            HOLDS(!u.failed && !c->failed && taken <= n && (pieces || taken == n));
+            nv_unwrapped_free(&u);
+            free(piece);
+            at += taken;
+        }
+        HOLDS(c->raw_bytes == at);
+        check_columns(c);
+        digests[i] = columns_digest(c);
+        nv_columns_reset(c);
+    }
+    HOLDS(c && digests[0] == digests[1]);
+    nv_columns_free(c);
+    nv_buffer_free(&wrapped);
+}
+
 /* ---- rounds ---- */
 
 /* So many keys, services and shapes that every table grows; or a line longer than a line may be. */
@@ -317,6 +373,7 @@ static void run_round(generator *g)
     }
     nv_columns_free(c);
     take_all(g, &data);
+    fuzz_container(g, &data);
     fuzz_pushes(g, &data);
     nv_buffer_free(&data);
     fuzz_otlp(g);

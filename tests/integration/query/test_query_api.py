@@ -46,6 +46,28 @@ def test_pages_give_every_event_once_and_in_order_while_others_arrive(
     assert times == sorted(times, reverse=order == "newest")
 
 
+def test_only_the_tags_that_are_asked_for(api: httpx.Client, store: Store) -> None:
+    tags = {f"key{number}": f"value{number}" for number in range(40)}
+    store([{"timestamp": NOW, "message": "m", "tags": tags}, {"timestamp": NOW + 1, "message": "without"}])
+
+    def shown(**more: str) -> list[dict[str, str]]:
+        answer = api.get("/api/v1/search", params={"q": "*", **more})
+        assert answer.status_code == 200, answer.text
+        return [event["tags"] for event in answer.json()["events"]]
+
+    assert shown() == [{}, tags]
+    assert shown(tags="") == [{}, {}]
+    assert shown(tags="key3,key17,nowhere") == [{}, {"key3": "value3", "key17": "value17"}]
+    answer = api.get(
+        "/api/v1/search", params={"q": "*", "tags": "key5"}, headers={"Accept": "application/x-ndjson"}
+    )
+    assert [json.loads(line).get("tags") for line in answer.text.splitlines()] == [
+        {},
+        {"key5": "value5"},
+        None,
+    ]
+
+
 def test_a_cursor_of_another_query_is_refused(api: httpx.Client, store: Store) -> None:
     store(some(5))
     cursor = api.get("/api/v1/search", params={"q": "line", "limit": 2}).json()["next_cursor"]

@@ -56,6 +56,8 @@ QUERIES = [
     "region:eu | uniq service, host",
 ]
 PATHS = [
+    ("/api/v1/search", {"q": "*", "tags": "region,latency_ms", "limit": 1000}),
+    ("/api/v1/search", {"q": "user", "tags": ""}),
     ("/api/v1/histogram", {"q": "*", "by": "level", "buckets": 30}),
     ("/api/v1/histogram", {"q": "service:api", "from": "2026-01-02T00:00:00Z", "to": "2026-01-03T00:00:00Z"}),
     ("/api/v1/patterns", {"q": "*"}),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.sources.names import expand, fixed_folder, matcher, root_of, service_of
+from ingest.sources.names import expand, fixed_folder, kubernetes_of, matcher, root_of, service_of
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,26 @@ def test_matcher_agrees_with_the_glob(pattern: str, path: str, matches: bool) ->
 )
 def test_watched_folder_has_no_wildcard(pattern: str, folder: str) -> None:
     assert fixed_folder(pattern) == folder
+
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/var/log/containers/shop-7d9f-x2_prod_web-{ID}.log",
+        "/var/log/pods/prod_shop-7d9f-x2_3f1c9a52-1111-2222-3333-444455556666/web/0.log",
+        "/var/log/pods/prod_shop-7d9f-x2_3f1c9a52/web/12.log.20261129-100000.gz",
+    ],
+)
+def test_a_kubelets_file_says_whose_it_is(path: str) -> None:
+    assert kubernetes_of(path) == {
+        "k8s.pod.name": "shop-7d9f-x2", "k8s.namespace.name": "prod", "k8s.container.name": "web"
+    }  # fmt: skip
+    assert service_of(path) == "web"
+
+
+@pytest.mark.parametrize("path", ["/var/log/app.log", f"/x/a_b-{ID}.log", "/var/log/pods/a_b/c/0.log"])
+def test_other_files_do_not(path: str) -> None:
+    assert kubernetes_of(path) == {}
