@@ -11,14 +11,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from ingest.remote import DEFAULT_URL, Remote
-from neve_steps import add_places, local
+from neve_steps import add_places, beside
 from query.guards import check_filter
 from storage.access.administration import Administration
 from storage.access.identity import SCOPES
 from storage.cold_config import TIERS
 from storage.embedded_files import sync_folders
 from storage.errors import ConfigError
-from storage.hot import Hot
 from storage.namespace_settings import LIMITS, RETENTION, SERVICES, stored_over
 
 DONE, FAILED = 0, 1
@@ -143,9 +142,7 @@ def _admin(args: argparse.Namespace) -> Iterator[Admin]:
         return
     if args.url is not None:
         raise ConfigError("cannot use both --url and --data or --config", "give one of them")
-    clickhouse, cold = local(args.data, args.config)
-    with Hot(clickhouse) as hot:
-        hot.migrate()
+    with beside(args.data, args.config) as (_, hot, cold):
         folder = (
             args.data / "clickhouse"
             if args.data is not None and (args.data / "clickhouse").is_dir()

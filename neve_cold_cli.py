@@ -13,7 +13,7 @@ from typing import Any
 
 from ingest.remote import DEFAULT_URL
 from neve_backup_cli import add_restore
-from neve_steps import add_places, asked_there, local, tell
+from neve_steps import add_places, asked_there, beside, local, tell
 from query.times import BadTime, parse_instant
 from storage.errors import ConfigError
 
@@ -169,14 +169,12 @@ def _done(args: argparse.Namespace, address: str | None, path: str, asked: dict[
 
 
 def _beside(args: argparse.Namespace, path: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    clickhouse, config = local(args.data, args.config)
     from neve_cold import age_all, thaw_there
     from neve_delete import delete_there
     from storage.cold import ColdTier
-    from storage.hot import Hot
     from storage.namespace_settings import stored_over
 
     work = {AGE: age_all, RESTORE: thaw_there, DELETE: delete_there}[path]
-    with Hot(clickhouse) as hot:
-        hot.migrate()
-        yield from work(hot, clickhouse, ColdTier(stored_over(config, hot)), asked)
+    with beside(args.data, args.config) as (shards, hot, config):
+        cold, home = ColdTier(stored_over(config, hot)), shards.home
+        yield from work(home.hot, home.config, cold, asked, shards if shards.several else None)

@@ -184,6 +184,7 @@ def open_app(
                 socket=gateway,
                 tls=config.tls,
                 shards=servers,
+                gateways=config.cluster.gateways,
             )
         )
         return

@@ -133,6 +133,9 @@ class ServeConfig:
             self.receivers.check_keys()
         self.policy()
         self.shards()
+        if self.cluster.gateways and self.auth.enabled and not self.auth.inside:
+            hint = "set auth.inside, the same for all of them"
+            raise ConfigError("cannot use cluster.gateways: they would not know one another", hint)
         if self.tls:
             ServerTls(self.tls)
         check_pins(self.data / PINS_FILE)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,14 @@ import httpx
 from ingest.remote import Remote, ServerError
 from storage.access.carried import carried
 from storage.cold_config import ColdConfig
-from storage.config import ClickHouseConfig
+from storage.config import ClickHouseConfig, ShardConfig
 from storage.errors import AgerBusy, ColdUnavailable, ConfigError, NeveError
 
 if TYPE_CHECKING:
     from storage.ageing import Step
+    from storage.hot import Hot
+    from storage.shards import Shards
+    from storage.spreading import Spread
 
 BUSY_SECONDS = 60.0  # how long a pass that somebody asked for waits for one that runs
 BUSY_POLL_SECONDS = 0.5
@@ -41,19 +45,33 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def local(data: Path | None, file: Path | None) -> tuple[ClickHouseConfig, ColdConfig]:
     """ClickHouse and the cold tier of a server's data folder and configuration. Raises ConfigError."""
+    servers, cold = local_shards(data, file)
+    if len(servers) > 1:
+        raise ConfigError("cannot do this with the shards of a cluster", "it is for a server alone")
+    return servers[0].owner, cold
+
+
+def local_shards(data: Path | None, file: Path | None) -> tuple[tuple[ShardConfig, ...], ColdConfig]:
+    """The same, with all shards where there are several. Raises ConfigError."""
     from neve_serve import ServeConfig, config_file, read_config
     from storage.embedded import saved_config
 
     file = config_file(file)
     config = read_config(file) if file is not None else ServeConfig()
     folder = (data or config.data).absolute()
-    if config.cluster:
-        raise ConfigError(
-            "cannot work beside the servers of a cluster", "ask a running neve: its address as URL"
-        )
-    url = config.clickhouse.url
-    clickhouse = ClickHouseConfig.from_url(url) if url else saved_config(folder / "clickhouse")
-    return clickhouse, config.cold_config(folder)
+    servers = config.shards() or (ShardConfig("", 1, saved_config(folder / "clickhouse")),)
+    return servers, config.cold_config(folder)
+
+
+@contextmanager
+def beside(data: Path | None, file: Path | None) -> Iterator[tuple[Shards, Hot | Spread, ColdConfig]]:
+    """The shards of a server, what asks them as one, and its cold tier, for who works beside it."""
+    from storage.spreading import Spread, open_shards
+
+    servers, cold = local_shards(data, file)
+    with open_shards(servers) as shards:
+        shards.each(lambda one: one.hot.migrate())
+        yield shards, Spread(shards) if shards.several else shards.home.hot, cold
 
 
 def asked_there(to: str | None, path: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:

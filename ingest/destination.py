@@ -18,6 +18,8 @@ from storage.access.carried import Carried
 from storage.errors import ConfigError
 
 NOTHING = Carried()
+AGAIN_HEADER = "neve-again"
+"""Says of a block that it may have been sent before, and nobody knows what became of it."""
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 """A gateway answers after a few fsyncs; half a minute without a byte taken or sent is a lost connection."""
@@ -57,9 +59,13 @@ class Answer:
 class Gateway:
     """The other side, over HTTP. Used by one thread."""
 
-    def __init__(self, url: str, shown: Carried = NOTHING) -> None:
-        """`url` is http or https; `shown`: key and certificates. Raises ConfigError for anything else."""
-        self._connection, parts = _connect(url, shown)
+    def __init__(self, url: str, shown: Carried = NOTHING, *, shared: bool = True) -> None:
+        """`url` is http or https; `shown`: key and certificates. Raises ConfigError for anything else.
+
+        `shared`: several gateways may be at this address, and are told of what may have been sent before.
+        """
+        self._shared = shared
+        self._connection, parts = connect(url, shown)
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip(
             "/"
         )  # no password
@@ -71,22 +77,22 @@ class Gateway:
             **shown.headers(),
         }
 
-    def send(self, data: bytes | bytearray) -> Answer:
-        """Send one sealed block. Never raises for what the network or the gateway does."""
+    def send(self, data: bytes | bytearray, *, again: bool = False) -> Answer:
+        """Send one sealed block, `again` if it may have been sent before. Never raises for what the network does."""
         if self._is_open():
             # The other side may have closed it long ago, or after it took the block.
             with contextlib.suppress(OSError, http.client.HTTPException):
-                return self._post(data)
+                return self._post(data, again)
             self._connection.close()
-            return replace(self._send_anew(data), sent=True)
-        return self._send_anew(data)
+            return replace(self._send_anew(data, again=True), sent=True)
+        return self._send_anew(data, again)
 
-    def _send_anew(self, data: bytes | bytearray) -> Answer:
+    def _send_anew(self, data: bytes | bytearray, again: bool) -> Answer:
         sent = False
         try:
             self._open()
             sent = True
-            return self._post(data)
+            return self._post(data, again)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             return Answer(Verdict.LATER, f"cannot reach {self.url}: {_why(error)}", sent=sent)
@@ -117,11 +123,13 @@ class Gateway:
             self._connection.connect()
             self._connection.sock.settimeout(SILENCE_SECONDS)
 
-    def _post(self, data: bytes | bytearray) -> Answer:
+    def _post(self, data: bytes | bytearray, again: bool) -> Answer:
         connection = self._connection
         # A gateway that refuses a block may answer, and close, before it has read all of it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             headers = self._headers | {"Content-Length": str(len(data))}
+            if again and self._shared:
+                headers[AGAIN_HEADER] = "1"
             connection.request("POST", self._path, _pieces(data), headers)
         reply = connection.getresponse()
         text = reply.read(ANSWER_BYTES)
@@ -130,7 +138,7 @@ class Gateway:
         return _answer_of(reply.status, reply.getheader("Retry-After", ""), text)
 
 
-def _connect(url: str, shown: Carried) -> tuple[http.client.HTTPConnection, SplitResult]:
+def connect(url: str, shown: Carried) -> tuple[http.client.HTTPConnection, SplitResult]:
     """A connection, not open yet, to what a URL names. Raises ConfigError."""
     wrong = ConfigError("cannot send there: not the address of a gateway", "give http://HOST:PORT")
     try:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ingest.inserter import INSERT_BUCKETS, Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
 from ingest.namespaces import Namespaces
+from ingest.peers import Peers
 from ingest.placing import Placing
 from ingest.receivers.listening import ReceiversConfig
 from ingest.replay import Replayer
@@ -31,6 +31,7 @@ from lexer import Redaction
 from storage.access.access import Access
 from storage.access.audit import Audit
 from storage.access.book import Book
+from storage.access.carried import carried
 from storage.access.config import AuthConfig
 from storage.access.identity import AUDIT
 from storage.catching_up_aside import catch_up_aside
@@ -85,6 +86,7 @@ class GatewaySettings:
     inserting: ClickHouseConfig | None = None
     tls: TlsConfig = field(default_factory=TlsConfig)
     shards: tuple[ShardConfig, ...] = ()
+    gateways: tuple[str, ...] = ()
 
     @property
     def servers(self) -> tuple[ShardConfig, ...]:
@@ -105,7 +107,6 @@ class GatewayState:
         self._folder = StateFolder(settings.data_dir)
         self.shards = Shards(settings.servers, settings.cold)
         self.shards.on_return.append(self._bring_up)
-        self.shards.on_return.append(partial(bring_up_to_date, self.shards))
         # For whoever looks at its state or waits for an answer: a ClickHouse that hangs must not hold them up, nor they
         # the connections of those who work.
         self.watching = self.shards.beside(pool_size=2, send_receive_timeout=WATCH_SECONDS)
@@ -138,6 +139,13 @@ class GatewayState:
         self.name = self._folder.identity().agent_id
         self.insert_seconds = Histogram(INSERT_BUCKETS)
         self.holding = Holding()
+        self.peers = (
+            Peers(
+                settings.gateways, self.name, self.access.secret(), self.committer.accepted_before, carried()
+            )
+            if settings.gateways
+            else None
+        )
         self.inserters = {one.number: self._inserter(one) for one in self.shards}
 
     def _inserter(self, shard: Shard) -> Inserter:
@@ -297,8 +305,10 @@ class GatewayState:
                 )
 
     def _bring_up(self, shard: Shard) -> None:
-        """A shard that was away gets what the others got meanwhile."""
-        bring_up(self.shards, shard, self.book.is_gone)
+        """A shard that was away gets what the others got meanwhile. One that hangs must not hold up the others."""
+        mine = self.watching.all[shard.number - 1]
+        bring_up(self.watching, mine, self.book.is_gone)
+        bring_up_to_date(self.watching, mine)
 
     def _prepare(self, shard: Shard) -> None:
         audited = (AUDIT,) if self.audit is not None else ()
@@ -306,6 +316,9 @@ class GatewayState:
             self.namespaces.ensure(namespace, shard.hot)
         if self.settings.cold is not None:
             self._catch_up(self.settings.cold, shard)
+        for namespace in self.settings.namespaces:
+            if self.shards.several and not shard.hot.epochs.last(namespace)[0]:
+                shard.hot.open_epoch(namespace)  # from now on the server itself says which shard it is
 
     def _catch_up(self, cold: ColdConfig, shard: Shard) -> None:
         """Before anything is stamped: numbers of epochs that are cold must not be used again (storage/catching_up.py).

@@ -10,8 +10,9 @@ from fastapi.responses import PlainTextResponse
 
 from ingest import metrics, shard_operations
 from ingest.errors import RequestRefused
+from ingest.peers import PEER_HEADER
 from ingest.receivers.body import gateway_of
-from storage.errors import StorageUnavailable
+from storage.errors import Forbidden, StorageUnavailable
 from storage.metrics import MEDIA_TYPE
 
 OPERATORS = 4
@@ -104,6 +105,24 @@ async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0
 async def release(request: Request, hold: Annotated[int, Body(embed=True)]) -> dict[str, bool]:
     """Go on inserting; whether the hold has lasted until now."""
     return {"held": gateway_of(request).holding.end(hold)}
+
+
+@router.post("/gateway/peers/blocks/{block_id}", include_in_schema=False)
+async def give_up(request: Request, block_id: str, by: str) -> dict[str, Any]:
+    """Another gateway is about to take a block (ingest/peers.py): is it known here? If not it is taken here no more."""
+    gateway = gateway_of(request)
+    if gateway.peers is None:
+        hint = "name the same [cluster] gateways to all"
+        raise RequestRefused("no_peers", "cannot answer another gateway: none is configured", hint)
+    if gateway.access.enabled and not gateway.peers.is_word(request.headers.get(PEER_HEADER, "")):
+        raise Forbidden("cannot use this path: it is for other gateways", "set the same auth.inside for all")
+    try:
+        wanted = bytes.fromhex(block_id)
+    except ValueError:
+        raise RequestRefused(
+            "bad_parameter", f"cannot read block id: {block_id}", "give hex digits"
+        ) from None
+    return gateway.peers.give_up(wanted, by)
 
 
 @router.post("/gateway/evict")

@@ -196,7 +196,8 @@ class Agent:
         dead_letters = DeadLetters(self._state.dead_letters)
         retire = self._checkpoints.acknowledge
         if settings.to.partition("://")[0] not in SCHEMES:
-            gateways = [Gateway(url, settings.shown) for url in (settings.to, *settings.others)]
+            urls = (settings.to, *settings.others)
+            gateways = [Gateway(url, settings.shown, shared=len(urls) == 1) for url in urls]
             record = settings.state / FILE
             if len(gateways) > 1 or record.exists():
                 targets = Targets(record, [one.url for one in gateways], self.spool)
@@ -207,6 +208,11 @@ class Agent:
         from storage.hot import Hot
 
         hot = self._resources.enter_context(Hot(ClickHouseConfig.from_url(settings.to)))
+
+        def prepare() -> None:
+            hot.create_namespace(settings.namespace)
+            hot.epochs.follow()
+
         return Inserter(
             self.spool,
             hot,
@@ -214,7 +220,7 @@ class Agent:
             dead_letters,
             retire,
             self.counters,
-            prepare=lambda: hot.create_namespace(settings.namespace),
+            prepare=prepare,
             name=self._identity.agent_id,
         )
 

@@ -34,6 +34,7 @@ class Shipper:
         self._stop = threading.Event()
         self.failure: BaseException | None = None
         self.blocked = ""
+        self._unsure = b""  # a block that may have been sent
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
 
     def start(self) -> None:
@@ -48,6 +49,8 @@ class Shipper:
 
     def _run(self) -> None:
         try:
+            for entry in self._spool.pending(1):  # an earlier run may have sent it
+                self._unsure = entry.block_id
             while not self._stop.is_set():
                 if self._spool.wait(1.0, self._stop.is_set) and not self._stop.is_set():
                     self._ship(self._spool.pending(1)[0])
@@ -61,7 +64,10 @@ class Shipper:
         except BlockDamaged as error:
             self._set_aside(entry, error.message, "blocks_damaged")
             return
-        header, answer = block.header, self._gateway.send(data)
+        header = block.header
+        answer = self._gateway.send(data, again=self._unsure == entry.block_id)
+        if answer.sent:
+            self._unsure = entry.block_id
         if answer.verdict in (Verdict.LATER, Verdict.BLOCKED):
             self._wait(answer)
             return

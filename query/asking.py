@@ -7,6 +7,7 @@ far is thrown away, and it asks again without that one: an answer never has a pa
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -24,8 +25,12 @@ from storage.shards import Shard, Shards
 from storage.spreading import NOT_THERE, SETTINGS, TRIES, look, over, some_alive
 
 OUT_OF_TIME = (159, 160)  # the query's own, not a shard's
-PASSING = {3, 32, 101, 102, 209, 210, 236, 279, 1000, 1001, 1002}
+PASSING = {3, 32, 101, 102, 209, 210, 236, 279, 519, 1000, 1001, 1002}
 """ClickHouse's codes for what comes of a server that goes or has just come."""
+
+LACKING = (*NOT_THERE, 279, 519)
+"""The codes of a table that is not there, also where another shard says so."""
+UNKNOWN = re.compile(r"(?:[Dd]atabase|[Tt]able) [`']?neve_([a-z0-9_]+)\b")
 
 
 class Again(Exception):
@@ -123,7 +128,13 @@ class Asking:
             raise
         except (QueryFailed, StorageUnavailable) as error:
             code = error.server_code if isinstance(error, QueryFailed) else 0
-            if code in OUT_OF_TIME or not self._is_shards_fault(error, code):
+            if code in OUT_OF_TIME:
+                raise
+            if not self._is_shards_fault(error, code):
+                if code in PASSING:
+                    raise StorageUnavailable(
+                        "cannot run query: a shard fails", detail=error.detail
+                    ) from error
                 raise
             self._initiator = None
             raise ShardLost from error
@@ -132,7 +143,7 @@ class Asking:
         if lost := look(self._shards, self.asked):
             self.missing |= {one.number for one in lost}
             return True
-        if code in NOT_THERE and (lacking := self._lacking(error)):
+        if code in LACKING and (lacking := self._lacking(error)):
             self._without |= lacking
             return True
         self._tries += 1
@@ -140,20 +151,23 @@ class Asking:
         return passing and self._tries < TRIES
 
     def _lacking(self, error: NeveError) -> set[int]:
-        """Shards without the namespace that the others have: they have just come, and get it in a moment."""
+        """Shards without the namespace that the others have: they have just come, and get it in a moment.
+
+        Raises NamespaceUnknown where none has it.
+        """
         name = namespace_in(error.detail)
         if not name:
             return set()
         there = {one.number: _has(one, name) for one in self.asked}
-        return {number for number, has in there.items() if not has} if any(there.values()) else set()
+        if not any(there.values()):
+            raise NamespaceUnknown(f"cannot find namespace: {name}") from error
+        return {number for number, has in there.items() if not has}
 
 
 def namespace_in(detail: str) -> str:
-    """The namespace that a server said it does not know."""
-    for word in detail.replace(".", " ").replace("`", " ").split():
-        if word.startswith("neve_"):
-            return word.removeprefix("neve_").strip(",;:'\"()")
-    return ""
+    """The namespace whose database or table a server said it does not know; empty where it said nothing of that."""
+    found = UNKNOWN.search(detail)
+    return found[1] if found else ""
 
 
 def _has(shard: Shard, namespace: str) -> bool:

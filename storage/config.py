@@ -42,6 +42,13 @@ class ClusterConfig:
     """Several ClickHouse servers, each with a part of the events."""
 
     shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
+    gateways: tuple[str, ...] = ()  # addresses of all, where senders meet several behind one
+
+    def __post_init__(self) -> None:
+        for url in self.gateways:
+            if not re.fullmatch("https?://[^/]+/?", url):
+                key = "cluster.gateways"
+                raise ConfigError(f"cannot use configuration key {key!r}: {url!r}", "give http://HOST:PORT")
 
     def __bool__(self) -> bool:
         return bool(self.shards)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from storage import schema
 from storage.inserters import Holder, Registry
-from storage.numbers import first_epoch
+from storage.numbers import first_epoch, shard_of
 from storage.results import Result
 
 EPOCH_SECONDS = 3600  # about how long an ingest epoch stays the present one
@@ -82,6 +82,12 @@ class Epochs:
         self._hot = hot
         self.base = first_epoch(shard)
         self._lock = threading.Lock()  # saves this process from racing itself; others are met in the table
+
+    def follow(self) -> None:
+        """Take the shard's range from the epochs that there are: for who was not told which shard it is."""
+        [highest] = self._hot.scalars(f"SELECT max(epoch) AS e FROM {EPOCHS}")
+        if highest:
+            self.base = first_epoch(shard_of(highest))
 
     # --- opening -----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from storage.config import ClickHouseConfig, ShardConfig
 from storage.epochs import EPOCHS
 from storage.errors import ConfigError, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import Hot
-from storage.numbers import shard_of
+from storage.numbers import EPOCH_BITS
 
 log = logging.getLogger("neve.shards")
 ASK_SECONDS = 1.0
@@ -241,17 +241,18 @@ class Shards:
 def check_number(hot: Hot, said: ShardConfig) -> None:
     """Raises ConfigError where a server has the epochs of another shard."""
     try:
-        [highest] = hot.scalars(f"SELECT max(epoch) AS e FROM {EPOCHS}")
+        found = hot.scalars(f"SELECT DISTINCT bitShiftRight(epoch, {EPOCH_BITS}) + 1 AS shard FROM {EPOCHS}")
     except QueryFailed as error:
         if error.server_code in NOT_THERE:
             return
         raise
-    if highest and shard_of(highest) != said.number:
-        raise ConfigError(
-            f"cannot use {said.owner.host}:{said.owner.port} as shard {said.number} of the cluster: "
-            f"it has the events of shard {shard_of(highest)}",
-            "keep the order of cluster.shards; new ones go to the end",
-        )
+    for number in found:
+        if number != said.number:
+            raise ConfigError(
+                f"cannot use {said.owner.host}:{said.owner.port} as shard {said.number} of the cluster: "
+                f"it has the events of shard {number}",
+                "keep the order of cluster.shards; new ones go to the end",
+            )
 
 
 def bring_up(shards: Shards, shard: Shard, is_gone: Callable[[str], bool] = lambda _name: False) -> None:

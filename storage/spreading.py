@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from storage import schema
+from storage import deletions, schema
 from storage.cold_config import ColdConfig
 from storage.config import ShardConfig
 from storage.errors import NamespaceUnknown, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import REWRITE_SETTINGS, Hot, Size
+from storage.numbers import first_epoch
 from storage.results import Result
 from storage.shards import Shard, Shards, bring_up
 
@@ -204,6 +205,18 @@ def bring_up_to_date(shards: Shards, shard: Shard) -> None:
     for table, (about, newest) in SPREAD_TABLES.items():
         for other in others:
             _copy_newer(other, shard, f"{schema.SYSTEM_DATABASE}.{table}", about, newest)
+    for other in others:
+        _copy_deletions(other, shard)
+
+
+def _copy_deletions(source: Shard, target: Shard) -> None:
+    """Deletions hold on a new shard too, for what comes late: for what is older than the request."""
+    known = {one.id for one in deletions.active(target.hot)}
+    base = first_epoch(target.number)
+    for one in deletions.active(source.hot):
+        if one.id not in known:
+            fresh = replace(one, until=base, through=base, version=0, done=False, hot_rows=0, cold_rows=0)
+            deletions.record(target.hot, replace(fresh, recount=frozenset()))
 
 
 def _copy_newer(source: Shard, target: Shard, table: str, about: str, newest: str) -> None:

@@ -10,9 +10,9 @@ import uvicorn
 class Listening(httpx.Client):
     """A gateway that listens on a port of its own while this is entered, and a client of it."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, port: int = 0) -> None:
         self.app = app
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none")
+        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none")
         self.listening = config.bind_socket()
         self.listening.listen(64)
         self.server = uvicorn.Server(config)

@@ -20,6 +20,7 @@ class Server(ThreadingHTTPServer):
         self.script = list(script)
         self.received: list[bytes] = []
         self.authorization: list[str] = []
+        self.again: list[bool] = []  # whether each was said to have been sent before
 
     @property
     def url(self) -> str:
@@ -32,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
+        self.server.again.append("neve-again" in self.headers)
         if "authorization" in self.headers:
             self.server.authorization.append(self.headers["authorization"])
         status, headers = self.server.script.pop(0) if self.server.script else (200, {})

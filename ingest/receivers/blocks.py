@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ingest.committer import REQUEST_AGENT, Submission, committed
+from ingest.destination import AGAIN_HEADER
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
 from ingest.receivers.body import gateway_of, read_body
@@ -35,11 +36,33 @@ async def take_block(request: Request) -> dict[str, Any]:
         _check_redaction(header, gateway)
         gateway.admit(header.namespace, header.rows, max(header.raw_bytes, len(data)))
         submission = Submission(((header.block_id, data),), headers=(header,))
-        fresh = await committed(gateway.committer, submission)
+        fresh = await _taken(gateway, submission, again=AGAIN_HEADER in request.headers)
     gateway.counters.add("blocks_received")
     gateway.counters.add("lines_received", header.rows if fresh else 0)
     gateway.counters.add("blocks_duplicate", 0 if fresh else 1)
     return {"status": "accepted" if fresh else "duplicate", "block_id": header.block_id.hex()}
+
+
+async def _taken(gateway: GatewayState, submission: Submission, *, again: bool) -> bool:
+    """True once it is durable, False if it was before, here or at another gateway. Raises RequestRefused, SpoolFull."""
+    [(block_id, _)] = submission.blocks
+    peers = gateway.peers
+    if peers is None:
+        return await committed(gateway.committer, submission)
+    peers.begin(block_id, again=again)
+    try:
+        if again and not gateway.committer.accepted_before(block_id):
+            if await asyncio.to_thread(peers.elsewhere, block_id):
+                peers.end(block_id)
+                return False
+            peers.take(block_id)
+        answer = gateway.committer.submit(submission)
+    except BaseException:
+        peers.end(block_id)
+        raise
+    # Whoever sent it may be gone: it is on its way all the same.
+    answer.add_done_callback(lambda _answer: peers.end(block_id))
+    return await asyncio.shield(asyncio.wrap_future(answer))
 
 
 def _check_redaction(header: Header, gateway: GatewayState) -> None:

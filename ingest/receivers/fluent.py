@@ -34,7 +34,8 @@ HOST_NAMES = (b"host.name", b"host", b"hostname", b"kubernetes.host", b"_HOSTNAM
 PRIORITIES = (b"emerg", b"alert", b"crit", b"err", b"warning", b"notice", b"info", b"debug")
 EVENT_TIME = 0  # the type of MessagePack's extension
 _SIGNAL_LOGS = 0
-_BROKEN = (ValueError, msgpack.exceptions.UnpackException, RecursionError, OverflowError)
+_BROKEN = (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError, OverflowError)
+"""What reading bytes that are no MessagePack raises; TypeError where a map is a key of another."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ const EVERY_MS = 3000;
 const POINTS = 60;
 
 /**
- * @typedef {{ lag_seconds: number, inserting: boolean, dead_letters: number, uptime_seconds: number, version: string, spool: { depth: number, bytes: number, quota_bytes: number, full: string, reasons: Record<string, number> }, disk: { free_bytes: number, total_bytes: number }, troubles: Record<string, unknown>, counters: Record<string, number> }} Gateway
+ * @typedef {{ lag_seconds: number, inserting: boolean, dead_letters: number, uptime_seconds: number, version: string, spool: { depth: number, bytes: number, quota_bytes: number, full: string, reasons: Record<string, number> }, disk: { free_bytes: number, total_bytes: number }, troubles: Record<string, unknown>, counters: Record<string, number>, shards?: { shard: string, alive: boolean }[] }} Gateway
  * @typedef {{ namespace: string, events: number, bytes: number, parts: number }} Size
  * @typedef {{ namespace: string, epoch: number, state: string, opened_at: string, events: number }} Epoch
  * @typedef {{ clickhouse: { version: string }, namespaces: Size[], epochs: Epoch[] }} Storage
@@ -113,6 +113,7 @@ export class Health {
       card("Spool", plural(spool.depth, "block"), `${bytes(spool.bytes)} of ${bytes(spool.quota_bytes)}`, meter(spool.bytes / Math.max(1, spool.quota_bytes), "spool used")),
       card("Disk", `${bytes(gateway.disk.free_bytes)} free`, `of ${bytes(gateway.disk.total_bytes)}`, meter(1 - gateway.disk.free_bytes / gateway.disk.total_bytes, "disk used")),
       card("Up", duration(gateway.uptime_seconds), `neve ${gateway.version}`),
+      ...(gateway.shards ? [shards(gateway.shards)] : []),
     ];
   }
 
@@ -135,7 +136,7 @@ export class Health {
 
   /** @param {string} name @param {Storage} storage @param {Cold | null} cold */
   #row(name, storage, cold) {
-    const hot = storage.namespaces.find((one) => one.namespace === name);
+    const hot = together(storage.namespaces.filter((one) => one.namespace === name));
     const aged = cold?.namespaces.find((one) => one.namespace === name);
     const policy = cold?.policies?.[name];
     const epochs = storage.epochs.filter((one) => one.namespace === name);
@@ -155,6 +156,15 @@ export class Health {
       h("td", { title: present ? full(present.opened_at, this.#utc, 0) : null }, present ? ago(present.opened_at) : "–"));
   }
 }
+
+/** What the shards of a cluster hold of a namespace; undefined where none has it. @param {Size[]} sizes @returns {Size | undefined} */
+const together = (sizes) => (sizes.length ? sizes.reduce((all, one) => ({ ...all, events: all.events + one.events, bytes: all.bytes + one.bytes, parts: all.parts + one.parts })) : undefined);
+
+/** @param {{ shard: string, alive: boolean }[]} all */
+const shards = (all) => {
+  const away = all.filter((one) => !one.alive).map((one) => one.shard);
+  return card("Shards", `${all.length - away.length} of ${all.length} answer`, away.length ? `away: ${away.join(", ")}` : "of the cluster");
+};
 
 /** @param {Record<string, unknown> | undefined} troubles */
 const said = (troubles) => Object.entries(troubles ?? {}).map(([what, text]) => `${what}: ${typeof text === "string" ? text : JSON.stringify(text)}`);

@@ -181,6 +181,11 @@ class Administration:
             )
         if there:
             raise KeyInvalid(f"cannot make namespace: {name} is there", "neve namespaces set changes it")
+        if before.deleted_at and isinstance(self._hot, Spread) and (away := self._hot.shards.away()):
+            raise KeyInvalid(
+                f"cannot make namespace: shard {away[0].name} is away, and may have what was deleted of {name}",
+                "try again when it is back",
+            )
         settings = Settings().changed(asked)
         self._hot.create_namespace(name)
         if before.deleted_at:  # nothing that was for the old one is to be taken for the new

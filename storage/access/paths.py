@@ -66,6 +66,7 @@ GATEWAY: dict[str, Need] = {
     "/gateway/arrivals/": Need.INSIDE,
     "/gateway/hold": Need.INSIDE,
     "/gateway/release": Need.INSIDE,
+    "/gateway/peers/": Need.NOBODY,  # looks itself
     "/gateway/": Need.ADMIN,
     "/metrics": Need.METRICS,
     "/docs": Need.DOCS,

@@ -1,6 +1,7 @@
 """A process for the fault tests to kill. Whoever runs this file gives the globals
 
-ARGUMENTS   `gateway DATA PORT CLICKHOUSE_URL…`, one a shard, `agent …`, what follows `neve ship`, or
+ARGUMENTS   `gateway DATA PORT URL…`, a clickhouse URL a shard, and http URLs of gateways beside, or
+            `agent …`, what follows `neve ship`, or
             `ager FOLDER CLICKHOUSE_URL NAMESPACE GRACE`, one pass, or `deleter FOLDER CLICKHOUSE_URL NAMESPACE
             QUERY`, or `thawer FOLDER CLICKHOUSE_URL NAMESPACE LOW`, nanoseconds since 1970
 KILL_AT     `module:attribute:before|after:n`: the process kills itself with SIGKILL at the n-th call of that
@@ -74,13 +75,14 @@ class Server(uvicorn.Server):
 
 
 def gateway(data: str, port: str, *urls: str) -> None:
-    owners = [ClickHouseConfig.from_url(url) for url in urls]
+    gateways = tuple(url for url in urls if url.startswith("http"))
+    owners = [ClickHouseConfig.from_url(url) for url in urls if url not in gateways]
     several = len(owners) > 1
     placing.TURN_SECONDS = 0.0  # the next block goes to the next shard
     shards = [
         ShardConfig(f"s{number}" if several else "", number, one) for number, one in enumerate(owners, 1)
     ]
-    settings = GatewaySettings(Path(data), owners[0], shards=tuple(shards))
+    settings = GatewaySettings(Path(data), owners[0], shards=tuple(shards), gateways=gateways)
     config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=int(port), log_level="warning")
     asyncio.run(Server(config).serve())
 

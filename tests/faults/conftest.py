@@ -43,6 +43,7 @@ class Site:
         self.gateway: ForkServerProcess | None = None
         self.others: list[ForkServerProcess] = []  # more gateways
         self.shards: list[EmbeddedServer] = []  # more ClickHouse servers
+        self.beside: list[str] = []  # addresses of gateways that ask one another
         self.agent: ForkServerProcess | None = None
         self.state = folder / "agent"
         self.mirrors: dict[str, Path] = {}  # of the folders of "agent" and "gateway", where power may fail
@@ -67,7 +68,7 @@ class Site:
     def _gateway(self, folder: Path, port: int, kill_at: str) -> ForkServerProcess:
         mine, its = PROCESSES.Pipe(duplex=False)
         urls = [self.config.url(), *(shard.config.url() for shard in self.shards)]
-        process = self.child(["gateway", folder, port, *urls], kill_at, its)
+        process = self.child(["gateway", folder, port, *urls, *self.beside], kill_at, its)
         its.close()
         try:
             assert mine.recv() == "ready"

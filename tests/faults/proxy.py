@@ -10,10 +10,11 @@ PIECE = 16 << 10
 
 
 class BadNetwork:
-    """Listens on a port and passes on to another, with faults until `calm` is called."""
+    """Listens on a port and passes each connection on to another one, or to one of several, with faults until `calm`
+    is called."""
 
-    def __init__(self, target: int, seed: int) -> None:
-        self.target = target
+    def __init__(self, target: int, seed: int, *others: int) -> None:
+        self.targets = (target, *others)
         self.chance = random.Random(seed)
         self.faults: list[str] = []  # that happened
         self._calm = threading.Event()
@@ -42,10 +43,11 @@ class BadNetwork:
         kinds = ["none", "refuse", "cut request", "cut answer", "lose answer", "stall", "half-close"]
         fault = "none" if self._calm.is_set() else self.chance.choice(kinds)
         self.faults.append(fault)
+        target = self.chance.choice(self.targets)
         with client, contextlib.suppress(OSError):
             if fault == "refuse":
                 return
-            with socket.create_connection(("127.0.0.1", self.target)) as server:
+            with socket.create_connection(("127.0.0.1", target)) as server:
                 limit = self.chance.randrange(1, 60_000)
                 answer = threading.Thread(target=self._answers, args=(server, client, fault), daemon=True)
                 answer.start()

@@ -11,6 +11,7 @@ import pytest
 
 from storage.embedded import EmbeddedServer
 from tests.faults.conftest import Site, ended, free_port, kill, numbered
+from tests.faults.proxy import BadNetwork
 
 pytestmark = pytest.mark.faults
 
@@ -119,3 +120,29 @@ def test_gateways_and_shards_killed_at_random(pair: Site, seed: int) -> None:
         expected = list(range(first, first + count))
         found = [one for one in pair.wait_for(sum(written), logs[0][1]) if first <= one < first + 1_000_000]
         assert found == expected, f"{len(found)} lines, {len(set(found))} of {count} numbers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_gateways_behind_one_bad_address(pair: Site, seed: int) -> None:
+    """Each connection reaches one of two gateways, by chance, and breaks by chance; one is killed meanwhile."""
+    log, first = pair.new_log()
+    count = 200_000  # some five blocks
+    log.write_text(numbered(range(first, first + count)))
+    ports = [free_port(), free_port()]
+    pair.beside = [f"http://127.0.0.1:{port}" for port in ports]
+    gateways = [pair.start_other(f"beside-{number}-{seed}", port) for number, port in enumerate(ports)]
+    network = BadNetwork(ports[0], seed, ports[1])
+    agent = pair.start_agent(log, to=network.url)
+    agent.join(2.0)
+    kill(gateways[0])
+    agent.join(1.0)
+    pair.start_other(f"beside-0-{seed}", ports[0])
+    pair.beside = []
+    agent.join(2.0)
+    kill(agent)
+    network.calm()
+    assert ended(pair.start_agent(log, to=network.url, once=True)) == 0
+    network.close()
+    pair.check(first, count)
+    assert set(network.faults) != {"none"}, "the network was never bad"

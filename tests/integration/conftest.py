@@ -75,7 +75,6 @@ class Cluster:
     def wait_alive(self, number: int) -> None:
         shard = self.shards.all[number - 1]
         while not shard.alive:
-            shard.state.wanted.set()
             shard.state.asked.clear()
             assert shard.state.asked.wait(20)
 

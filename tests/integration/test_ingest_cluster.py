@@ -15,6 +15,7 @@ from ingest import placing, status
 from ingest.app import GatewaySettings, create_app
 from ingest.gateway import GatewayState
 from ingest.ledger import WINDOW_SECONDS
+from ingest.pipeline import Agent, AgentSettings
 from ingest.spool import Spool
 from storage import shards as shards_module
 from storage.config import ShardConfig
@@ -268,3 +269,21 @@ def test_an_inserter_is_evicted_from_every_shard(settings: GatewaySettings, clus
         wait_until(lambda: not shard_said(client, "b")["alive"])
         answer = client.post("/gateway/evict", json={"inserter": name})
         assert "shard b is away" in answer.json()["error"]["message"]
+
+
+def test_an_agent_that_inserts_itself_stamps_the_shards_own_numbers(
+    settings: GatewaySettings, cluster: Cluster, tmp_path: Path
+) -> None:
+    second = cluster.hots[1]
+    with Listening(create_app(settings)):
+        wait_until(lambda: bool(second.epochs.last(cluster.namespace)[0]))
+    name = f"{cluster.namespace}_more"
+    log = tmp_path / "app.log"
+    log.write_text("one line\n")
+    to = cluster.configs[1].owner.url()
+    try:
+        Agent(AgentSettings((str(log),), to, tmp_path / "agent", namespace=name, once=True)).run()
+        assert {shard_of(one) for one in second.scalars(f"SELECT epoch FROM neve_{name}.events")} == {2}
+    finally:
+        second.execute(f"DROP DATABASE IF EXISTS {namespace_database(name)}")
+        second.execute("DELETE FROM neve.migrations WHERE scope = {scope:String}", {"scope": name})

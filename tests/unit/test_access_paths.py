@@ -38,7 +38,8 @@ def test_of_the_gateway(tmp_path: Path) -> None:
     inside = {path for path in paths if path.startswith("/gateway/arrivals")}
     inside |= {"/gateway/hold", "/gateway/release"}
     assert {need(path) for path in inside} == {Need.INSIDE}
-    operating = {path for path in paths if path.startswith("/gateway/")} - inside - {"/gateway/ready"}
+    peers = {path for path in paths if path.startswith("/gateway/peers/")}
+    operating = {path for path in paths if path.startswith("/gateway/")} - inside - peers - {"/gateway/ready"}
     assert {need(path) for path in operating} == {Need.ADMIN}
     # What is left receives events, and can do nothing else.
     others = {path for path in paths if not path.startswith("/gateway/")}

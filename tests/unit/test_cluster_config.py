@@ -69,6 +69,11 @@ def test_what_is_printed_has_the_shards_and_no_secret(
         ("[cluster]\nshards = 3", "'cluster.shards'"),
         ("[cluster]\nshard = 3", "'cluster.shard'"),
         ("cluster = 3", "'cluster'"),
+        ("[cluster]\ngateways = ['one:8780']", "'cluster.gateways': 'one:8780'"),
+        (
+            "[cluster]\ngateways = ['http://one:8780']\n[auth]\nenabled = true",
+            "cluster.gateways: they would not know one another",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(tmp_path: Path, said: str, complaint: str) -> None:

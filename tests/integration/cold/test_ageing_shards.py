@@ -21,6 +21,7 @@ from storage.errors import AgerBusy
 from storage.native.block import SealedBlock
 from storage.numbers import first_epoch
 from storage.record import record_at
+from storage.spreading import bring_up_to_date
 from storage.upkeep import Upkeep
 from tests.integration.conftest import Cluster
 
@@ -136,6 +137,21 @@ def test_what_is_deleted_is_gone_from_all_shards_and_stays_hidden_when_it_comes_
     cluster.shards.lost(cluster.shards.all[1], AgerBusy("killed"))
     assert "shard b is away" in delete(cluster, '"number 4"')[0]["error"]["message"]
     assert counted(cluster, '"number 3"') == (0, ["shard:b"])
+
+
+def test_what_is_deleted_stays_hidden_on_a_shard_that_is_new(
+    cluster: Cluster, make_block: MakeBlock, events: Events
+) -> None:
+    cluster.insert(1, make_block(events(10)))
+    delete(cluster, '"number 3"')
+    second = cluster.shards.all[1]
+    where = {"n": cluster.namespace}
+    second.hot.execute("DELETE FROM neve.deletions WHERE namespace = {n:String}", where)
+    cluster.insert(2, make_block(events(10)))
+    bring_up_to_date(cluster.shards, second)
+    assert counted(cluster) == (18, [])
+    cluster.age()
+    assert counted(cluster) == (18, [])
 
 
 def test_a_range_comes_back_to_one_shard_from_all(

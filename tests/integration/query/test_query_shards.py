@@ -13,6 +13,7 @@ import pytest
 
 from query import ast
 from query.app import create_app
+from storage.errors import NeveError
 from storage.native.block import SealedBlock
 from storage.spreading import Spread
 from tests.integration.conftest import Cluster
@@ -85,6 +86,8 @@ ASKED = [
     ("histogram", {"q": "", "buckets": 10}),
     ("patterns", {"q": ""}),
     ("patterns", {"q": "service:api", "new_since": "2026-01-01T00:00:00Z"}),
+    ("patterns/compare", {"q": "service:api", "compare_q": "service:shop"}),
+    ("fields/compare", {"q": "service:api", "compare_q": "service:shop"}),
     ("fields", {"q": ""}),
     ("fields/service/values", {"q": ""}),
     ("fields/user/values", {"q": "service:shop"}),
@@ -159,7 +162,14 @@ def test_an_answer_without_a_shard_says_so_and_is_whole_again_when_it_is_back(
         assert stats["limits_hit"] == ["shard:b"]
         assert stats["shards"] == {"asked": ["a"], "away": ["b"]}
     assert ask(api, "search", q="* | stats count() as n")["rows"] == [[30]]
+    logs = {"query": '{service_name="shop"}', "start": str(START), "end": str(START + 100 * SECOND)}
+    said = api.get("/loki/api/v1/query_range", params=logs).json()
+    assert said["warnings"] == ["the answer is not complete: shard b is away"]
+    assert sum(len(one["values"]) for one in said["data"]["result"]) == 20
     cluster.start(2)
+    said = api.get("/loki/api/v1/query_range", params=logs).json()
+    assert "warnings" not in said
+    assert sum(len(one["values"]) for one in said["data"]["result"]) == 40
     answer = ask(api, "search", q="* | stats count() as n")
     assert answer["rows"] == [[60]]
     assert answer["stats"]["complete"] is True
@@ -200,6 +210,36 @@ class Counting:
         with self._heard:
             known = len(self.answers)
             assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
+
+
+def test_a_shard_that_lacks_the_namespace_is_left_out_and_said(
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(30)))
+    cluster.shards.all[1].hot.execute(f"DROP DATABASE neve_{cluster.namespace}")
+    cluster.shards.all[1].hot.execute(
+        "DELETE FROM neve.migrations WHERE scope = {n:String}", {"n": cluster.namespace}
+    )
+    answer = ask(api, "search", q="* | stats count() as n")
+    assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
+    unknown = api.get("/api/v1/search", params={"q": "", "namespace": "never_made"})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "namespace_unknown")
+
+
+def test_a_search_user_may_ask_other_shards_and_change_nothing(cluster: Cluster) -> None:
+    reading = Spread(cluster.reading)
+    assert reading.scalars(f"SELECT count() AS n FROM neve_{cluster.namespace}.events") == [0]
+    with pytest.raises(NeveError):
+        reading.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.events")
+
+
+def test_no_error_has_a_password(cluster: Cluster) -> None:
+    reading = Spread(cluster.reading)
+    with pytest.raises(NeveError) as raised:
+        reading.query(f"SELECT nothing FROM neve_{cluster.namespace}.events")
+    said = f"{raised.value} {raised.value.detail}"
+    assert cluster.reading.home.config.password not in said
+    assert cluster.servers[1].config.password not in said
 
 
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(

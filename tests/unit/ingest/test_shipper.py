@@ -18,7 +18,7 @@ from ingest.shipper import Shipper
 from ingest.spool import Spool
 from storage.errors import ConfigError
 from storage.native.block import Header
-from tests.scripted import serving
+from tests.scripted import LOST, serving
 
 
 class Setting:
@@ -67,6 +67,21 @@ def test_busy_gateway_is_tried_again(tmp_path: Path, sealed: Any, status: int) -
     assert setting.retired == [1]
     assert setting.counters.get("retries") == 2
     assert setting.counters.troubles() == {}
+
+
+def test_what_may_have_been_sent_before_is_said_to_be(tmp_path: Path, sealed: Any) -> None:
+    with serving((429, {}), (LOST, {}), (503, {})) as server:
+        setting = Setting(tmp_path, server.url, [])
+        setting.shipper.start()
+        setting.spool.put([sealed(1), sealed(2)])
+        while len(setting.spool):
+            setting.spool.wait_room(5.0)
+        setting.shipper.stop()
+    assert server.again == [False, False, True, True, False]  # one that was busy has not taken it
+    with serving() as server:
+        setting = Setting(tmp_path, server.url, [sealed(3), sealed(4)])  # of a run before
+        setting.run_until_empty()
+    assert server.again == [True, False]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

@@ -1,0 +1,145 @@
+"""Two gateways behind one address: a block that was sent again is stored once, whichever of them it reaches."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.app import GatewaySettings, create_app
+from ingest.destination import AGAIN_HEADER
+from ingest.peers import Peers
+from ingest.spool import Spool
+from storage.access.carried import Carried
+from storage.embedded import EmbeddedServer
+from storage.hot import Hot
+from storage.native import frames
+from storage.native.block import SealedBlock, pack
+from tests.listening import Listening
+
+Make = Callable[..., SealedBlock]
+AGAIN = {AGAIN_HEADER: "1"}
+
+
+class Pair:
+    """Two gateways over one ClickHouse, each of which can be away."""
+
+    def __init__(self, folder: Path, clickhouse: EmbeddedServer, namespace: str, ports: list[int]) -> None:
+        urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
+        self.ports = ports
+        self.settings = [
+            GatewaySettings(
+                folder / f"gateway-{number}", clickhouse.config, namespaces=(namespace,), gateways=urls
+            )
+            for number in (1, 2)
+        ]
+        self.running: dict[int, Listening] = {}
+
+    def start(self, number: int) -> Listening:
+        one = Listening(create_app(self.settings[number - 1]), self.ports[number - 1])
+        self.running[number] = one.__enter__()
+        return one
+
+    def stop(self, number: int) -> None:
+        self.running.pop(number).__exit__(None, None, None)
+
+
+@pytest.fixture
+def pair(tmp_path: Path, clickhouse: EmbeddedServer, namespace: str) -> Iterator[Pair]:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(_listening()) for _ in range(2)]
+        ports = [one.getsockname()[1] for one in taken]
+    made = Pair(tmp_path, clickhouse, namespace, ports)
+    made.start(1)
+    made.start(2)
+    yield made
+    for number in list(made.running):
+        made.stop(number)
+
+
+def _listening() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def wait_inserted(client: Listening) -> None:
+    spool: Spool = client.app.state.gateway.spool
+    while len(spool):
+        spool.wait_room(0.2)
+
+
+def whole(block: SealedBlock) -> bytes:
+    return pack(block.header, frames.split(block.frames))
+
+
+def count(hot: Hot, namespace: str) -> int:
+    return int(hot.scalars(f"SELECT count() AS n FROM neve_{namespace}.events")[0])
+
+
+def test_a_block_that_another_gateway_has_is_a_repetition(
+    pair: Pair, hot: Hot, namespace: str, make_block: Make
+) -> None:
+    data = whole(make_block([{"message": "once"}]))
+    first, second = pair.running[1], pair.running[2]
+    assert first.post("/api/v1/blocks", content=data).json()["status"] == "accepted"
+    assert second.post("/api/v1/blocks", content=data, headers=AGAIN).json()["status"] == "duplicate"
+    wait_inserted(first)
+    assert second.post("/api/v1/blocks", content=data, headers=AGAIN).json()["status"] == "duplicate"
+    fresh = whole(make_block([{"message": "another"}]))
+    assert second.post("/api/v1/blocks", content=fresh, headers=AGAIN).json()["status"] == "accepted"
+    wait_inserted(second)
+    assert count(hot, namespace) == 2
+
+
+def test_while_a_gateway_cannot_be_asked_nobody_can_tell(
+    pair: Pair, hot: Hot, namespace: str, make_block: Make
+) -> None:
+    data = whole(make_block([{"message": "once"}]))
+    pair.stop(1)
+    second = pair.running[2]
+    answer = second.post("/api/v1/blocks", content=data, headers=AGAIN)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "cannot be asked" in answer.json()["error"]["message"]
+    unsent = whole(make_block([{"message": "never sent before"}]))
+    assert second.post("/api/v1/blocks", content=unsent).json()["status"] == "accepted"
+    pair.start(1)
+    assert second.post("/api/v1/blocks", content=data, headers=AGAIN).json()["status"] == "accepted"
+    wait_inserted(second)
+    assert count(hot, namespace) == 2
+
+
+def test_what_was_given_up_and_arrives_late_is_not_taken(
+    pair: Pair, hot: Hot, namespace: str, make_block: Make
+) -> None:
+    data = whole(make_block([{"message": "once"}]))
+    first, second = pair.running[1], pair.running[2]
+    assert second.post("/api/v1/blocks", content=data, headers=AGAIN).json()["status"] == "accepted"
+    # The first try of its sender, which was on its way to the first gateway all the time.
+    late = first.post("/api/v1/blocks", content=data)
+    assert (late.status_code, late.json()["error"]["code"]) == (503, "block_unsettled")
+    assert first.post("/api/v1/blocks", content=data, headers=AGAIN).json()["status"] == "duplicate"
+    wait_inserted(second)
+    assert count(hot, namespace) == 1
+
+
+def test_of_two_that_ask_one_another_at_once_neither_takes_it() -> None:
+    known: set[bytes] = set()
+    peers = [Peers((), name, b"word", known.__contains__, Carried()) for name in ("one", "two")]
+    block = bytes(16)
+    for one in peers:
+        one.begin(block, again=True)
+    assert peers[0].give_up(block, by="two") == {"known": False, "busy": True}
+    assert peers[1].give_up(block, by="one") == {"known": False, "busy": True}
+    for one in peers:
+        one.end(block)
+    assert peers[0].give_up(block, by="two") == {"known": False, "busy": False}
+    assert peers[0].give_up(block, by="one") == {"known": False, "busy": False}  # that is itself
+    known.add(block)
+    assert peers[0].give_up(block, by="two") == {"known": True, "busy": False}
+
+
+def test_gateways_know_one_another_by_a_word_that_only_they_can_make() -> None:
+    one, two, other = (Peers((), "x", secret, bool, Carried()) for secret in (b"same", b"same", b"other"))
+    assert one.is_word(two._word)
+    assert not one.is_word(other._word)
+    assert not one.is_word("same")
