@@ -55,6 +55,7 @@ export class HistogramView {
 
   /** `noun`: what is counted, where that is not events. @param {Histogram} found @param {State} state @param {string} [noun] */
   show(found, state, noun = "") {
+    const kept = found === this.#now ? this.#chosen : null; // the same, in another width
     this.#now = found;
     this.#noun = noun;
     this.#state = state;
@@ -76,7 +77,8 @@ export class HistogramView {
     );
     this.#figures = order.slice(0, MOST_GROUPS).map((name) => [name, h("span", { class: "n" })]);
     this.#legend.replaceChildren(...this.#figures.map(([name, figure], i) => h("li", {}, this.#group(name, i, figure, order.length === 1))));
-    this.#say();
+    if (kept) this.#choose(...kept);
+    else this.#say();
   }
 
   /** A group of the legend; events can be asked for by it. @param {string} name @param {number} rank @param {HTMLElement} figure @param {boolean} isOnly */
