@@ -19,6 +19,7 @@ from typing import Any
 from storage import deletions, schema
 from storage.cold_config import ColdConfig
 from storage.config import ShardConfig
+from storage.documents import Documents
 from storage.errors import NamespaceUnknown, NeveError, QueryFailed, StorageUnavailable
 from storage.hot import REWRITE_SETTINGS, Hot, Size
 from storage.numbers import first_epoch
@@ -29,6 +30,7 @@ TABLE = re.compile(r"\bFROM (neve(?:_[a-z0-9_]+)?)\.([a-z_]+)(?: AS (\w+))?\b")
 """Nothing else in our SQL looks like that, and nothing of a user's is in it."""
 SILENCE_SECONDS = 5  # of a shard that is asked; one that is well says how far it is ten times a second
 CONNECT_MS = 1000
+HOOK_SECONDS = 10.0  # that a shard may say nothing while another gets from it what it lacks
 LOOK_SECONDS = 2.0  # for one that is to say whether it is there
 QUERY_BYTES = 16 << 20  # what is bound stands in the text that the others get
 TRIES = 3
@@ -185,8 +187,19 @@ def _has(hot: Hot, namespace: str) -> bool:
 def open_shards(configs: Sequence[ShardConfig], cold: ColdConfig | None = None) -> Shards:
     """The shards for a process that reads: one that comes back gets first what it lacks. To be started."""
     shards = Shards(configs, cold)
-    shards.on_return.append(lambda shard: bring_up(shards, shard))
-    shards.on_return.append(lambda shard: bring_up_to_date(shards, shard))
+
+    def come_back(shard: Shard) -> None:
+        aside = shards.beside(send_receive_timeout=HOOK_SECONDS, pool_size=2)
+        settings = Documents(Spread(aside), "namespaces")
+        try:
+            mine = aside.all[shard.number - 1]
+            bring_up(aside, mine, lambda name: bool((settings.get(name) or {}).get("deleted_at")))
+            bring_up_to_date(aside, mine)
+        finally:
+            for one in aside:
+                one.hot.close()
+
+    shards.on_return.append(come_back)
     return shards
 
 
