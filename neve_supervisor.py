@@ -41,6 +41,7 @@ REACHES = {
     "gateway": (CLICKHOUSE_URL, CLICKHOUSE_INGEST_URL),
     "api": (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL),
     "ager": (CLICKHOUSE_URL,),
+    "alerts": (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL),
     "front": (),
 }
 """By role, as whom it works in ClickHouse: no process is told a password that it has no use for."""
