@@ -87,7 +87,7 @@ async def close_epoch(
     )
 
 
-@router.post("/gateway/hold")
+@router.post("/gateway/hold", include_in_schema=False)
 async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0, le=60)]) -> dict[str, int]:
     """Rest between two INSERTs, so that what is here and in ClickHouse can be copied; senders notice nothing.
 
@@ -101,7 +101,7 @@ async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0
     return {"hold": number}
 
 
-@router.post("/gateway/release")
+@router.post("/gateway/release", include_in_schema=False)
 async def release(request: Request, hold: Annotated[int, Body(embed=True)]) -> dict[str, bool]:
     """Go on inserting; whether the hold has lasted until now."""
     return {"held": gateway_of(request).holding.end(hold)}
