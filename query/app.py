@@ -42,6 +42,7 @@ from storage.access.openapi import describe
 from storage.cold_config import ColdConfig
 from storage.errors import ConfigError, NeveError
 from storage.hot import Hot
+from storage.namespace_settings import Settings
 from storage.saved import Library, LinksConfig
 from storage.spreading import Spread
 from storage.tracing import Traced
@@ -93,7 +94,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Its limiters belong to the event loop that serves.
-        app.state.gate = gate = Gate(hot, limits or Limits(), cold)
+        settings = access.book.settings if access.book is not None else lambda _namespace: Settings()
+        app.state.gate = gate = Gate(hot, limits or Limits(), cold, settings)
         app.state.metrics.limits_hit = gate.limits_hit
         place = Place(hot, gate.states, owner, learner.refresh, base=base)
         app.state.alerts = AlertBook(place, alerts or AlertsConfig())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from storage.namespace_settings import Settings
 
 MIB = 1 << 20
 
@@ -25,6 +27,18 @@ class Limits:
     waiting: int = 64  # queued behind them: a second or so of work, then 429
     buckets: int = 2_000  # of a histogram: more than a screen has pixels
     context_lines: int = 1_000  # on each side
+
+    def within(self, settings: Settings) -> Limits:
+        """The same, where a namespace has closer ones."""
+        closer = {
+            "seconds": settings.limit("query_seconds"),
+            "stream_seconds": settings.limit("query_seconds"),
+            "rows_read": settings.limit("query_rows"),
+            "bytes_read": settings.limit("query_bytes"),
+            "memory_bytes": settings.limit("query_memory_bytes"),
+        }
+        found = {name: min(getattr(self, name), most) for name, most in closer.items() if most is not None}
+        return replace(self, **found) if found else self
 
     def settings(self, seconds: float, rows_read: int, bytes_read: int) -> Mapping[str, object]:
         """ClickHouse settings of one statement that has this much left of the query's time, rows and bytes."""

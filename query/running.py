@@ -20,6 +20,7 @@ from query.plan import Plan
 from query.tiers import COLD, HOT, HOT_ALONE, Tiers, tiers_of
 from storage.errors import NamespaceUnknown, NeveError, QueryCancelled, QueryFailed, QueryLimit, QueryTimeout
 from storage.hot import Hot
+from storage.namespace_settings import Settings
 from storage.published import TierStates
 from storage.results import QueryStream, Result
 from storage.shard_states import ClusterState, ShardStates
@@ -58,9 +59,10 @@ class Running:
         states: TierStates | ShardStates | None = None,
         *,
         seconds: float | None = None,
+        settings: Callable[[str], Settings] = lambda _namespace: Settings(),
     ) -> None:
         """`hot`: one server, or the shards of a cluster. `states`: what is in which tier; None for a hot tier that is
-        all there is."""
+        all there is. `settings`: of a namespace, which may have closer limits."""
         self._hot: Hot | Asking
         self._shards: Asking | None = None
         if isinstance(hot, Spread):
@@ -71,6 +73,7 @@ class Running:
         self._whole = False  # are its statements to be of the same shards?
         self._states = states if isinstance(states, TierStates) else None
         self._limits = limits
+        self._settings = settings
         self._seconds = limits.seconds if seconds is None else seconds
         self._started = time.monotonic()
         self._cancelled = threading.Event()
@@ -104,6 +107,8 @@ class Running:
     def settle(self, plan: Plan, *, fresh: bool = False) -> Plan:
         """The plan with the tiers that it is to read. `fresh`: as they are this moment, for who will not look again."""
         self._guarded |= plan.guarded
+        self._limits = self._limits.within(closer := self._settings(plan.namespace))
+        self._seconds = min(self._seconds, closer.limit("query_seconds") or self._seconds)
         if self._shards is not None:
             state = self._shards.settle(plan.namespace, fresh=fresh)
             return replace(plan, tiers=HOT_ALONE if COLD in self.limits_hit else Tiers(state))

@@ -18,6 +18,7 @@ from query.running import LIMITS, Running
 from storage.cold_config import ColdConfig
 from storage.errors import NeveError
 from storage.hot import Hot
+from storage.namespace_settings import Settings
 from storage.published import TierStates
 from storage.shard_states import ShardStates
 from storage.spreading import Spread
@@ -41,9 +42,17 @@ def states_of(hot: Hot | Spread, cold: ColdConfig | None) -> TierStates | ShardS
 class Gate:
     """Runs queries in threads: so many at once, so many more in the queue, and then 429."""
 
-    def __init__(self, hot: Hot | Spread, limits: Limits, cold: ColdConfig | None = None) -> None:
-        """`hot`: one server, or shards that are asked as one."""
+    def __init__(
+        self,
+        hot: Hot | Spread,
+        limits: Limits,
+        cold: ColdConfig | None = None,
+        settings: Callable[[str], Settings] = lambda _namespace: Settings(),
+    ) -> None:
+        """`hot`: one server, or shards that are asked as one. `settings`: of a namespace, which may have closer
+        limits."""
         self.hot = hot
+        self.settings = settings
         self.limits = limits
         self.states = states_of(hot, cold)
         self._places = CapacityLimiter(limits.concurrent)
@@ -55,13 +64,14 @@ class Gate:
 
     async def run(self, request: Request, work: Callable[[Running], T]) -> T:
         """Run `work` in a thread. When the client goes away its statement is killed, and this raises ClientGone."""
-        running = Running(self.hot, self.limits, self.states)
+        running = Running(self.hot, self.limits, self.states, settings=self.settings)
         async with self._place(running):
             return await self._watched(request, running, partial(work, running))
 
     async def stream(self, request: Request, open_: Callable[[Running], Iterator[T]]) -> Stream[T]:
         """Start a blocking iterator and fetch its first item, so that what is wrong is known before the answer."""
-        running = Running(self.hot, self.limits, self.states, seconds=self.limits.stream_seconds)
+        seconds = self.limits.stream_seconds
+        running = Running(self.hot, self.limits, self.states, seconds=seconds, settings=self.settings)
         place = AsyncExitStack()
         await place.enter_async_context(self._place(running))
         items = open_(running)

@@ -4,8 +4,7 @@
 |---|---|
 | keep_days, age_after_hours, grace_seconds, snapshot_days, tier, services | as in `[cold]` |
 | ingest_bytes_per_second, ingest_lines_per_second | that its senders may send together; beyond it 429 |
-| max_line_bytes, max_tags | of one event |
-| query_seconds, query_rows, query_bytes, query_memory_bytes, queries | of one query, and at once |
+| query_seconds, query_rows, query_bytes, query_memory_bytes | of one query; no more than `[limits.search]` lets any |
 
 A setting that is not there leaves the default.
 """
@@ -24,13 +23,10 @@ RETENTION = ("tier", "age_after_hours", "grace_seconds", "keep_days", "snapshot_
 LIMITS = (
     "ingest_bytes_per_second",
     "ingest_lines_per_second",
-    "max_line_bytes",
-    "max_tags",
     "query_seconds",
     "query_rows",
     "query_bytes",
     "query_memory_bytes",
-    "queries",
 )
 SERVICES = "services"
 MOST = 1 << 62

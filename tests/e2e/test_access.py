@@ -536,19 +536,19 @@ def test_a_namespace_is_made_changed_and_deleted(house: House) -> None:
     server = house.server
     assert (
         server.neve(
-            "namespaces", "create", "passing", "keep_days=7", "max_tags=40", key=house.admin
+            "namespaces", "create", "passing", "keep_days=7", "query_seconds=40", key=house.admin
         ).returncode
         == 0
     )
     said = server.client.get("/api/v1/namespaces/passing").json()
-    assert (said["retention"]["keep_days"], said["limits"]) == (7, {"max_tags": 40})
+    assert (said["retention"]["keep_days"], said["limits"]) == (7, {"query_seconds": 40})
     assert said["schema_version"] == said["schema_latest"]
     changed = server.client.patch(
-        "/api/v1/namespaces/passing", json={"max_tags": None, "services": {"a": 1}}
+        "/api/v1/namespaces/passing", json={"query_seconds": None, "services": {"a": 1}}
     ).json()
     assert (changed["limits"], changed["retention"]["services"]) == ({}, {"a": 1})
     for wrong in (
-        {"max_tags": 0},
+        {"query_seconds": 0},
         {"keep_days": -1},
         {"nothing": 1},
         {"tier": "lukewarm"},
@@ -562,7 +562,7 @@ def test_a_namespace_is_made_changed_and_deleted(house: House) -> None:
     # It takes nothing more, and is not made anew by who sends to it.
     patiently(lambda: server.send(house.admin, "passing", {"msg": "too late"}).status_code == 404 or None)
     assert server.client.get("/api/v1/search", params={"namespace": "passing"}).status_code == 404
-    assert server.client.patch("/api/v1/namespaces/passing", json={"max_tags": 4}).status_code == 404
+    assert server.client.patch("/api/v1/namespaces/passing", json={"query_seconds": 4}).status_code == 404
 
 
 def raw_delete(client: httpx.Client, path: str) -> httpx.Response:

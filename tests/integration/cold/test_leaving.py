@@ -70,7 +70,7 @@ def test_all_of_it_goes_and_its_name_is_free(
 
 def test_what_was_set_wins_over_the_configuration(both: Any) -> None:
     admin = Administration(both.hot, both.cold.config, check_filter=check_filter)
-    admin.set_namespace(both.namespace, {"keep_days": 5, "services": {"chatty": 1}, "max_tags": 9})
+    admin.set_namespace(both.namespace, {"keep_days": 5, "services": {"chatty": 1}, "query_seconds": 9})
     policy = StoredPolicies(both.hot)(both.namespace, both.cold.config.default)
     assert (policy.keep_days, policy.grace_seconds, policy.services) == (5, 0, {"chatty": 1})
     admin.set_namespace(both.namespace, {"keep_days": None, "services": {"chatty": None}})

@@ -14,6 +14,7 @@ import uvicorn
 
 from query.app import create_app
 from query.limits import Limits
+from storage.access.access import Access
 from storage.cold_config import ColdConfig
 from storage.hot import Hot
 from storage.native.block import SealedBlock
@@ -54,9 +55,14 @@ def serve(hot: Hot, namespace: str) -> Iterator[Callable[..., str]]:
     with ExitStack() as stack:
 
         def start(
-            limits: Limits | None = None, tier: Hot | None = None, cold: ColdConfig | None = None
+            limits: Limits | None = None,
+            tier: Hot | None = None,
+            cold: ColdConfig | None = None,
+            access: Access | None = None,
         ) -> str:
-            app = create_app(tier or hot, limits=limits, default_namespace=namespace, cold=cold)
+            app = create_app(
+                tier or hot, limits=limits, default_namespace=namespace, cold=cold, access=access
+            )
             return stack.enter_context(serving(app))
 
         yield start

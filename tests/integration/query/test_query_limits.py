@@ -19,8 +19,13 @@ import httpx
 import pytest
 
 from query.limits import MIB, Limits
+from storage.access.access import Access
+from storage.access.book import Book
+from storage.access.config import AuthConfig
+from storage.documents import Documents
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
+from storage.namespace_settings import Settings
 from storage.schema import namespace_database
 from storage.tags import column_of
 
@@ -58,6 +63,24 @@ def get(url: str, q: str, **params: Any) -> dict[str, Any]:
 
 
 # --- limits of one query -----------------------------------------------------------------------------------
+
+
+def test_a_namespace_may_have_closer_limits(
+    serve: Serve, hot: Hot, namespace: str, fill: Callable[[int], None], tmp_path: Path
+) -> None:
+    """What an administrator sets holds for its searches; what the configuration says is never exceeded."""
+    fill(100_000)
+    Documents(hot, "namespaces").put(namespace, Settings().changed({"query_rows": 20_000}).to_json())
+    book = Book(hot, tmp_path / "access.json")
+    book.refresh()
+    url = serve(access=Access(AuthConfig(), book))
+    found = get(url, "* | stats count() by user")["stats"]
+    assert (found["complete"], found["limits_hit"]) == (False, ["rows"])
+    Documents(hot, "namespaces").put(namespace, Settings().changed({"query_rows": 10**9}).to_json())
+    book.refresh()
+    assert get(url, "* | stats count() by user")["stats"]["complete"]
+    tight = serve(Limits(rows_read=20_000), access=Access(AuthConfig(), book))
+    assert get(tight, "* | stats count() by user")["stats"]["limits_hit"] == ["rows"]
 
 
 @pytest.mark.parametrize(
