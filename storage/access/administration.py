@@ -81,7 +81,12 @@ class Administration:
         """All keys, newest first, with when they were last used, about."""
         used = self._uses.all()
         found = [Key.read(one) for one in self._keys.all().values()]
-        shown = [one for one in found if sessions or one.kind != SESSION]
+        oldest = time.time() - KEPT_DAYS * DAY
+        shown = [
+            one
+            for one in found
+            if (sessions or one.kind != SESSION) and (not one.revoked_at or one.revoked_at > oldest)
+        ]
         return [
             {**one.to_json(), "last_used_at": used.get(one.id, {}).get("at")}
             for one in sorted(shown, key=lambda one: (-one.created_at, one.id))
@@ -97,8 +102,8 @@ class Administration:
         return Key.read(said).to_json()
 
     def _put_key(self, key: Key) -> None:
-        ends = key.revoked_at or key.expires_at
-        until = ends + KEPT_DAYS * DAY if ends else FOR_EVER
+        # That it was revoked must not be forgotten before what was said of it earlier, by which it was good.
+        until = max(key.expires_at, key.revoked_at) + KEPT_DAYS * DAY if key.expires_at else FOR_EVER
         self._keys.put(key.id, key.kept(), min(until, FOR_EVER))
         self._changed()
 

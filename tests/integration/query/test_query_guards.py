@@ -380,3 +380,18 @@ def test_what_is_no_filter_is_refused(hot: Hot, given: str) -> None:
         return
     with pytest.raises(Exception, match="cannot|expected|line 1"):
         admin.set_role("broken", {"filter": given})
+
+
+def test_that_a_key_was_revoked_is_kept_as_long_as_what_made_it(hot: Hot) -> None:
+    """A row that is forgotten earlier than one before it would let that one hold again."""
+    admin = Administration(hot, check_filter=check_filter)
+    for expires in ("", "1h"):
+        made = admin.create_key({"scopes": ["search"], "namespaces": ["default"], "expires": expires})
+        admin.revoke(made["id"])
+        rows = hot.query(
+            "SELECT JSONExtractInt(said, 'revoked_at') > 0 AS gone, toUInt32(until) AS until FROM neve.keys "
+            "WHERE name = {id:String}",
+            {"id": made["id"]},
+        ).rows
+        until = {bool(gone): kept for gone, kept in rows}
+        assert until.get(False, 0) <= until[True]
