@@ -190,11 +190,12 @@ def open_shards(configs: Sequence[ShardConfig], cold: ColdConfig | None = None) 
 
     def come_back(shard: Shard) -> None:
         aside = shards.beside(send_receive_timeout=HOOK_SECONDS, pool_size=2)
-        settings = Documents(Spread(aside), "namespaces")
+        mine = aside.all[shard.number - 1]
+        settings = Documents(mine.hot, "namespaces")
         try:
-            mine = aside.all[shard.number - 1]
+            mine.hot.migrate()
+            bring_up_to_date(aside, mine)  # so it knows what was deleted meanwhile
             bring_up(aside, mine, lambda name: bool((settings.get(name) or {}).get("deleted_at")))
-            bring_up_to_date(aside, mine)
         finally:
             for one in aside:
                 one.hot.close()
