@@ -370,7 +370,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, answer_invalid)
     handle_errors(app)
     steps = {200: {"application/x-ndjson": {"type": "string"}}}
-    said = {f"/cold/{name}": Said(steps, more=(422,)) for name in ("delete", "restore", "age")}
+    stepwise = ("delete", "restore", "age", "backup", "backup/release")
+    said = {f"/cold/{name}": Said(steps, more=(422,)) for name in stepwise}
     describe(app, "ager", said, asks=auth.enabled)
 
     def keeper_of(request: Request) -> Keeper:

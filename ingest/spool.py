@@ -147,7 +147,7 @@ class Spool:
         """
         size = sum(len(data) for _, _, data in blocks)
         self._check_order([sequence for sequence, _, _ in blocks])
-        self._reserve(size, alone=len(blocks) == 1)
+        self._reserve(size)
         try:
             entries = self._write(blocks, shard)
         except OSError as error:
@@ -166,7 +166,7 @@ class Spool:
     def refuse_while_full(self) -> None:
         """Raises SpoolFull while the quota is used up and nothing has left: `put` need not be tried."""
         with self._changed:
-            full = self._full == "quota"
+            full = self._full == "quota" and self._bytes > 0
         if full:
             raise self._refuse("quota")
 
@@ -309,10 +309,10 @@ class Spool:
                 self._full = ""
                 self._changed.notify_all()
 
-    def _reserve(self, size: int, *, alone: bool) -> None:
+    def _reserve(self, size: int) -> None:
         with self._changed:
-            # A block above the quota goes into an empty spool: refusing it for ever would stop its source.
-            if self._bytes + size > self.quota_bytes and not (alone and not self._bytes):
+            # What is above the quota goes into an empty spool: refusing it for ever would stop its source.
+            if self._bytes and self._bytes + size > self.quota_bytes:
                 raise self._refuse("quota")
             if _free_bytes(self.folder) < size + FREE_RESERVE_BYTES:
                 raise self._refuse("disk_full")
@@ -321,6 +321,8 @@ class Spool:
     def _release(self, size: int) -> None:
         with self._changed:
             self._bytes -= size
+            if not self._bytes and self._full == "quota":
+                self._full = ""  # nothing is left that could leave and say so
 
     def _refuse(self, reason: str) -> SpoolFull:
         with self._changed:

@@ -774,6 +774,7 @@ def test_no_secret_is_in_a_process_that_has_no_use_for_it(house: House) -> None:
     """Nobody's arguments, which everybody can read; nor the environment of who works as somebody else."""
     known = passwords(house.server)
     uses = {"gateway": {"owner", INSERTER}, "api": {"owner", SEARCHER}, "ager": {"owner"}}
+    uses["alerts"] = {"owner", SEARCHER}
     for name, pid in house.server.pids().items():
         words, environment = (
             Path(f"/proc/{pid}/{file}").read_bytes().decode() for file in ("cmdline", "environ")

@@ -71,6 +71,22 @@ def test_quota_refuses_and_keeps_nothing_of_it(tmp_path: Path, sealed: Any) -> N
     assert spool.stats().full == ""
 
 
+def test_a_request_of_several_blocks_above_the_quota_goes_into_an_empty_spool(
+    tmp_path: Path, sealed: Any
+) -> None:
+    """It would never fit, and until something left everybody else would be turned away."""
+    spool, _ = opened(tmp_path, quota=1)
+    entries = spool.put([sealed(1), sealed(2)])
+    with pytest.raises(SpoolFull):
+        spool.put([sealed(3)])
+    with pytest.raises(SpoolFull):
+        spool.refuse_while_full()
+    spool.remove(entries)
+    spool.refuse_while_full()
+    assert spool.stats().full == ""
+    spool.put([sealed(4), sealed(5)])
+
+
 def test_block_above_the_quota_goes_into_an_empty_spool(tmp_path: Path, sealed: Any) -> None:
     spool, _ = opened(tmp_path, quota=1)
     spool.put([sealed(1)])
