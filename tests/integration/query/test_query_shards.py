@@ -103,7 +103,7 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("moved", ["hot", "across", "cold"])
+@pytest.mark.parametrize("moved", ["hot", "across", pytest.param("cold", marks=pytest.mark.slow)])
 def test_every_path_answers_as_one_server_does(
     moved: str, cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
 ) -> None:
