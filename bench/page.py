@@ -1,6 +1,6 @@
 """The page in a real browser, by the browser's own trace: from Enter to the first results painted, and scrolling.
 
-    python -m bench.page [--rows N] [--runs N] [--quick] [--json]
+    python -m bench.page [--rows N] [--events FILE] [--runs N] [--quick] [--json]
 
 The generated corpus, of six hours, goes in through the agent. Each query is typed and asked over an hour in the middle,
 with other constants each time; the API alone answers the same question right after, which says what of the time is the
@@ -109,7 +109,7 @@ def task_figures(tasks: Trace) -> dict[str, float]:
 def alone(server: Server, query: str, hour: dict[str, str]) -> float:
     """Milliseconds of the API's answer to the question that the page asks first."""
     begun = time.perf_counter()
-    of_events = {} if "|" in query else {"limit": 200, "tags": ","}
+    of_events: dict[str, str | int] = {} if "|" in query else {"limit": 200, "tags": ","}
     server.client.get("/api/v1/search", params={"q": query, **hour, **of_events}).raise_for_status()
     return (time.perf_counter() - begun) * 1000
 
