@@ -73,6 +73,7 @@ def test_another_namespace_is_chosen(open_page: Open, filled: Server) -> None:
 
 def test_who_is_not_signed_in_is_told_so(open_page: Open) -> None:
     page = open_page()
+    page.wait_for_load_state("networkidle")  # else it is told before anything is asked
     refused = {"error": {"code": "unauthorized", "message": "no key", "hint": ""}}
     page.route("**/api/v1/**", lambda route: route.fulfill(status=401, json=refused))
     ask(page, "level:error")

@@ -200,9 +200,10 @@ def test_the_address_is_the_whole_state(open_page: Open) -> None:
     expect(page.locator(".events .head")).to_contain_text("time (UTC)")
     expect(page.locator(".events")).to_have_class("events wrap")
     expect(page.get_by_role("complementary")).to_be_hidden()
+    expect(page.locator(".details")).to_contain_text("version")  # a tag, which comes when it is opened
     before = page.locator(".events").inner_text()
     page.reload()
-    expect(page.locator(".details")).to_be_visible()
+    expect(page.locator(".details")).to_contain_text("version")
     assert page.locator(".events").inner_text() == before
     page.get_by_role("button", name="Remove the column kind").click()
     expect(page.locator(".events .head")).not_to_contain_text("kind")
