@@ -237,9 +237,8 @@ class Committer:
         self._ledger.append(filter(None, (request_of(parse_header(data)[0]) for _, data in replayed)))
         self._ledger.forget(block_id for block_id, _ in replayed)
         try:
-            self._spool.put(
-                [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)], shard
-            )
+            numbered = [(first + place, block_id, data) for place, (block_id, data) in enumerate(blocks)]
+            self._spool.put(numbered, shard, of_one=len(fresh) == 1)
         except (OSError, SpoolFull):
             self._requests.difference_update(requests)
             self._ledger.set_aside(block_id for block_id, _ in replayed)

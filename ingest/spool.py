@@ -139,15 +139,20 @@ class Spool:
         return damaged
 
     def put(
-        self, blocks: Sequence[tuple[int, bytes, bytes | bytearray]], shard: int = FIRST_SHARD
+        self,
+        blocks: Sequence[tuple[int, bytes, bytes | bytearray]],
+        shard: int = FIRST_SHARD,
+        *,
+        of_one: bool = False,
     ) -> list[SpoolEntry]:
         """Keep `(sequence, block id, data)` for a shard, all of them or none; they are durable on return.
 
+        `of_one`: they are one request's, which cannot be kept in parts. As one block alone it may be above the quota.
         Sequences must grow. Raises SpoolFull where quota or disk has no room, OSError where the disk fails.
         """
         size = sum(len(data) for _, _, data in blocks)
         self._check_order([sequence for sequence, _, _ in blocks])
-        self._reserve(size)
+        self._reserve(size, alone=of_one or len(blocks) == 1)
         try:
             entries = self._write(blocks, shard)
         except OSError as error:
@@ -309,10 +314,10 @@ class Spool:
                 self._full = ""
                 self._changed.notify_all()
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, size: int, *, alone: bool) -> None:
         with self._changed:
             # What is above the quota goes into an empty spool: refusing it for ever would stop its source.
-            if self._bytes and self._bytes + size > self.quota_bytes:
+            if self._bytes + size > self.quota_bytes and not (alone and not self._bytes):
                 raise self._refuse("quota")
             if _free_bytes(self.folder) < size + FREE_RESERVE_BYTES:
                 raise self._refuse("disk_full")

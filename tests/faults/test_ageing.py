@@ -103,6 +103,10 @@ def tiers(hot: Hot, clickhouse: EmbeddedServer, namespace: str) -> Iterator[Tier
         process.join()
 
 
+# Before a step is mostly what it is after the one before.
+BOTH_SIDES = [pytest.param("before", marks=pytest.mark.slow), "after"]
+
+
 def free(tiers: Tiers) -> None:
     """Let the lease of an ager that was killed run out: without waiting for it."""
     tiers.hot.execute(f"TRUNCATE TABLE {leases.LEASES}")
@@ -202,7 +206,7 @@ DELETING = [
 ]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", BOTH_SIDES)
 @pytest.mark.parametrize("step", DELETING)
 def test_deletion_killed(
     tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str
@@ -242,7 +246,7 @@ THAWING = [
 ]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", BOTH_SIDES)
 @pytest.mark.parametrize("step", THAWING)
 def test_thaw_killed(
     tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str

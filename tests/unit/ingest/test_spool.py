@@ -76,7 +76,7 @@ def test_a_request_of_several_blocks_above_the_quota_goes_into_an_empty_spool(
 ) -> None:
     """It would never fit, and until something left everybody else would be turned away."""
     spool, _ = opened(tmp_path, quota=1)
-    entries = spool.put([sealed(1), sealed(2)])
+    entries = spool.put([sealed(1), sealed(2)], of_one=True)
     with pytest.raises(SpoolFull):
         spool.put([sealed(3)])
     with pytest.raises(SpoolFull):
@@ -84,7 +84,7 @@ def test_a_request_of_several_blocks_above_the_quota_goes_into_an_empty_spool(
     spool.remove(entries)
     spool.refuse_while_full()
     assert spool.stats().full == ""
-    spool.put([sealed(4), sealed(5)])
+    spool.put([sealed(4), sealed(5)], of_one=True)
 
 
 def test_block_above_the_quota_goes_into_an_empty_spool(tmp_path: Path, sealed: Any) -> None:
