@@ -196,6 +196,7 @@ export class Explore {
     this.#byOf = state.by;
     try {
       const found = /** @type {Histogram} */ (await ask("/api/v1/histogram", { ...asked(state), buckets: BARS, by: state.by }, signal));
+      if (this.#byOf !== state.by) return; // other colours were asked for meanwhile
       this.#total = found.buckets.reduce((sum, bucket) => sum + bucket.count, 0);
       this.#histogram.element.hidden = this.#total === 0;
       this.#histogram.show(found, state);
