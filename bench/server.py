@@ -21,6 +21,7 @@ from storage.hot import Hot
 
 READY_SECONDS = 60
 ARRIVE_SECONDS = 60
+ARRIVE_RATE = 50_000  # events a second, of many
 NEVE = [sys.executable, "-m", "neve"]
 
 
@@ -104,12 +105,11 @@ class Server:
 
     def wait_for(self, query: str, events: int, exact: bool = True) -> None:
         """Wait until at least so many events can be found. Raises RuntimeError for more, or for too few too long."""
-        deadline = time.monotonic() + ARRIVE_SECONDS
+        patience = ARRIVE_SECONDS + events / ARRIVE_RATE
+        deadline = time.monotonic() + patience
         while (found := self._counted(query)) < events:
             if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"cannot find {events} events for {query}: {found} after {ARRIVE_SECONDS} s"
-                )
+                raise RuntimeError(f"cannot find {events} events for {query}: {found} after {patience:.0f} s")
             time.sleep(0.05)
         if exact and found > events:
             raise RuntimeError(f"cannot trust the store: {found} events for {query}, {events} expected")
