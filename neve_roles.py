@@ -30,7 +30,6 @@ from neve_serve import (
 from query import front
 from query.door import Door
 from storage import tracing
-from storage.access.openapi import merged
 from storage.config import ClickHouseConfig, ShardConfig
 from storage.errors import ConfigError, NeveError
 from storage.logs import fields_of, secrets_of, set_up
@@ -362,6 +361,8 @@ async def all_metrics(parts: Mapping[str, str], headers: front.Headers, door: Do
 
 async def all_paths(sockets: Sequence[str], headers: front.Headers) -> bytes:
     """The description of every process's paths as one, as an answer; of those that answer."""
+    from storage.access.openapi import merged  # brings FastAPI, which neither the front door nor alerts need
+
     found = []
     for socket in sockets:
         try:
