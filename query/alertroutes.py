@@ -17,7 +17,7 @@ from query.alerting.rule import Alert
 from query.auditing import say
 from query.errors import RequestInvalid
 from query.guards import may_see
-from query.savedroutes import namespace_of
+from query.savedroutes import asked_in, namespace_of
 from storage.access.access import Access
 from storage.access.identity import ADMIN, ALERT, ANYONE, SEARCH, Identity
 from storage.access.keys import SESSION
@@ -100,11 +100,7 @@ async def alerts(request: Request, namespace: str = "") -> Said:
 @router.post("/api/v1/alerts", status_code=201)
 async def make(request: Request) -> Said:
     """Make an alert; docs/alerts.md has what it may say."""
-    asked = await json_body(request)
-    wanted = asked.pop("namespace", "")
-    if not isinstance(wanted, str):
-        raise RequestInvalid("cannot use 'namespace'", "give its name")
-    namespace = namespace_of(request, wanted)
+    asked, namespace = await asked_in(request)
     maker = _maker(request, namespace)
     await asyncio.to_thread(request.app.state.owner.require, namespace)
     alert = await _work(request, lambda book: book.make(namespace, asked, maker))

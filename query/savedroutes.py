@@ -48,6 +48,15 @@ def namespace_of(request: Request, wanted: str, scope: str = SEARCH) -> str:
     return found
 
 
+async def asked_in(request: Request) -> tuple[dict[str, Any], str]:
+    """A body without its `namespace`, and the one that is meant. Raises RequestInvalid, and as `namespace_of`."""
+    asked = await json_body(request)
+    wanted = asked.pop("namespace", "")
+    if not isinstance(wanted, str):
+        raise RequestInvalid("cannot use 'namespace'", "give its name")
+    return asked, namespace_of(request, wanted)
+
+
 def owner_of(identity: Identity) -> str:
     """Who somebody is, where it is kept that something is theirs; empty: everybody, where nobody is asked."""
     return "" if identity is ANYONE else f"{identity.kind}:{identity.name}"
@@ -119,11 +128,7 @@ async def saved(request: Request, namespace: str = "") -> Said:
 @router.post("/api/v1/saved", status_code=201)
 async def save(request: Request) -> Said:
     """Save a search: `name`, `query`, `from`, `to`, `view`, `columns`, `state`, in `namespace`."""
-    asked = await json_body(request)
-    wanted = asked.pop("namespace", "")
-    if not isinstance(wanted, str):
-        raise RequestInvalid("cannot use 'namespace'", "give its name")
-    namespace = namespace_of(request, wanted)
+    asked, namespace = await asked_in(request)
     new = Search(namespace, "", owner=owner_of(identity_of(request)))
     asked.setdefault("name", "")
     search = new.changed({key: value for key, value in asked.items() if key != "version"})
