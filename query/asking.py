@@ -22,7 +22,7 @@ from storage.errors import (
 from storage.results import QueryStream
 from storage.shard_states import ClusterState, ShardStates
 from storage.shards import Shard, Shards
-from storage.spreading import NOT_THERE, SETTINGS, TRIES, look, over, some_alive
+from storage.spreading import NOT_THERE, SETTINGS, SILENCE_SECONDS, TRIES, look, over, some_alive
 
 OUT_OF_TIME = (159, 160)  # the query's own, not a shard's
 PASSING = {3, 32, 101, 102, 209, 210, 236, 279, 519, 1000, 1001, 1002}
@@ -112,7 +112,10 @@ class Asking:
             self.choose()
         assert self._initiator is not None
         text, bound = over(sql, params, self.asked)
-        return self._initiator.hot.query_iter(text, bound, {**SETTINGS, **settings}, query_id, timeout)
+        # One that is well but was silent, while it planned, is given longer.
+        silence = SILENCE_SECONDS * 2**self._tries
+        patient = {**SETTINGS, "receive_timeout": silence, **settings}
+        return self._initiator.hot.query_iter(text, bound, patient, query_id, timeout, silence)
 
     def cancel(self, query_id: str) -> None:
         """Stop a statement on all shards that have a part of it."""

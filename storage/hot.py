@@ -121,14 +121,15 @@ class Hot:
         settings: Mapping[str, Any] | None = None,
         query_id: str = "",
         timeout: float | None = None,
+        silence: float | None = None,
     ) -> Result:
         """Run a query and wait for all of it.
 
         `params`: str, bytes, int, float, bool, None, or lists of them. `settings` that the server does not
-        know fail the query. `timeout`: seconds, kept by the server. Raises QueryFailed and its kin, or
-        StorageUnavailable.
+        know fail the query. `timeout`: seconds, kept by the server. `silence`: seconds that the server may say
+        nothing, which one that works on a query does not do. Raises QueryFailed and its kin, or StorageUnavailable.
         """
-        with self.query_iter(sql, params, settings, query_id, timeout) as stream:
+        with self.query_iter(sql, params, settings, query_id, timeout, silence) as stream:
             rows = [row for rows in stream for row in rows]
         return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
 
@@ -139,10 +140,12 @@ class Hot:
         settings: Mapping[str, Any] | None = None,
         query_id: str = "",
         timeout: float | None = None,
+        silence: float | None = None,
     ) -> QueryStream:
         """As `query`, giving rows as they come. It holds a connection until it ends or is closed."""
         limits = {} if timeout is None else {"max_execution_time": timeout, "timeout_overflow_mode": "throw"}
-        silence = None if timeout is None else timeout + SILENCE_SECONDS
+        if silence is None and timeout is not None:
+            silence = timeout + SILENCE_SECONDS
         with ExitStack() as resources:
             connection = resources.enter_context(self._pool.connection())
             step = tracing.begin("clickhouse", **{"db.system.name": "clickhouse", "db.query.text": sql})

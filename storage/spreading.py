@@ -111,7 +111,8 @@ class Spread:
             alive = some_alive(self.shards)
             text, bound = over(sql, params or {}, alive)
             try:
-                return random.choice(alive).hot.query(text, bound, {**SETTINGS, **(settings or {})})
+                initiator = random.choice(alive).hot
+                return initiator.query(text, bound, {**SETTINGS, **(settings or {})}, silence=SILENCE_SECONDS)
             except (StorageUnavailable, QueryFailed):
                 if not look(self.shards, alive) or not left:
                     raise

@@ -4,14 +4,19 @@
 
 What a group said comes in one piece when it ends, with its wall time and its CPU seconds, which tell where the time of
 a run goes. Exit code 0 where every group passed that had tests to run, and some did.
+
+A run ends: a group that is not through after DEADLINE_SECONDS says where it stands and is killed, and so are processes
+that tests left behind.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +38,9 @@ APART = {
 FOLDERS = {"e2e", "faults"}  # that are in no other group
 REST = "parts"
 PASSED, NOTHING_CHOSEN = 0, 5
+DEADLINE_SECONDS = 45 * 60.0  # more than twice what a group takes
+LAST_WORDS_SECONDS = 20.0
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>: orphans of our children become ours
 
 
 def groups() -> dict[str, list[str]]:
@@ -57,6 +65,12 @@ class Group:
         command = [sys.executable, "-m", "pytest", *arguments, *sys.argv[1:]]
         return cls(name, said, time.monotonic(), subprocess.Popen(command, stdout=said, stderr=said))
 
+    def end(self) -> None:
+        """Let it say where every thread of it stands, then kill it."""
+        self.process.send_signal(signal.SIGABRT)
+        time.sleep(LAST_WORDS_SECONDS)
+        self.process.kill()
+
     def tell(self, code: int, cpu: float) -> None:
         """Print what it said; `cpu` is seconds."""
         took = time.monotonic() - self.begun
@@ -67,7 +81,7 @@ class Group:
         sys.stdout.flush()
 
 
-def main() -> int:
+def run() -> set[int]:
     """Run every group and tell of each as it ends, also after Ctrl-C, which the terminal sends to all of them."""
     running: dict[int, Group] = {}
 
@@ -75,19 +89,53 @@ def main() -> int:
         for group in running.values():
             group.process.send_signal(signal.SIGINT)
 
+    def end() -> None:
+        print(
+            f"\nnot through after {DEADLINE_SECONDS:.0f} s: {', '.join(one.name for one in running.values())}"
+        )
+        for group in list(running.values()):
+            group.end()
+
     signal.signal(signal.SIGINT, lambda *_: None)  # a handler, which a child does not inherit
     signal.signal(signal.SIGTERM, pass_on)
     for name, arguments in groups().items():
         group = Group.start(name, arguments)
         running[group.process.pid] = group
     print(f"side by side: {', '.join(groups())}; what each says comes when it ends", flush=True)
+    deadline = threading.Timer(DEADLINE_SECONDS, end)
+    deadline.daemon = True
+    deadline.start()
     codes = set()
     while running:
         pid, status, usage = os.wait4(-1, 0)
+        if pid not in running:
+            continue  # an orphan that ended by itself
         group, code = running.pop(pid), os.waitstatus_to_exitcode(status)
         group.process.returncode = code
         group.tell(code, usage.ru_utime + usage.ru_stime)
         codes.add(code)
+    deadline.cancel()
+    return codes
+
+
+def kill_orphans() -> None:
+    """Kill what tests left behind, and say what it was: whoever waits for our output waits for all that hold it."""
+    while orphans := [
+        int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    ]:
+        for pid in orphans:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if words:  # else it has ended
+                print(f"left behind and killed: {pid} {words[:200]}", flush=True)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def main() -> int:
+    """See above."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    codes = run()
+    kill_orphans()
     return int(PASSED not in codes or not codes <= {PASSED, NOTHING_CHOSEN})
 
 

@@ -49,6 +49,7 @@ class Site:
         self.mirrors: dict[str, Path] = {}  # of the folders of "agent" and "gateway", where power may fail
         self.forget = ""
         self.clock = 0  # seed of clocks that jump
+        self._children: list[ForkServerProcess] = []
         self._logs = 0
 
     @property
@@ -56,7 +57,9 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def start_gateway(self, kill_at: str = "") -> ForkServerProcess:
-        """A gateway that listens, unless it is killed on its way there."""
+        """A gateway that listens, unless it is killed on its way there. One that should be dead by now is killed."""
+        if self.gateway is not None:
+            kill(self.gateway)
         self.gateway = self._gateway(self.folder / "gateway", self.port, kill_at)
         return self.gateway
 
@@ -92,6 +95,7 @@ class Site:
         given |= {"MIRROR": mirror, "FORGET": self.forget, "CLOCK": self.clock}
         process = PROCESSES.Process(target=runpy.run_path, args=(CHILD, given, "__main__"))
         process.start()
+        self._children.append(process)
         return process
 
     def kill_gateway(self) -> None:
@@ -151,9 +155,8 @@ class Site:
         assert found == expected, f"{len(found)} lines, {len(set(found))} of {count} numbers"
 
     def close(self) -> None:
-        for process in (self.agent, self.gateway, *self.others):
-            if process is not None:
-                kill(process)
+        for process in self._children:  # whoever is left keeps pytest from ending
+            kill(process)
         for server in (self.clickhouse, *self.shards):
             server.stop()
 

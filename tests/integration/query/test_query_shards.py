@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from query import ast
 from query.app import create_app
 from storage.errors import NeveError
 from storage.native.block import SealedBlock
+from storage.shards import Shard
 from storage.spreading import Spread
 from tests.integration.conftest import Cluster
 
@@ -180,7 +181,7 @@ class Counting:
 
     def __init__(self, api: httpx.Client) -> None:
         self._api = api
-        self.answers: list[tuple[int, list[str]]] = []
+        self.answers: list[tuple[int | None, list[str]]] = []
         self.troubles: list[str] = []
         self._heard = threading.Condition()
         self._stop = threading.Event()
@@ -200,7 +201,8 @@ class Counting:
             with self._heard:
                 if answer.status_code == 200:
                     said = answer.json()
-                    self.answers.append((said["rows"][0][0], said["stats"]["limits_hit"]))
+                    count = said["rows"][0][0] if said["rows"] else None
+                    self.answers.append((count, said["stats"]["limits_hit"]))
                 else:
                     self.troubles.append(answer.text)
                 self._heard.notify_all()
@@ -240,6 +242,32 @@ def test_no_error_has_a_password(cluster: Cluster) -> None:
     said = f"{raised.value} {raised.value.detail}"
     assert cluster.reading.home.config.password not in said
     assert cluster.servers[1].config.password not in said
+
+
+@pytest.mark.parametrize("initiator", [0, 1])
+def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
+    initiator: int,
+    cluster: Cluster,
+    api: httpx.Client,
+    make_block: Callable[..., SealedBlock],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster.insert(1, make_block(plain(30)))
+    cluster.insert(2, make_block(plain(7)))
+    assert ask(api, "search", q="* | stats count() as n")["rows"] == [[37]]
+
+    def choose(alive: Sequence[Shard]) -> Shard:
+        return alive[min(initiator, len(alive) - 1)]
+
+    monkeypatch.setattr("query.asking.random.choice", choose)
+    pid = cluster.servers[1].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = ask(api, "search", q="* | stats count() as n")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
 
 
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
