@@ -1,117 +1,191 @@
-"""One shard beside two: the same events, the same searches, in the same run.
+"""One shard beside two: the same events, the same searches, in turn in one run.
 
-    python -m bench.cluster [--rows N] [--quick] [--json]
+    python -m bench.cluster [--rows N] [--rounds N] [--quick] [--json]
 
-`neve ship --once` reads a file and sends it to one gateway, which gives its blocks to the shards. CPU is that of agent,
-gateway, front door and all ClickHouse servers, until every event can be found. Then each search is asked a few times;
-`cpu_ms` is what all servers and the API take for one. What is on one machine shares its cores: the figures that count
-are those of CPU, and their ratios.
+Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a file to
+the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then each
+search is asked of both in turn. Figures are medians of rounds, those of merges means, which come in few large pieces. CPU is
+in µs an event, by part; what the site takes by itself, when nobody ships or asks, is taken out of it, and is `idle_cores`.
+What is on one machine shares its cores: the figures that count are those of CPU, and their ratios.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from bench import corpus
-from bench.processes import cost
 from bench.report import Report, parser
-from bench.server import NEVE, Server, run_measured
-from storage.embedded import EmbeddedServer
+from bench.server import NEVE, run_measured
+from bench.sites import Site, site
 
-TIMES = 5  # that each search is asked; the first answer is left out
-SEARCHES = {
-    "page": "level:error",
-    "words": "timeout",
-    "count": "* | stats count() as n by service",
-    "percentile": "level:error | stats p95(bytes) as p, count() as n by service",
+ROUNDS = 5
+IDLE_SECONDS = 20.0
+TIMES = 15  # that each search is asked; the first answer is left out
+SEARCH = "/api/v1/search"
+ASKED: dict[str, tuple[str, dict[str, str]]] = {
+    "count": (SEARCH, {"q": "* | stats count() as n"}),
+    "newest": (SEARCH, {"q": "level:error", "limit": "100"}),
+    "words": (SEARCH, {"q": f'"{corpus.NEEDLE}"'}),
+    "tag": (SEARCH, {"q": "user_id:u0004985"}),
+    "top": (SEARCH, {"q": "level:error | top 10 host"}),
+    "p95": (SEARCH, {"q": "level:error | stats p95(bytes) as p, count() as n by service"}),
+    "histogram": ("/api/v1/histogram", {"q": "level:error", "by": "service"}),
+    "patterns": ("/api/v1/patterns", {"q": "level:error"}),
 }
+PARTS = ("agent", "gateway", "front", "api", "clickhouse", "merges", "others")
 
 
-class Site:
-    """A server over so many shards of its own."""
+@dataclass
+class Round:
+    """What one file took: seconds until it was stored, and until all was at rest; CPU seconds by part."""
 
-    def __init__(self, folder: Path, shards: int, opened: ExitStack) -> None:
-        self.shards = [self._shard(folder, number, opened) for number in range(shards)]
-        config = folder / "neve.toml"
-        urls = [one.config.url() for one in self.shards]
-        named = "".join(f'shard{number} = "{url}"\n' for number, url in enumerate(urls))
-        config.write_text(f'clickhouse = "{urls[0]}"\n' if shards == 1 else f"[cluster.shards]\n{named}")
-        options = ["--config", str(config)]
-        clickhouse = self.shards[0].config
-        self.server = opened.enter_context(Server(folder / "server", options=options, clickhouse=clickhouse))
-
-    def _shard(self, folder: Path, number: int, opened: ExitStack) -> EmbeddedServer:
-        place = folder / f"clickhouse-{number}"
-        place.mkdir(parents=True)
-        for password in (folder / "clickhouse-0").glob("password*") if number else ():
-            shutil.copy(password, place)
-        return opened.enter_context(EmbeddedServer(place, lake=folder / "lake"))
-
-    def cpu(self, *parts: str) -> float:
-        """Seconds that the shards and these parts of the server have taken so far."""
-        costs = self.server.parts()
-        pids = [one.pid for one in self.shards if one.pid is not None]
-        return sum(costs[name].cpu for name in parts) + sum(cost(pid).cpu for pid in pids)
+    stored: float
+    seconds: float
+    cpu: Counter[str]
+    events: Counter[str]
 
 
-@contextmanager
-def site(folder: Path, shards: int) -> Iterator[Site]:
-    with ExitStack() as opened:
-        yield Site(folder, shards, opened)
+def shipped(there: Site, path: Path, rows: int, state: Path) -> Round:
+    """Send a file, once, and wait until the site is at rest."""
+    before, counted, begun = there.cpu(), there.events(), time.monotonic()
+    arguments = ["ship", str(path), "--once", "--to", there.server.url, "--state", str(state)]
+    _, agent = run_measured([*NEVE, *arguments, "--service", "bench"])
+    there.wait_until_stored()
+    stored = time.monotonic() - begun
+    there.wait_until_merged()
+    cpu = difference(there.cpu(), before) + Counter({"agent": agent.cpu})
+    return Round(stored, time.monotonic() - begun, cpu, difference(there.events(), counted))
 
 
-def measured(path: Path, rows: int, folder: Path, shards: int) -> dict[str, Any]:
-    """Ship a file to a site of its own, and search it."""
-    with site(folder, shards) as there:
-        begun, before = time.monotonic(), there.cpu("gateway", "front")
-        arguments = ["ship", str(path), "--once", "--to", there.server.url, "--state", str(folder / "agent")]
-        _, agent = run_measured([*NEVE, *arguments, "--service", "bench"])
-        there.server.wait_for("*", rows)
-        seconds = time.monotonic() - begun
-        spent = there.cpu("gateway", "front") - before + agent.cpu
-        return {
-            "events_per_s": rows / seconds,
-            "cpu_us_per_event": spent / rows * 1e6,
-            "queries": {name: searched(there, query) for name, query in SEARCHES.items()},
+def difference(after: Counter[str], before: Counter[str]) -> Counter[str]:
+    """Also what has become less, which `-` leaves out."""
+    return Counter({name: after[name] - before[name] for name in after})
+
+
+def asked(sites: Sequence[Site], times: int) -> list[dict[str, list[dict[str, float]]]]:
+    """For each site the milliseconds and CPU seconds of each time that each search was asked, of the sites in turn."""
+    found: list[dict[str, list[dict[str, float]]]] = [defaultdict(list) for _ in sites]
+    for name, (path, parameters) in ASKED.items():
+        for turn in range(times + 1):
+            for number in in_turn(range(len(sites)), turn):
+                there = sites[number]
+                before, counted, begun = there.cpu(), there.events(), time.monotonic()
+                answer = there.server.client.get(path, params=parameters)
+                ms = (time.monotonic() - begun) * 1000
+                cpu = difference(there.cpu(), before)
+                answer.raise_for_status()
+                if not (stats := answer.json()["stats"])["complete"]:
+                    raise RuntimeError(f"cannot trust the answer to {name}: {stats}")
+                if turn:
+                    # What counts the statements has none of its own but one a server.
+                    statements = difference(there.events(), counted)["Query"] - len(there.shards)
+                    found[number][name].append({"ms": ms, "cpu": sum(cpu.values()), "statements": statements})
+    return found
+
+
+def in_turn(items: Iterable[int], turn: int) -> list[int]:
+    """Each has to be first as often as last."""
+    listed = list(items)
+    return listed if turn % 2 else listed[::-1]
+
+
+def idle(sites: Sequence[Site], seconds: float) -> list[Counter[str]]:
+    """Cores that each part of each site takes while nobody ships or asks."""
+    before, begun = [one.cpu() for one in sites], time.monotonic()
+    time.sleep(seconds)
+    passed = time.monotonic() - begun
+    return [
+        Counter({name: spent / passed for name, spent in difference(one.cpu(), was).items()})
+        for one, was in zip(sites, before, strict=True)
+    ]
+
+
+def figures(rows: int, rounds: Sequence[Round], idling: Counter[str]) -> dict[str, Any]:
+    """Of one site."""
+    parts = {}
+    for name in PARTS:
+        spent = [(one.cpu[name] - idling[name] * one.seconds) / rows * 1e6 for one in rounds]
+        parts[name] = (mean if name == "merges" else median)(spent)
+    counted = sum((one.events for one in rounds), Counter[str]())
+    return {
+        "events_per_s": median(rows / one.stored for one in rounds),
+        "cpu_us_per_event": sum(parts.values()),
+        **{f"{name}_us": spent for name, spent in parts.items()},
+        "rows_an_insert": median(one.events["InsertedRows"] / one.events["InsertQuery"] for one in rounds),
+        "inserts": counted["InsertQuery"],
+        "merges": counted["Merge"],
+        "merged_rows_an_event": counted["MergedRows"] / rows / len(rounds),
+        "idle_cores": sum(idling.values()),
+        "idle_clickhouse_cores": idling["clickhouse"] + idling["merges"],
+    }
+
+
+def searches(found: dict[str, list[dict[str, float]]], idling: Counter[str]) -> dict[str, dict[str, float]]:
+    """Medians of each search."""
+    cores = sum(idling.values())
+    return {
+        name: {
+            "median_ms": median(one["ms"] for one in took),
+            "cpu_ms": median(one["cpu"] * 1000 - cores * one["ms"] for one in took),
+            "statements": median(one["statements"] for one in took),
         }
+        for name, took in found.items()
+    }
 
 
-def searched(there: Site, query: str) -> dict[str, float]:
-    """Median milliseconds of a search, and the CPU that it takes."""
-    there.server.search(query)
-    before, took = there.cpu("api", "front"), []
-    for _ in range(TIMES):
-        begun = time.monotonic()
-        answer = there.server.search(query)
-        took.append((time.monotonic() - begun) * 1000)
-        if not answer["stats"]["complete"]:
-            raise RuntimeError(f"cannot trust the answer to {query}: {answer['stats']}")
-    cpu = (there.cpu("api", "front") - before) / TIMES * 1000
-    return {"median_ms": median(took), "cpu_ms": cpu}
-
-
-def run(rows: int, folder: Path) -> Report:
+def run(rows: int, rounds: int, folder: Path, idle_seconds: float, times: int) -> Report:
+    rows //= rounds + 1  # of a file; the first that is sent only warms up
     path, _ = corpus.write(folder / "corpus", rows)
-    report = Report("cluster", rows)
-    for name, shards in (("one-shard", 1), ("two-shards", 2)):
-        report.add(name, **measured(path, rows, folder / name, shards))
-    one, two = (report.result(name)["cpu_us_per_event"] for name in ("one-shard", "two-shards"))
-    report.notes.append(f"two shards take {two / one:.2f} times the CPU of one for an event")
+    report = Report("cluster", rows * (rounds + 1))
+    names = ("one-shard", "two-shards")
+    with ExitStack() as opened:
+        sites = [opened.enter_context(site(folder / name, number)) for number, name in enumerate(names, 1)]
+        took: list[list[Round]] = [[], []]
+        for turn in range(rounds + 1):
+            for number in in_turn(range(2), turn):
+                one = shipped(sites[number], path, rows, folder / f"agent-{number}-{turn}")
+                took[number].append(one)
+                if (found := sites[number].server.count()) != rows * (turn + 1):
+                    raise RuntimeError(f"cannot trust this run: {found} events of {rows * (turn + 1)}")
+        idling = idle(sites, idle_seconds)
+        queries = asked(sites, times)
+    for name, one, alone, answers in zip(names, took, idling, queries, strict=True):
+        report.add(name, **figures(rows, one[1:], alone), queries=searches(answers, alone))
+    one, two = report.results
+    report.add("ratio", **ratios(one, two), queries={q: ratios(one["queries"][q], two["queries"][q]) for q in one["queries"]})
+    report.notes += list(said(rows, took))
     return report
 
 
+def ratios(one: dict[str, Any], two: dict[str, Any]) -> dict[str, float]:
+    return {key: two[key] / value for key, value in one.items() if isinstance(value, (int, float)) and value}
+
+
+def said(rows: int, took: Sequence[Sequence[Round]]) -> Iterator[str]:
+    """How much the rounds differ."""
+    each = [[sum(one.cpu.values()) / rows * 1e6 for one in rounds] for rounds in took]
+    found = [two / one for one, two in zip(*each, strict=True)]
+    yield f"CPU of each round of two shards over that of one, with what they take by themselves: {', '.join(f'{one:.2f}' for one in found)}"
+
+
 def main() -> int:
-    args = parser("one shard beside two", 1_000_000).parse_args()
+    options = parser("one shard beside two", 1_000_000)
+    options.add_argument("--rounds", type=int, default=ROUNDS)
+    args = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="neve-bench-") as folder:
-        report = run(100_000 if args.quick else args.rows, Path(folder))
+        if args.quick:
+            report = run(100_000, 2, Path(folder), 5.0, 5)
+        else:
+            report = run(args.rows, args.rounds, Path(folder), IDLE_SECONDS, TIMES)
     report.print(args.json)
     return 0
 

@@ -114,6 +114,11 @@ class Hot:
         """Ask the server for an answer; StorageUnavailable when there is none."""
         self._aside("SELECT 1", {})
 
+    def ping_again(self) -> None:
+        """The same over a connection that was made before, where there is one: that costs the server next to nothing."""
+        with self._pool.connection() as connection:
+            connection.ping()
+
     def query(
         self,
         sql: str,
@@ -132,6 +137,10 @@ class Hot:
         with self.query_iter(sql, params, settings, query_id, timeout, silence) as stream:
             rows = [row for rows in stream for row in rows]
         return Result(stream.columns, rows, stream.rows_read, stream.bytes_read, stream.elapsed_ms)
+
+    def query_each(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Result]:
+        """As `query`, of each server of a cluster by itself: here there is one."""
+        return [self.query(sql, params)]
 
     def query_iter(
         self,

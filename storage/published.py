@@ -80,8 +80,9 @@ class TierState:
 
 
 _COLUMNS = ("sequence", "snapshot_id", "metadata", "record", "low", "high", "rows", "location")
-# A tuple keeps what is NULL, which argMax alone leaves out.
-_LAST = ", ".join(f"argMax(tuple({name}), (sequence, said_at)).1 AS last_{name}" for name in _COLUMNS)
+# A tuple keeps what is NULL, which argMax alone leaves out. One for all columns: a quarter of the question's cost.
+_LAST = f"argMax(tuple({', '.join(_COLUMNS)}), (sequence, said_at)) AS newest"
+_OF_LAST = ", ".join(f"newest.{place} AS last_{name}" for place, name in enumerate(_COLUMNS, 1))
 
 
 _STANDING = deletions.listed("namespace = {n:String}")
@@ -106,7 +107,7 @@ def tier_state(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
 
 def _asked(hot: Asks, config: ColdConfig, namespace: str) -> TierState:
     sql = (
-        "SELECT dropped, thawed, epochs, events, last.*, standing FROM "
+        f"SELECT dropped, thawed, epochs, events, {_OF_LAST}, standing FROM "
         f"(SELECT {_MOVED} FROM {STATES} WHERE namespace = {{n:String}}) AS gone "
         "CROSS JOIN (SELECT groupUniqArray(toUInt32OrZero(partition)) AS epochs, sum(rows) AS events FROM system.parts "
         "WHERE active AND table = 'events' AND database = {d:String}) AS present "

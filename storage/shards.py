@@ -188,9 +188,10 @@ class Shards:
                 state.wanted.wait(ASK_SECONDS)
 
     def _ask(self, shard: Shard, asking: Hot) -> None:
-        asking.ping()
         if shard.alive:
+            asking.ping_again()
             return
+        asking.ping()
         check_number(asking, shard.said)
         with self._returning:
             for hook in self.on_return:

@@ -102,6 +102,18 @@ class NativeConnection:
         poll.register(self._driver.socket, select.POLLIN)
         return bool(poll.poll(0))
 
+    def ping(self) -> None:
+        """Ask whether the server is there, without a statement; StorageUnavailable when it says nothing in time."""
+        self.usable = False
+        self._driver.sync_request_timeout = self._silence
+        try:
+            answered = self._driver.ping()
+        except BROKEN as error:
+            raise self._lost(error) from error
+        if not answered:  # the driver has no more to say of it
+            raise self._lost(EOFError("no answer"))
+        self.usable = True
+
     # --- queries ------------------------------------------------------------------------------------------
 
     def packets(

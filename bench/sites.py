@@ -1,0 +1,95 @@
+"""A server over shards of its own, and the CPU that each part of it takes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.processes import cpu_seconds, cpu_seconds_of_threads
+from bench.server import Server
+from storage.embedded import EmbeddedServer
+from storage.hot import Hot
+
+MERGING = "MergeMutate"
+"""How ClickHouse calls the threads that merge; they do nothing else, and live as long as it does."""
+OTHERS = ("ager", "alerts", "supervisor")  # nobody ships to or asks these here
+EVENTS = ("Query", "InsertQuery", "InsertedRows", "MergedRows", "Merge")
+"""Of `system.events`: statements of all kinds, INSERTs, and the rows that were written, at first and by merges."""
+POLL_SECONDS = 0.1
+QUIET_SECONDS = 2.0  # without a merge: none is to come
+SETTLE_SECONDS = 120.0
+
+
+class Site:
+    """A server over so many shards, which it has to itself."""
+
+    def __init__(self, folder: Path, shards: int, opened: ExitStack) -> None:
+        self.shards = [self._shard(folder, number, opened) for number in range(shards)]
+        self.hots = [opened.enter_context(Hot(one.config)) for one in self.shards]
+        config = folder / "neve.toml"
+        urls = [one.config.url() for one in self.shards]
+        named = "".join(f'shard{number} = "{url}"\n' for number, url in enumerate(urls))
+        config.write_text(f'clickhouse = "{urls[0]}"\n' if shards == 1 else f"[cluster.shards]\n{named}")
+        options = ["--config", str(config)]
+        clickhouse = self.shards[0].config
+        self.server = opened.enter_context(Server(folder / "server", options=options, clickhouse=clickhouse))
+
+    def _shard(self, folder: Path, number: int, opened: ExitStack) -> EmbeddedServer:
+        place = folder / f"clickhouse-{number}"
+        place.mkdir(parents=True)
+        for password in (folder / "clickhouse-0").glob("password*") if number else ():
+            shutil.copy(password, place)
+        return opened.enter_context(EmbeddedServer(place, lake=folder / "lake"))
+
+    def cpu(self) -> Counter[str]:
+        """Seconds that each part has taken so far; `merges` are those of all ClickHouse servers, `clickhouse` the rest."""
+        found = Counter({name: cpu_seconds(pid) for name, pid in self.server.pids().items()})
+        spent = Counter({"others": sum(found.pop(name, 0.0) for name in OTHERS)}) + found
+        pids = [one.pid for one in self.shards if one.pid is not None]
+        spent["merges"] = sum(cpu_seconds_of_threads(pid, MERGING) for pid in pids)
+        spent["clickhouse"] = sum(map(cpu_seconds, pids)) - spent["merges"]
+        return spent
+
+    def events(self) -> Counter[str]:
+        """What all ClickHouse servers have counted so far."""
+        sql = "SELECT event, value FROM system.events WHERE event IN {names:Array(String)}"
+        return Counter({**sum((Counter(dict(one.query(sql, {"names": list(EVENTS)}).rows)) for one in self.hots), Counter())})
+
+    def wait_until_stored(self, blocks_before: int = 0) -> None:
+        """Wait until all that the gateway has accepted is in ClickHouse. Raises RuntimeError where blocks are refused."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (status := self.gateway())["spool"]["depth"]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"cannot store all: {status['spool']}, {status['troubles']}")
+            time.sleep(POLL_SECONDS)
+        if status["dead_letters"]:
+            raise RuntimeError(f"cannot store all: {status['dead_letters']} blocks refused")
+
+    def wait_until_merged(self) -> None:
+        """Wait until no server merges any more."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + QUIET_SECONDS:
+            if any(one.scalars("SELECT count() AS n FROM system.merges")[0] for one in self.hots):
+                quiet_since = time.monotonic()
+            if time.monotonic() > deadline:
+                raise RuntimeError("cannot wait for merges: they do not end")
+            time.sleep(POLL_SECONDS)
+
+    def gateway(self) -> dict[str, Any]:
+        """The gateway's status."""
+        answer = self.server.client.get("/gateway/status")
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@contextmanager
+def site(folder: Path, shards: int) -> Iterator[Site]:
+    with ExitStack() as opened:
+        yield Site(folder, shards, opened)
