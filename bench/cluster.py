@@ -2,11 +2,12 @@
 
     python -m bench.cluster [--rows N] [--rounds N] [--quick] [--json]
 
-Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a file to
-the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then each
-search is asked of both in turn. Figures are medians of rounds, those of merges means, which come in few large pieces. CPU is
-in µs an event, by part; what the site takes by itself, when nobody ships or asks, is taken out of it, and is `idle_cores`.
-What is on one machine shares its cores: the figures that count are those of CPU, and their ratios.
+Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a
+file to the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then
+small requests trickle into both for a while, and each search is asked of both in turn. Figures are medians of rounds,
+those of merges means, which come in few large pieces. CPU is in µs an event, by part; what the site takes by itself,
+when nobody ships or asks, is taken out of it, and is `idle_cores`. What is on one machine shares its cores: the figures
+that count are those of CPU, and their ratios.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -27,9 +29,10 @@ from bench.report import Report, parser
 from bench.server import NEVE, run_measured
 from bench.sites import Site, site
 
-ROUNDS = 5
-IDLE_SECONDS = 20.0
-TIMES = 15  # that each search is asked; the first answer is left out
+ROUNDS = 4
+TRICKLE_SECONDS, TRICKLE_REQUESTS, TRICKLE_LINES = 15.0, 20, 100  # requests a second, lines of each
+IDLE_SECONDS = 35.0  # a pass of the ager and more
+TIMES = 10  # that each search is asked; the first answer is left out
 SEARCH = "/api/v1/search"
 ASKED: dict[str, tuple[str, dict[str, str]]] = {
     "count": (SEARCH, {"q": "* | stats count() as n"}),
@@ -54,7 +57,7 @@ class Round:
     events: Counter[str]
 
 
-def shipped(there: Site, path: Path, rows: int, state: Path) -> Round:
+def shipped(there: Site, path: Path, state: Path) -> Round:
     """Send a file, once, and wait until the site is at rest."""
     before, counted, begun = there.cpu(), there.events(), time.monotonic()
     arguments = ["ship", str(path), "--once", "--to", there.server.url, "--state", str(state)]
@@ -69,6 +72,33 @@ def shipped(there: Site, path: Path, rows: int, state: Path) -> Round:
 def difference(after: Counter[str], before: Counter[str]) -> Counter[str]:
     """Also what has become less, which `-` leaves out."""
     return Counter({name: after[name] - before[name] for name in after})
+
+
+def trickled(sites: Sequence[Site], path: Path, seconds: float) -> list[Round]:
+    """Send small requests to all sites at once, so that each INSERT has few events."""
+    with open(path, "rb") as file:
+        lines = list(islice(file, TRICKLE_LINES * TRICKLE_REQUESTS))
+    bodies = [b"".join(lines[start::TRICKLE_REQUESTS]) for start in range(TRICKLE_REQUESTS)]
+    before, begun = [(one.cpu(), one.events()) for one in sites], time.monotonic()
+    for turn in range(requests(seconds)):
+        time.sleep(max(0.0, begun + turn / TRICKLE_REQUESTS - time.monotonic()))
+        for one in sites:
+            body = bodies[turn % TRICKLE_REQUESTS]
+            one.server.client.post("/api/v1/ingest", content=body).raise_for_status()
+    stored = time.monotonic() - begun
+    for one in sites:
+        one.wait_until_stored()
+        one.wait_until_merged()
+    passed = time.monotonic() - begun
+    return [
+        Round(stored, passed, difference(one.cpu(), cpu), difference(one.events(), events))
+        for one, (cpu, events) in zip(sites, before, strict=True)
+    ]
+
+
+def requests(seconds: float) -> int:
+    """That trickle in so long."""
+    return int(seconds * TRICKLE_REQUESTS)
 
 
 def asked(sites: Sequence[Site], times: int) -> list[dict[str, list[dict[str, float]]]]:
@@ -98,23 +128,38 @@ def in_turn(items: Iterable[int], turn: int) -> list[int]:
     return listed if turn % 2 else listed[::-1]
 
 
-def idle(sites: Sequence[Site], seconds: float) -> list[Counter[str]]:
-    """Cores that each part of each site takes while nobody ships or asks."""
-    before, begun = [one.cpu() for one in sites], time.monotonic()
+@dataclass
+class Idle:
+    """What a site takes by itself, a second: cores by part, and statements."""
+
+    cores: Counter[str]
+    statements: float
+
+
+def idle(sites: Sequence[Site], seconds: float) -> list[Idle]:
+    """Of each site, while nobody ships or asks."""
+    before, begun = [(one.cpu(), one.events()) for one in sites], time.monotonic()
     time.sleep(seconds)
     passed = time.monotonic() - begun
-    return [
-        Counter({name: spent / passed for name, spent in difference(one.cpu(), was).items()})
-        for one, was in zip(sites, before, strict=True)
-    ]
+    found = []
+    for one, (cpu, events) in zip(sites, before, strict=True):
+        cores = Counter({name: spent / passed for name, spent in difference(one.cpu(), cpu).items()})
+        found.append(Idle(cores, difference(one.events(), events)["Query"] / passed))
+    return found
 
 
-def figures(rows: int, rounds: Sequence[Round], idling: Counter[str]) -> dict[str, Any]:
-    """Of one site."""
+def us_an_event(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, float]:
+    """CPU by part, without what the site takes by itself."""
     parts = {}
     for name in PARTS:
-        spent = [(one.cpu[name] - idling[name] * one.seconds) / rows * 1e6 for one in rounds]
+        spent = [(one.cpu[name] - idling.cores[name] * one.seconds) / rows * 1e6 for one in rounds]
         parts[name] = (mean if name == "merges" else median)(spent)
+    return parts
+
+
+def figures(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, Any]:
+    """Of one site and large files."""
+    parts = us_an_event(rows, rounds, idling)
     counted = sum((one.events for one in rounds), Counter[str]())
     return {
         "events_per_s": median(rows / one.stored for one in rounds),
@@ -124,25 +169,45 @@ def figures(rows: int, rounds: Sequence[Round], idling: Counter[str]) -> dict[st
         "inserts": counted["InsertQuery"],
         "merges": counted["Merge"],
         "merged_rows_an_event": counted["MergedRows"] / rows / len(rounds),
-        "idle_cores": sum(idling.values()),
-        "idle_clickhouse_cores": idling["clickhouse"] + idling["merges"],
     }
 
 
-def searches(found: dict[str, list[dict[str, float]]], idling: Counter[str]) -> dict[str, dict[str, float]]:
+def trickle_figures(rows: int, took: Round, idling: Idle) -> dict[str, Any]:
+    """Of one site and small requests."""
+    parts = us_an_event(rows, [took], idling)
+    return {
+        "trickle_us_per_event": sum(parts.values()),
+        "trickle_clickhouse_us": parts["clickhouse"],
+        "trickle_merges_us": parts["merges"],
+        "trickle_inserts": took.events["InsertQuery"],
+    }
+
+
+def idle_figures(idling: Idle) -> dict[str, float]:
+    """Of one site that nobody uses."""
+    return {
+        "idle_cores": sum(idling.cores.values()),
+        "idle_clickhouse_cores": idling.cores["clickhouse"] + idling.cores["merges"],
+        "idle_statements_per_s": idling.statements,
+    }
+
+
+def searches(found: dict[str, list[dict[str, float]]], idling: Idle) -> dict[str, dict[str, float]]:
     """Medians of each search."""
-    cores = sum(idling.values())
+    cores = sum(idling.cores.values())
     return {
         name: {
             "median_ms": median(one["ms"] for one in took),
             "cpu_ms": median(one["cpu"] * 1000 - cores * one["ms"] for one in took),
-            "statements": median(one["statements"] for one in took),
+            "statements": median(one["statements"] - idling.statements * one["ms"] / 1000 for one in took),
         }
         for name, took in found.items()
     }
 
 
-def run(rows: int, rounds: int, folder: Path, idle_seconds: float, times: int) -> Report:
+def run(
+    rows: int, rounds: int, folder: Path, times: int, *, idle_seconds: float, trickle_seconds: float
+) -> Report:
     rows //= rounds + 1  # of a file; the first that is sent only warms up
     path, _ = corpus.write(folder / "corpus", rows)
     report = Report("cluster", rows * (rounds + 1))
@@ -152,16 +217,23 @@ def run(rows: int, rounds: int, folder: Path, idle_seconds: float, times: int) -
         took: list[list[Round]] = [[], []]
         for turn in range(rounds + 1):
             for number in in_turn(range(2), turn):
-                one = shipped(sites[number], path, rows, folder / f"agent-{number}-{turn}")
+                one = shipped(sites[number], path, folder / f"agent-{number}-{turn}")
                 took[number].append(one)
                 if (found := sites[number].server.count()) != rows * (turn + 1):
                     raise RuntimeError(f"cannot trust this run: {found} events of {rows * (turn + 1)}")
+        small = trickled(sites, path, trickle_seconds)
         idling = idle(sites, idle_seconds)
         queries = asked(sites, times)
-    for name, one, alone, answers in zip(names, took, idling, queries, strict=True):
-        report.add(name, **figures(rows, one[1:], alone), queries=searches(answers, alone))
+    lines = requests(trickle_seconds) * TRICKLE_LINES
+    for name, one, few, alone, answers in zip(names, took, small, idling, queries, strict=True):
+        ingest = figures(rows, one[1:], alone) | trickle_figures(lines, few, alone) | idle_figures(alone)
+        report.add(name, **ingest, queries=searches(answers, alone))
     one, two = report.results
-    report.add("ratio", **ratios(one, two), queries={q: ratios(one["queries"][q], two["queries"][q]) for q in one["queries"]})
+    report.add(
+        "ratio",
+        **ratios(one, two),
+        queries={q: ratios(one["queries"][q], two["queries"][q]) for q in one["queries"]},
+    )
     report.notes += list(said(rows, took))
     return report
 
@@ -173,8 +245,8 @@ def ratios(one: dict[str, Any], two: dict[str, Any]) -> dict[str, float]:
 def said(rows: int, took: Sequence[Sequence[Round]]) -> Iterator[str]:
     """How much the rounds differ."""
     each = [[sum(one.cpu.values()) / rows * 1e6 for one in rounds] for rounds in took]
-    found = [two / one for one, two in zip(*each, strict=True)]
-    yield f"CPU of each round of two shards over that of one, with what they take by themselves: {', '.join(f'{one:.2f}' for one in found)}"
+    found = ", ".join(f"{two / one:.2f}" for one, two in zip(*each, strict=True))
+    yield f"rounds, the first to warm up, two shards over one, with what they take by themselves: {found}"
 
 
 def main() -> int:
@@ -183,9 +255,10 @@ def main() -> int:
     args = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="neve-bench-") as folder:
         if args.quick:
-            report = run(100_000, 2, Path(folder), 5.0, 5)
+            report = run(100_000, 2, Path(folder), 3, idle_seconds=5.0, trickle_seconds=3.0)
         else:
-            report = run(args.rows, args.rounds, Path(folder), IDLE_SECONDS, TIMES)
+            seconds = {"idle_seconds": IDLE_SECONDS, "trickle_seconds": TRICKLE_SECONDS}
+            report = run(args.rows, args.rounds, Path(folder), TIMES, **seconds)
     report.print(args.json)
     return 0
 

@@ -47,7 +47,8 @@ class Site:
         return opened.enter_context(EmbeddedServer(place, lake=folder / "lake"))
 
     def cpu(self) -> Counter[str]:
-        """Seconds that each part has taken so far; `merges` are those of all ClickHouse servers, `clickhouse` the rest."""
+        """Seconds that each part has taken so far; `merges` are those of all ClickHouse servers, `clickhouse` is
+        the rest of them."""
         found = Counter({name: cpu_seconds(pid) for name, pid in self.server.pids().items()})
         spent = Counter({"others": sum(found.pop(name, 0.0) for name in OTHERS)}) + found
         pids = [one.pid for one in self.shards if one.pid is not None]
@@ -58,10 +59,17 @@ class Site:
     def events(self) -> Counter[str]:
         """What all ClickHouse servers have counted so far."""
         sql = "SELECT event, value FROM system.events WHERE event IN {names:Array(String)}"
-        return Counter({**sum((Counter(dict(one.query(sql, {"names": list(EVENTS)}).rows)) for one in self.hots), Counter())})
+        return Counter(
+            {
+                **sum(
+                    (Counter(dict(one.query(sql, {"names": list(EVENTS)}).rows)) for one in self.hots),
+                    Counter(),
+                )
+            }
+        )
 
-    def wait_until_stored(self, blocks_before: int = 0) -> None:
-        """Wait until all that the gateway has accepted is in ClickHouse. Raises RuntimeError where blocks are refused."""
+    def wait_until_stored(self) -> None:
+        """Wait until all that the gateway has accepted is in ClickHouse. Raises RuntimeError where it is refused."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while (status := self.gateway())["spool"]["depth"]:
             if time.monotonic() > deadline:

@@ -21,6 +21,7 @@ from ingest.inserter import INSERT_BUCKETS, Inserter
 from ingest.ledger import Ledger
 from ingest.limits import SENDING, IngestLimits, Rate, RateExceeded, Rates, Share
 from ingest.namespaces import Namespaces
+from ingest.pace import Pace
 from ingest.peers import Peers
 from ingest.placing import Placing
 from ingest.receivers.listening import ReceiversConfig
@@ -139,6 +140,7 @@ class GatewayState:
         self.name = self._folder.identity().agent_id
         self.insert_seconds = Histogram(INSERT_BUCKETS)
         self.holding = Holding()
+        self._pace = Pace()
         self.peers = (
             Peers(
                 settings.gateways, self.name, self.access.secret(), self.committer.accepted_before, carried()
@@ -169,6 +171,7 @@ class GatewayState:
             seconds=self.insert_seconds,
             lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
             holding=self.holding,
+            pace=self._pace,
         )
 
     @property

@@ -23,6 +23,7 @@ from ingest.deadletter import DeadLetters
 from ingest.gatherer import Gatherer, Held
 from ingest.holding import Holding
 from ingest.keeping import Keeping
+from ingest.pace import GATHER_SECONDS, Pace
 from ingest.spool import Spool
 from ingest.stamps import Stamps
 from storage import tracing
@@ -39,8 +40,6 @@ from storage.metrics import Histogram
 from storage.native.block import Header, SealedBlock
 from storage.numbers import FIRST_SHARD
 
-GATHER_SECONDS = 0.25
-"""Small blocks wait for company so long after the INSERT before: four parts a second are merged with ease."""
 POLL_SECONDS = 0.05
 INSERT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds, of INSERTs that were answered."""
@@ -81,7 +80,8 @@ class Inserter:
 
     Of a cluster it serves the shard that `hot` is, and takes from the spool what is for that one. `shard` is its
     name, for troubles; `lost` is told that the shard does not answer. `rows_anywhere`, as `Hot.rows_present`, tells
-    of doubtful blocks, which any shard may have. `lacking` makes a namespace that the shard lacks.
+    of doubtful blocks, which any shard may have. `lacking` makes a namespace that the shard lacks. `pace` is that of
+    all shards.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Inserter:
         lacking: Callable[[str], object] | None = None,
         seconds: Histogram | None = None,
         holding: Holding | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._spool = spool
         self._hot = hot
@@ -129,6 +130,7 @@ class Inserter:
         self._stop = threading.Event()
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = holding or Holding()
+        self._pace = pace or Pace()
         self._holding.join(self, spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -176,7 +178,8 @@ class Inserter:
 
     def _gather(self) -> None:
         """Give small blocks time to find company."""
-        left = self._last_insert + GATHER_SECONDS - time.monotonic()
+        mine = self._last_insert + GATHER_SECONDS - time.monotonic()
+        left = max(mine, self._pace.left(self._spool.waits_for(self._shard).oldest_age))
         if left > 0 and self._gatherer.little():
             self._stop.wait(left)
 
@@ -188,7 +191,8 @@ class Inserter:
             self._put_aside(taken, f"namespace {taken[0].header.namespace} was deleted")
             return
         if held := self._unknown(taken):
-            self._deliver(held)
+            with self._pace.storing():
+                self._deliver(held)
             self._last_insert = time.monotonic()
 
     def _unknown(self, held: Sequence[Held]) -> Sequence[Held]:

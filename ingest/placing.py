@@ -10,9 +10,10 @@ from collections import Counter
 from ingest.spool import Spool
 from storage.shards import Shard, Shards
 
-TURN_SECONDS = 1.0
-TURN_BYTES = 8 << 20
-"""As much as a good INSERT has."""
+TURN_SECONDS = 4.0
+"""Each turn has an INSERT or two that are small, its first and its last."""
+TURN_BYTES = 16 << 20
+"""Two INSERTs of what is not worth waiting for more."""
 
 
 class Placing:

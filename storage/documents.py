@@ -86,7 +86,9 @@ class Documents:
 def stamps(hot: Asks, tables: Sequence[str]) -> tuple[int, ...]:
     """The newest version of each of these tables, which `SYSTEM_DATABASE` has: one question for all, of each shard by
     itself, which is less work for them than to put their answers together."""
-    asked = ", ".join(f"(SELECT max(version) FROM {table}) AS newest_{place}" for place, table in enumerate(tables))
+    asked = ", ".join(
+        f"(SELECT max(version) FROM {table}) AS newest_{place}" for place, table in enumerate(tables)
+    )
     answers = [one.rows[0] for one in hot.query_each(f"SELECT {asked}")]
     return tuple(max(versions) for versions in zip(*answers, strict=True))
 

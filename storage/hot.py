@@ -115,7 +115,7 @@ class Hot:
         self._aside("SELECT 1", {})
 
     def ping_again(self) -> None:
-        """The same over a connection that was made before, where there is one: that costs the server next to nothing."""
+        """The same over a connection that is there, if one is: that costs the server next to nothing."""
         with self._pool.connection() as connection:
             connection.ping()
 

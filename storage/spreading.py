@@ -120,7 +120,9 @@ class Spread:
 
     def query_each(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Result]:
         """As `Hot.query`, of each shard that answers by itself. Raises StorageUnavailable where none does."""
-        return list(self.shards.each(lambda one: one.hot.query(sql, params, silence=SILENCE_SECONDS)).values())
+        return list(
+            self.shards.each(lambda one: one.hot.query(sql, params, silence=SILENCE_SECONDS)).values()
+        )
 
     def scalars(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Any]:
         """The first column of a query."""
