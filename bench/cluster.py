@@ -4,10 +4,10 @@
 
 Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a
 file to the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then
-small requests trickle into both for a while, and each search is asked of both in turn. Figures are medians of rounds,
-those of merges means, which come in few large pieces. CPU is in µs an event, by part; what the site takes by itself,
-when nobody ships or asks, is taken out of it, and is `idle_cores`. What is on one machine shares its cores: the figures
-that count are those of CPU, and their ratios.
+small requests trickle into both for a while, all is merged into a part a server, and each search is asked of both in
+turn. Figures are medians of rounds, those of merges means, which come in few large pieces. CPU is in µs an event, by
+part; what the site takes by itself, when nobody ships or asks, is taken out of it, and is `idle_cores`. What is on one
+machine shares its cores: the figures that count are those of CPU, and their ratios.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from typing import Any
 from bench import corpus
 from bench.report import Report, parser
 from bench.server import NEVE, run_measured
-from bench.sites import Site, site
+from bench.sites import EVENTS, Site, difference, site
 
 ROUNDS = 4
 TRICKLE_SECONDS, TRICKLE_REQUESTS, TRICKLE_LINES = 15.0, 20, 100  # requests a second, lines of each
@@ -53,8 +53,8 @@ class Round:
 
     stored: float
     seconds: float
-    cpu: Counter[str]
-    events: Counter[str]
+    cpu: dict[str, float]
+    events: dict[str, float]
 
 
 def shipped(there: Site, path: Path, state: Path) -> Round:
@@ -65,13 +65,16 @@ def shipped(there: Site, path: Path, state: Path) -> Round:
     there.wait_until_stored()
     stored = time.monotonic() - begun
     there.wait_until_merged()
-    cpu = difference(there.cpu(), before) + Counter({"agent": agent.cpu})
+    cpu = {**difference(there.cpu(), before), "agent": agent.cpu}
     return Round(stored, time.monotonic() - begun, cpu, difference(there.events(), counted))
 
 
-def difference(after: Counter[str], before: Counter[str]) -> Counter[str]:
-    """Also what has become less, which `-` leaves out."""
-    return Counter({name: after[name] - before[name] for name in after})
+def merged(there: Site) -> float:
+    """CPU seconds of making one part a server of all events."""
+    before = there.cpu()
+    there.merge_all()
+    spent = difference(there.cpu(), before)
+    return spent["clickhouse"] + spent["merges"]
 
 
 def trickled(sites: Sequence[Site], path: Path, seconds: float) -> list[Round]:
@@ -132,7 +135,7 @@ def in_turn(items: Iterable[int], turn: int) -> list[int]:
 class Idle:
     """What a site takes by itself, a second: cores by part, and statements."""
 
-    cores: Counter[str]
+    cores: dict[str, float]
     statements: float
 
 
@@ -143,7 +146,7 @@ def idle(sites: Sequence[Site], seconds: float) -> list[Idle]:
     passed = time.monotonic() - begun
     found = []
     for one, (cpu, events) in zip(sites, before, strict=True):
-        cores = Counter({name: spent / passed for name, spent in difference(one.cpu(), cpu).items()})
+        cores = {name: spent / passed for name, spent in difference(one.cpu(), cpu).items()}
         found.append(Idle(cores, difference(one.events(), events)["Query"] / passed))
     return found
 
@@ -152,7 +155,10 @@ def us_an_event(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, f
     """CPU by part, without what the site takes by itself."""
     parts = {}
     for name in PARTS:
-        spent = [(one.cpu[name] - idling.cores[name] * one.seconds) / rows * 1e6 for one in rounds]
+        spent = [
+            (one.cpu.get(name, 0.0) - idling.cores.get(name, 0.0) * one.seconds) / rows * 1e6
+            for one in rounds
+        ]
         parts[name] = (mean if name == "merges" else median)(spent)
     return parts
 
@@ -160,7 +166,7 @@ def us_an_event(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, f
 def figures(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, Any]:
     """Of one site and large files."""
     parts = us_an_event(rows, rounds, idling)
-    counted = sum((one.events for one in rounds), Counter[str]())
+    counted = {name: sum(one.events[name] for one in rounds) for name in EVENTS}
     return {
         "events_per_s": median(rows / one.stored for one in rounds),
         "cpu_us_per_event": sum(parts.values()),
@@ -222,18 +228,19 @@ def run(
                 if (found := sites[number].server.count()) != rows * (turn + 1):
                     raise RuntimeError(f"cannot trust this run: {found} events of {rows * (turn + 1)}")
         small = trickled(sites, path, trickle_seconds)
+        merging = [merged(one) for one in sites]
         idling = idle(sites, idle_seconds)
         queries = asked(sites, times)
     lines = requests(trickle_seconds) * TRICKLE_LINES
-    for name, one, few, alone, answers in zip(names, took, small, idling, queries, strict=True):
+    for name, one, few, last, alone, answers in zip(
+        names, took, small, merging, idling, queries, strict=True
+    ):
         ingest = figures(rows, one[1:], alone) | trickle_figures(lines, few, alone) | idle_figures(alone)
+        ingest["last_merge_us"] = last / (rows * (rounds + 1) + lines) * 1e6
         report.add(name, **ingest, queries=searches(answers, alone))
-    one, two = report.results
-    report.add(
-        "ratio",
-        **ratios(one, two),
-        queries={q: ratios(one["queries"][q], two["queries"][q]) for q in one["queries"]},
-    )
+    first, second = report.results
+    asked_of = {name: ratios(found, second["queries"][name]) for name, found in first["queries"].items()}
+    report.add("ratio", **ratios(first, second), queries=asked_of)
     report.notes += list(said(rows, took))
     return report
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from bench.processes import cpu_seconds, cpu_seconds_of_threads
 from bench.server import Server
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
+from storage.schema import namespace_database
 
 MERGING = "MergeMutate"
 """How ClickHouse calls the threads that merge; they do nothing else, and live as long as it does."""
@@ -46,27 +46,28 @@ class Site:
             shutil.copy(password, place)
         return opened.enter_context(EmbeddedServer(place, lake=folder / "lake"))
 
-    def cpu(self) -> Counter[str]:
+    def cpu(self) -> dict[str, float]:
         """Seconds that each part has taken so far; `merges` are those of all ClickHouse servers, `clickhouse` is
         the rest of them."""
-        found = Counter({name: cpu_seconds(pid) for name, pid in self.server.pids().items()})
-        spent = Counter({"others": sum(found.pop(name, 0.0) for name in OTHERS)}) + found
+        spent = {name: cpu_seconds(pid) for name, pid in self.server.pids().items()}
+        others = sum(spent.pop(name, 0.0) for name in OTHERS)
         pids = [one.pid for one in self.shards if one.pid is not None]
-        spent["merges"] = sum(cpu_seconds_of_threads(pid, MERGING) for pid in pids)
-        spent["clickhouse"] = sum(map(cpu_seconds, pids)) - spent["merges"]
-        return spent
+        merges = sum(cpu_seconds_of_threads(pid, MERGING) for pid in pids)
+        return {
+            **spent,
+            "others": others,
+            "merges": merges,
+            "clickhouse": sum(map(cpu_seconds, pids)) - merges,
+        }
 
-    def events(self) -> Counter[str]:
+    def events(self) -> dict[str, float]:
         """What all ClickHouse servers have counted so far."""
         sql = "SELECT event, value FROM system.events WHERE event IN {names:Array(String)}"
-        return Counter(
-            {
-                **sum(
-                    (Counter(dict(one.query(sql, {"names": list(EVENTS)}).rows)) for one in self.hots),
-                    Counter(),
-                )
-            }
-        )
+        found = dict.fromkeys(EVENTS, 0.0)
+        for one in self.hots:
+            for name, count in one.query(sql, {"names": list(EVENTS)}).rows:
+                found[name] += count
+        return found
 
     def wait_until_stored(self) -> None:
         """Wait until all that the gateway has accepted is in ClickHouse. Raises RuntimeError where it is refused."""
@@ -89,12 +90,23 @@ class Site:
                 raise RuntimeError("cannot wait for merges: they do not end")
             time.sleep(POLL_SECONDS)
 
+    def merge_all(self) -> None:
+        """Make one part of all events of each server, so that sites are alike to who searches."""
+        for one in self.hots:
+            one.execute(f"OPTIMIZE TABLE {namespace_database('default')}.events FINAL")
+        self.wait_until_merged()
+
     def gateway(self) -> dict[str, Any]:
         """The gateway's status."""
         answer = self.server.client.get("/gateway/status")
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+
+def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """Of what was counted twice."""
+    return {name: count - before.get(name, 0.0) for name, count in after.items()}
 
 
 @contextmanager

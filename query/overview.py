@@ -137,7 +137,7 @@ def _known_counts(
     rollup.note_tiers(plan, running)
     sql = (
         f"SELECT at - positiveModulo(at, {bound}) AS start, {group} AS value, sum(n) AS events "
-        f"FROM {rollup.source(plan, params, known)} GROUP BY start, value"
+        f"FROM {rollup.source(plan, params, known, bound)} GROUP BY start, value"
     )
     return _by_start(aggregate(running, sql, params))
 

@@ -68,14 +68,14 @@ def ends(plan: Plan, known: Split) -> tuple[int, int] | None:
     return known.ends if complete else None
 
 
-def source(plan: Plan, params: Params, known: Split) -> str:
-    """A subquery of what a plan is about: `n` events at `at` <= time <= `until`, with service, level and fingerprint.
+def source(plan: Plan, params: Params, known: Split, step: str = "") -> str:
+    """A subquery of what a plan is about: `n` events at `at` <= time <= `until`, of a service, level and fingerprint.
 
-    They are of one minute. Of `counts` the two are the times of the first event and the last, of the rollup the ends of
-    the minute.
+    Of `counts` the two are the times of the first event and the last, of the rollup the ends of their minutes. `step`:
+    what is bound as nanoseconds, whole minutes; no row has events of two steps.
     """
     inner = replace(plan, low=known.low, high=known.high)
-    parts = [_counted(inner, params, known)]
+    parts = [_counted(inner, params, known, step)]
     parts += [_rows(one, known) for one in _rest(inner, params, known)]
     parts += [_rows(plan_source(edge, params), known) for edge in _edges(plan, known)]
     return f"({' UNION ALL '.join(parts)})"
@@ -158,19 +158,23 @@ def _sums(plan: Plan, params: Params, fingerprints: bool) -> str:
 # --- the parts ---------------------------------------------------------------------------------------------
 
 
-def _counted(plan: Plan, params: Params, known: Split) -> str:
-    """Whole minutes from the counts."""
+def _counted(plan: Plan, params: Params, known: Split, step: str) -> str:
+    """Whole minutes from the counts. Each shard adds up its own: not every minute of it comes over the network."""
     if known.fingerprints:
         at = f"toInt64(toUnixTimestamp(minute)) * {SECOND}"
-        name, columns = "rollup", f"{at} AS at, {at} + {MINUTE_NANOS - 1} AS until"
+        name, columns = "rollup", f"min({at}) AS at, max({at}) + {MINUTE_NANOS - 1} AS until"
     else:
-        name, columns = "counts", "first AS at, last AS until"
+        name, at, columns = "counts", "counts.first", "min(counts.first) AS at, max(counts.last) AS until"
     wanted = [f"epoch IN {params.add(list(known.epochs), 'Array(UInt32)')}"]
     if known.cold:
         wanted.append(f"NOT ({plan.tiers.hot_condition()})")
     where = [f"({' OR '.join(wanted)})", *_known_where(plan, params, fingerprints=known.fingerprints)]
     more = ", fingerprint" if known.fingerprints else ""
-    return f"SELECT {columns}, service, level, count AS n{more} FROM {plan.database}.{name} WHERE {' AND '.join(where)}"
+    groups = f"service, level{more}{f', {at} - positiveModulo({at}, {step})' if step else ''}"
+    return (
+        f"SELECT {columns}, service, level, sum({name}.count) AS n{more} FROM {plan.database}.{name} "
+        f"WHERE {' AND '.join(where)} GROUP BY {groups}"
+    )
 
 
 def _known_where(plan: Plan, params: Params, *, fingerprints: bool) -> list[str]:

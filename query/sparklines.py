@@ -48,7 +48,7 @@ def _counts(
         source = f"(SELECT {columns} FROM {stage.source}{stage.where()})"
     else:
         rollup.note_tiers(plan, running)
-        source = rollup.source(plan, params, known)
+        source = rollup.source(plan, params, known, bound)
     counted = (
         f"SELECT fingerprint AS f, at - positiveModulo(at, {bound}) AS start, sum(n) AS n "
         f"FROM {source} GROUP BY f, start"
