@@ -12,8 +12,8 @@ from storage.shards import Shard, Shards
 
 TURN_SECONDS = 4.0
 """Each turn has an INSERT or two that are small, its first and its last."""
-TURN_BYTES = 16 << 20
-"""Two INSERTs of what is not worth waiting for more."""
+TURN_BYTES = 32 << 20
+"""As much as the largest INSERT has."""
 
 
 class Placing:

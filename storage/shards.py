@@ -189,7 +189,7 @@ class Shards:
 
     def _ask(self, shard: Shard, asking: Hot) -> None:
         if shard.alive:
-            asking.ping_again()
+            _ask_again(asking)
             return
         asking.ping()
         check_number(asking, shard.said)
@@ -237,6 +237,16 @@ class Shards:
         if last is not None and not done and not without:
             raise last
         return done
+
+
+def _ask_again(asking: Hot) -> None:
+    """Over the connection of the last time. One that broke says nothing of the server; one that is silent does."""
+    try:
+        asking.ping_again()
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise
+        asking.ping()
 
 
 def check_number(hot: Hot, said: ShardConfig) -> None:

@@ -22,6 +22,7 @@ from clickhouse_driver.connection import Connection, Packet
 from clickhouse_driver.errors import Error as DriverError
 from clickhouse_driver.errors import ServerException
 from clickhouse_driver.protocol import ClientPacketTypes, ServerPacketTypes
+from clickhouse_driver.varint import read_varint, write_varint
 
 from storage import schema
 from storage.config import ClickHouseConfig
@@ -105,13 +106,15 @@ class NativeConnection:
     def ping(self) -> None:
         """Ask whether the server is there, without a statement; StorageUnavailable when it says nothing in time."""
         self.usable = False
-        self._driver.sync_request_timeout = self._silence
+        self._driver.socket.settimeout(self._silence)
         try:
-            answered = self._driver.ping()
+            write_varint(ClientPacketTypes.PING, self._driver.fout)
+            self._driver.fout.flush()
+            answer = read_varint(self._driver.fin)
         except BROKEN as error:
             raise self._lost(error) from error
-        if not answered:  # the driver has no more to say of it
-            raise self._lost(EOFError("no answer"))
+        if answer != ServerPacketTypes.PONG:
+            raise self._lost(EOFError(f"no answer to a ping but {answer}"))
         self.usable = True
 
     # --- queries ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from storage.config import ShardConfig
 from storage.embedded import EmbeddedServer
 from storage.errors import ConfigError, StorageUnavailable
 from storage.hot import Hot
+from storage.native.connection import NativeConnection
 from storage.schema import namespace_database
 from storage.shards import Shards, bring_up, check_number
 
@@ -149,3 +151,21 @@ def test_a_server_alone_is_asked_by_nobody(clickhouse: EmbeddedServer) -> None:
         assert threading.active_count() == before
         alone.lost(alone.home, StorageUnavailable("it broke"))
         assert alone.alive() == [alone.home]
+
+
+def test_a_shard_whose_connection_breaks_is_still_there(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(shards, ["a", "b"])
+    broken, away, ping = threading.Semaphore(0), [], NativeConnection.ping
+
+    def cut(connection: NativeConnection) -> None:
+        connection._driver.socket.shutdown(socket.SHUT_RDWR)
+        broken.release()
+        ping(connection)
+
+    monkeypatch.setattr(NativeConnection, "ping", cut)
+    monkeypatch.setattr(Shards, "_away", lambda _self, shard, reason: away.append((shard.name, reason)))
+    for _ in range(4):
+        assert broken.acquire(timeout=60)
+    assert not away

@@ -194,6 +194,11 @@ def test_times_that_the_rollup_has_no_minute_for(answers: Answers, store: Store)
         "1969-12-31T23:59:00.000000000Z": 1,
         "1970-01-01T00:00:00.000000000Z": 1,
     }
+    coarse = answers.get("/api/v1/histogram", **{**asked, "buckets": 2})["buckets"]
+    assert [(one["start"][:16], one["count"]) for one in coarse] == [
+        ("1969-12-31T23:50", 2),
+        ("1970-01-01T00:00", 1),
+    ]
 
 
 def test_a_picture_of_everything_reads_no_event(answers: Answers, store: Store, hot: Hot) -> None:

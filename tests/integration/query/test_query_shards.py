@@ -11,10 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from lexer.book import Entry
+from lexer.pins import Pattern
 from query import ast
 from query.app import create_app
 from storage.errors import NeveError
 from storage.native.block import SealedBlock
+from storage.patterns import add_entries, has_new_templates
 from storage.shards import Shard
 from storage.spreading import Spread
 from tests.integration.conftest import Cluster
@@ -226,6 +229,15 @@ def test_a_shard_that_lacks_the_namespace_is_left_out_and_said(
     assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
     unknown = api.get("/api/v1/search", params={"q": "", "namespace": "never_made"})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "namespace_unknown")
+
+
+def test_a_template_is_new_only_where_no_shard_has_its_pattern(cluster: Cluster) -> None:
+    first, second = (one.hot for one in cluster.shards)
+    assert not has_new_templates(cluster.spread, cluster.namespace)
+    second.add_templates(cluster.namespace, [(7, "number <n>")])
+    assert has_new_templates(cluster.spread, cluster.namespace)
+    add_entries(first, cluster.namespace, {7: Entry(Pattern(7, b"number <n>"))})
+    assert not has_new_templates(cluster.spread, cluster.namespace)
 
 
 def test_a_search_user_may_ask_other_shards_and_change_nothing(cluster: Cluster) -> None:
