@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.e2e.guarded import patiently
 from tests.e2e.wire.conftest import Place, running
 from tests.pages import blocks
 
@@ -142,10 +144,20 @@ def test_requests_that_no_uploader_sends(wire: Place) -> None:
     client, kind = wire.server.client, {"content-type": "application/vnd.fdo.journal"}
     good = export("odd", range(1, 4))
     assert client.post("/upload", content=good).status_code == 415
-    refused = client.post("/upload", content=good + b"A\n\xff", headers=kind)
+
+    def refuse() -> httpx.Response | None:
+        answer = client.post("/upload", content=good + b"A\n\xff", headers=kind)
+        return None if answer.status_code == 429 else answer  # what others sent is still waiting
+
+    refused = patiently(refuse)
     assert refused.status_code == 400
-    assert wire.counter("requests_refused_journal") == 1
+    assert wire.counter("requests_refused_journal") >= 1
     assert re.search("after 3 entries", refused.json()["error"]["message"])
-    assert client.post("/upload", content=iter([good[:100], good[100:]]), headers=kind).text == "OK.\n"
+    assert patiently(
+        lambda: (
+            client.post("/upload", content=iter([good[:100], good[100:]]), headers=kind).text == "OK.\n"
+            or None
+        )
+    )
     assert client.post("/upload", content=b"", headers=kind).status_code == 202
     wire.server.wait_for("service:odd", 3)
