@@ -5,9 +5,10 @@
 Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a
 file to the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then
 small requests trickle into both for a while, all is merged into a part a server, and each search is asked of both in
-turn. Figures are medians of rounds, those of merges means, which come in few large pieces. CPU is in µs an event, by
-part; what the site takes by itself, when nobody ships or asks, is taken out of it, and is `idle_cores`. What is on one
-machine shares its cores: the figures that count are those of CPU, and their ratios.
+turn. CPU is in µs an event, by part; what a site takes by itself, when nobody ships or asks, is taken out of it, and is
+`idle_cores`. Figures are medians of rounds. Merges come in few large pieces, and not at the same time on both: they are
+of all events until the last merge, which is by itself. What is on one machine shares its cores: the figures that count
+are those of CPU, and their ratios.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from bench import corpus
 from bench.report import Report, parser
 from bench.server import NEVE, run_measured
-from bench.sites import EVENTS, INSERTS, Site, difference, site
+from bench.sites import INSERTS, Site, difference, site
 
 ROUNDS = 3
 TRICKLE_SECONDS, TRICKLE_REQUESTS, TRICKLE_LINES = 15.0, 20, 100  # requests a second, lines of each
@@ -46,7 +47,7 @@ ASKED: dict[str, tuple[str, dict[str, str]]] = {
     "patterns": ("/api/v1/patterns", {"q": "level:error"}),
 }
 START_DAY = datetime.fromtimestamp(corpus.START / 1e9, UTC).date()
-PARTS = ("agent", "gateway", "front", "api", "clickhouse", "merges", "others")
+PARTS = ("agent", "gateway", "front", "api", "clickhouse", "others")
 
 
 @dataclass
@@ -165,39 +166,31 @@ def idle(sites: Sequence[Site], seconds: float) -> list[Idle]:
 
 
 def us_an_event(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, float]:
-    """CPU by part, without what the site takes by itself."""
-    parts = {}
-    for name in PARTS:
-        spent = [
+    """CPU by part, without merges and without what the site takes by itself."""
+    return {
+        name: median(
             (one.cpu.get(name, 0.0) - idling.cores.get(name, 0.0) * one.seconds) / rows * 1e6
             for one in rounds
-        ]
-        parts[name] = (mean if name == "merges" else median)(spent)
-    return parts
-
-
-def figures(rows: int, rounds: Sequence[Round], idling: Idle) -> dict[str, Any]:
-    """Of one site and large files."""
-    parts = us_an_event(rows, rounds, idling)
-    counted = {name: sum(one.events[name] for one in rounds) for name in (*EVENTS, INSERTS)}
-    return {
-        "events_per_s": median(rows / one.stored for one in rounds),
-        "cpu_us_per_event": sum(parts.values()),
-        **{f"{name}_us": spent for name, spent in parts.items()},
-        "events_an_insert": rows * len(rounds) / counted[INSERTS],
-        "merges": counted["Merge"],
-        "merged_rows_an_event": counted["MergedRows"] / rows / len(rounds),
+        )
+        for name in PARTS
     }
 
 
-def trickle_figures(rows: int, took: Round, idling: Idle) -> dict[str, Any]:
-    """Of one site and small requests."""
-    parts = us_an_event(rows, [took], idling)
+def figures(rows: int, rounds: Sequence[Round], few: int, trickle: Round, idling: Idle) -> dict[str, Any]:
+    """Of one site: large files of so many events, of which the first only warms up, and a trickle of a `few` events."""
+    parts = us_an_event(rows, rounds[1:], idling)
+    small = us_an_event(few, [trickle], idling)
+    every, events = [*rounds, trickle], rows * len(rounds) + few
+    spent = sum(one.cpu["merges"] - idling.cores["merges"] * one.seconds for one in every)
+    parts["merges"] = spent / events * 1e6
     return {
-        "trickle_us_per_event": sum(parts.values()),
-        "trickle_clickhouse_us": parts["clickhouse"],
-        "trickle_merges_us": parts["merges"],
-        "trickle_inserts": took.events[INSERTS],
+        "events_per_s": median(rows / one.stored for one in rounds[1:]),
+        "cpu_us_per_event": sum(parts.values()),
+        **{f"{name}_us": spent for name, spent in parts.items()},
+        "events_an_insert": rows * len(rounds) / sum(one.events[INSERTS] for one in rounds),
+        "merged_rows_an_event": sum(one.events["MergedRows"] for one in every) / events,
+        "trickle_us_per_event": sum(small.values()),
+        "trickle_inserts": trickle.events[INSERTS],
     }
 
 
@@ -247,7 +240,7 @@ def run(
     for name, one, few, last, alone, answers in zip(
         names, took, small, merging, idling, queries, strict=True
     ):
-        ingest = figures(rows, one[1:], alone) | trickle_figures(lines, few, alone) | idle_figures(alone)
+        ingest = figures(rows, one, lines, few, alone) | idle_figures(alone)
         ingest["last_merge_us"] = last / (rows * (rounds + 1) + lines) * 1e6
         report.add(name, **ingest, queries=searches(answers, alone))
     first, second = report.results

@@ -18,8 +18,8 @@ from storage.schema import namespace_database
 MERGING = "MergeMutate"
 """How ClickHouse calls the threads that merge; they do nothing else, and live as long as it does."""
 OTHERS = ("ager", "alerts", "supervisor")  # nobody ships to or asks these here
-EVENTS = ("Query", "MergedRows", "Merge")
-"""Of `system.events`: statements of all kinds, merges, and the rows that these wrote."""
+EVENTS = ("Query", "MergedRows")
+"""Of `system.events`: statements of all kinds, and the rows that merges wrote."""
 INSERTS = "inserts"
 """Of the gateway: INSERTs of events."""
 POLL_SECONDS = 0.1  # of the gateway, which asks nobody
