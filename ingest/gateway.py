@@ -171,7 +171,7 @@ class GatewayState:
             seconds=self.insert_seconds,
             lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
             holding=self.holding,
-            pace=self._pace,
+            pace=self._pace if several else None,
         )
 
     @property

@@ -17,6 +17,8 @@ MAX_BYTES = 32 << 20
 MAX_BLOCKS = 256
 SMALL_BYTES = 8 << 20
 """Less than this is worth waiting a moment for more."""
+SMALL_BESIDE_BYTES = 2 * SMALL_BYTES
+"""The same where other shards store meanwhile: one server would be busy, and more would come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Gatherer:
         self._dead_letters = dead_letters
         self._counters = counters
 
-    def little(self) -> bool:
-        """Would an INSERT of what is there be a small one?"""
-        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS, self._shard)) < SMALL_BYTES
+    def little(self, size: int = SMALL_BYTES) -> bool:
+        """Would an INSERT of what is there be a small one, of less than so many bytes?"""
+        return sum(entry.size for entry in self._spool.pending(MAX_BLOCKS, self._shard)) < size
 
     def take(self) -> list[Held]:
         """The next blocks that fit into one INSERT. Raises OSError."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from ingest.attempts import Attempt, AttemptRecord, attempt_for
 from ingest.backoff import Backoff
 from ingest.counters import Counters
 from ingest.deadletter import DeadLetters
-from ingest.gatherer import Gatherer, Held
+from ingest.gatherer import SMALL_BESIDE_BYTES, Gatherer, Held
 from ingest.holding import Holding
 from ingest.keeping import Keeping
 from ingest.pace import GATHER_SECONDS, Pace
@@ -81,7 +81,7 @@ class Inserter:
     Of a cluster it serves the shard that `hot` is, and takes from the spool what is for that one. `shard` is its
     name, for troubles; `lost` is told that the shard does not answer. `rows_anywhere`, as `Hot.rows_present`, tells
     of doubtful blocks, which any shard may have. `lacking` makes a namespace that the shard lacks. `pace` is that of
-    all shards.
+    all shards, where there are several.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Inserter:
         self._stop = threading.Event()
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = holding or Holding()
-        self._pace = pace or Pace()
+        self._pace = pace
         self._holding.join(self, spool.wake)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -179,9 +179,13 @@ class Inserter:
     def _gather(self) -> None:
         """Give small blocks time to find company."""
         mine = self._last_insert + GATHER_SECONDS - time.monotonic()
-        left = max(mine, self._pace.left(self._spool.waits_for(self._shard).oldest_age))
-        if left > 0 and self._gatherer.little():
-            self._stop.wait(left)
+        if mine > 0 and self._gatherer.little():
+            self._stop.wait(mine)
+        if self._pace is None:
+            return
+        theirs = self._pace.left(self._spool.waits_for(self._shard).oldest_age)
+        if theirs > 0 and self._gatherer.little(SMALL_BESIDE_BYTES):
+            self._stop.wait(theirs)
 
     def _insert_next(self) -> None:
         if self._stop.is_set():
@@ -191,7 +195,7 @@ class Inserter:
             self._put_aside(taken, f"namespace {taken[0].header.namespace} was deleted")
             return
         if held := self._unknown(taken):
-            with self._pace.storing():
+            with self._pace.storing() if self._pace is not None else nullcontext():
                 self._deliver(held)
             self._last_insert = time.monotonic()
 
