@@ -1,6 +1,6 @@
 """One shard beside two: the same events, the same searches, in turn in one run.
 
-    python -m bench.cluster [--rows N] [--rounds N] [--quick] [--json]
+    python -m bench.cluster [--rows N] [--rounds N] [--one-core] [--quick] [--json]
 
 Two sites stand side by side, one over one ClickHouse server, one over two. In each round `neve ship --once` sends a
 file to the one, then to the other, and each is let come to rest: until every event is stored and no merge is left. Then
@@ -8,7 +8,7 @@ small requests trickle into both for a while, all is merged into a part a server
 turn. CPU is in µs an event, by part; what a site takes by itself, when nobody ships or asks, is taken out of it, and is
 `idle_cores`. Figures are medians of rounds. Merges come in few large pieces, and not at the same time on both: they are
 of all events until the last merge, which is by itself. What is on one machine shares its cores: the figures that count
-are those of CPU, and their ratios.
+are those of CPU, and their ratios. With `--one-core` nothing runs side by side, which costs CPU too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -27,6 +27,7 @@ from statistics import median
 from typing import Any
 
 from bench import corpus
+from bench.ingest import one_core
 from bench.report import Report, parser
 from bench.server import NEVE, run_measured
 from bench.sites import INSERTS, Site, difference, site
@@ -264,8 +265,12 @@ def said(rows: int, took: Sequence[Sequence[Round]]) -> Iterator[str]:
 def main() -> int:
     options = parser("one shard beside two", 1_000_000)
     options.add_argument("--rounds", type=int, default=ROUNDS)
+    options.add_argument("--one-core", action="store_true", help="everything on the first core")
     args = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="neve-bench-") as folder:
+    with (
+        one_core() if args.one_core else nullcontext(),
+        tempfile.TemporaryDirectory(prefix="neve-bench-") as folder,
+    ):
         if args.quick:
             report = run(100_000, 2, Path(folder), 3, idle_seconds=5.0, trickle_seconds=3.0)
         else:
