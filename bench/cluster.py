@@ -272,7 +272,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="neve-bench-") as folder,
     ):
         if args.quick:
-            report = run(100_000, 2, Path(folder), 3, idle_seconds=5.0, trickle_seconds=3.0)
+            report = run(100_000, 2, Path(folder), 2, idle_seconds=3.0, trickle_seconds=2.0)
         else:
             seconds = {"idle_seconds": IDLE_SECONDS, "trickle_seconds": TRICKLE_SECONDS}
             report = run(args.rows, args.rounds, Path(folder), TIMES, **seconds)
