@@ -208,11 +208,12 @@ class Keeper:
         self.counts["passes"] += 1
 
     def _clear(self, place: Place) -> None:
-        """Once: remove what backups that were killed have left."""
+        """Once, on each shard: remove what backups that were killed have left."""
         try:
-            for id_ in clear(self.first, self.cold, place):
+            there = self.cluster.alive()
+            for id_ in clear(there, self.cold, place):
                 self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
-            self._left = False
+            self._left = len(there) < len(self.cluster)
             self.troubles.pop("backup", None)
         except AgerBusy:
             pass
@@ -419,7 +420,7 @@ def create_app(
         if keeper.place is None:
             raise BackupRefused("cannot back up: this ager does not know of what")
         note(request, "backup made", asked)
-        return steps_answer(backup_there(keeper.first, keeper.cold, keeper.place, asked))
+        return steps_answer(backup_there(keeper.cluster, keeper.cold, keeper.place, asked))
 
     @app.post("/cold/backup/release")
     def release(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:

@@ -129,7 +129,7 @@ class Inserter:
         self._stop = threading.Event()
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = holding or Holding()
-        self._holding.join(self, spool.wake)
+        self._holding.join(self, spool.wake, hot.number)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0

@@ -43,6 +43,7 @@ class ClusterConfig:
 
     shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
     gateways: tuple[str, ...] = ()  # addresses of all, where senders meet several behind one
+    backup_disk: str = ""  # a disk of each server that its `backups.allowed_disk` names, for neve backup
 
     def __post_init__(self) -> None:
         for url in self.gateways:
