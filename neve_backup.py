@@ -367,15 +367,18 @@ def last_backup(data: Path) -> float:
         return 0.0
 
 
-def clear(shards: Sequence[Shard], cold: ColdTier, place: Place) -> list[str]:
-    """Remove what backups that were killed have left; their ids. Raises AgerBusy while one is made, NeveError."""
+def clear(hots: Sequence[Hot], cold: ColdTier, place: Place) -> list[str]:
+    """Remove what backups that were killed have left; their ids. `hots`: of each shard.
+
+    Raises AgerBusy while one is made, NeveError.
+    """
     folder = place.data / ASIDE
     left = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
     with ExitStack() as leases:
-        for one in shards:
-            leases.enter_context(held(one.hot, LEASE))
-        for one in shards:
-            hot_backup.thaw(one.hot)
+        for hot in hots:
+            leases.enter_context(held(hot, LEASE))
+        for hot in hots:
+            hot_backup.thaw(hot)
         for id_ in left:
             let_go(cold, id_)
             remove_aside(place, id_)

@@ -211,7 +211,7 @@ class Keeper:
         """Once, on each shard: remove what backups that were killed have left."""
         try:
             there = self.cluster.alive()
-            for id_ in clear(there, self.cold, place):
+            for id_ in clear([one.hot for one in there], self.cold, place):
                 self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
             self._left = len(there) < len(self.cluster)
             self.troubles.pop("backup", None)
