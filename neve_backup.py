@@ -1,7 +1,8 @@
 """`neve backup`, where the data are: in the ager of a running server.
 
     leases    no ager moves events between the tiers, of any shard
-    hold      the gateway rests between two INSERTs, to all shards; what it acknowledges waits in its spool
+    wait      what other gateways had acknowledged is in ClickHouse
+    hold      the gateways rest between two INSERTs, to all shards; what they acknowledge waits in their spools
     freeze    the tables are cloned, by hard links, on all shards at once
     link      the gateway's spool, ledger and dead letters are linked; INSERTs go on
     tag       a tag holds the snapshot of each cold table; agers go on, and nobody waits for the backup any more
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingest import backup as gateway_backup
-from neve_hold import Held, name_of
+from neve_hold import Gateway, Held, others_of, wait_stored
 from neve_serve import PINS_FILE
 from neve_steps import BUSY_SECONDS, Say, patiently, streamed
 from storage.ageing import Step
@@ -71,6 +72,8 @@ class Place:
     disk: str = ""
     embedded: bool = True
     configuration: str = ""
+    gateways: tuple[str, ...] = ()  # addresses of all of the cluster
+    word: str = field(default="", repr=False)  # how those know us
 
 
 def backup_there(
@@ -117,18 +120,16 @@ class Backup:
         """Back up into a folder; what is in it. Raises NeveError, BackupRefused before anything is begun."""
         self._check(folder)
         self._check_shards()
-        gateway = name_of(self.place.gateway, self.place.headers)
-        self._refuse_others(gateway)
         stands_on = chain(base) if base is not None else []
         self._check_base(stands_on)
         copies = self._dies_with_the_disk() if with_cold is None else with_cold
-        with self._speaking(), ExitStack() as leases:
+        with self._speaking(), ExitStack() as opened:
+            gateways = self._gateways(opened)
             for one in self.shards:
-                leases.enter_context(patiently_held(one.hot, LEASE))
+                opened.enter_context(patiently_held(one.hot, LEASE))
             begin(folder, self.id)
             try:
-                manifest = self._freeze()
-                self._refuse_others(gateway)
+                manifest = self._freeze(gateways)
                 manifest = self._write(folder, manifest, stands_on, copies=copies)
             except BaseException:
                 with suppress(NeveError):
@@ -152,19 +153,21 @@ class Backup:
 
     # --- at one moment -------------------------------------------------------------------------------------
 
-    def _freeze(self) -> Manifest:
+    def _freeze(self, gateways: Mapping[str, Gateway]) -> Manifest:
         with ExitStack() as leases:
             for one in self.shards:
                 for namespace in one.hot.namespaces():
                     leases.enter_context(patiently_held(one.hot, f"ager of {namespace}"))
             self.aside.mkdir(parents=True)
             began = time.monotonic()
-            left_out = {one.number for one in self.cluster if one not in self.shards}
-            with Held(self.place.gateway, self.place.headers, left_out):
+            with ExitStack() as holds:
+                for gateway in gateways.values():
+                    holds.enter_context(Held(gateway, self._left_out()))
                 parts = self._each(lambda one: hot_backup.freeze(one.hot, self.place.disk, one.name))
                 spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
                 taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
             rested = time.monotonic() - began
+            self._refuse_others(gateways)
             # Nobody changes the cold tier meanwhile: the leases are held.
             cold = self._hold_cold()
         tables = sum(len(part.tables) for part in parts)
@@ -277,15 +280,33 @@ class Backup:
                 f"start it; or say --without {name}, and know that this is not in the backup",
             )
 
-    def _refuse_others(self, gateway: str) -> None:
+    def _left_out(self) -> set[int]:
+        return {one.number for one in self.cluster if one not in self.shards}
+
+    def _gateways(self, opened: ExitStack) -> dict[str, Gateway]:
+        """All that insert, by their names, with nothing in the spools of the others that they have acknowledged by now.
+
+        Raises BackupRefused, BackupFailed.
+        """
+        began = time.monotonic()
+        mine = opened.enter_context(Gateway.beside(self.place.gateway, self.place.headers))
+        name = mine.name()
+        others = others_of(name, self.place.gateways, self.place.word)
+        for one in others.values():
+            opened.enter_context(one)
+        self._refuse_others({name: mine, **others})
+        wait_stored(list(others.values()), began, self._left_out())
+        return {name: mine, **others}
+
+    def _refuse_others(self, known: Mapping[str, Gateway]) -> None:
         """Another gateway would insert while tables are cloned, and what it has acknowledged lies in its own spool."""
         for one in self.shards:
             for other in one.hot.registry.all():
-                if other.live and other.who.kind == "gateway" and other.who.inserter != gateway:
+                if other.live and other.who.kind == "gateway" and other.who.inserter not in known:
                     who = f"gateway {other.who.inserter} on {other.who.host}"
                     raise BackupRefused(
                         f"cannot back up: {who} inserts too, and what waits in its spool would be missing",
-                        "stop it meanwhile, and copy its data folder unless its spool is empty",
+                        "name all in cluster.gateways; or stop it meanwhile, and copy its data folder",
                     )
 
     def _check_base(self, stands_on: list[tuple[Path, Manifest]]) -> None:

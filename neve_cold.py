@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error, answer_invalid
+from ingest.peer_hold import word_of
 from neve_backup import Place, backup_there, clear, last_backup, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
@@ -346,8 +347,9 @@ def create_app(
         keeper.start()
         book = Book(keeper.hot)
         app.state.access = access = Access(auth, book, inside)
-        if place is not None and auth.enabled:
-            keeper.place = replace(place, headers=access.inside_headers())
+        if place is not None:
+            headers = access.inside_headers() if auth.enabled else {}
+            keeper.place = replace(place, headers=headers, word=word_of(access.secret()))
         app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
         if auth.enabled:
             book.start()

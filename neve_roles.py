@@ -213,6 +213,7 @@ def _backed_up(config: ServeConfig, gateway: str) -> Place:
         gateway,
         disk=(config.cluster or config.clickhouse).backup_disk,
         embedded=not config.shards(),
+        gateways=config.cluster.gateways,
         configuration="\n".join(printed(config)) + "\n",
     )
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ingest import openapi, operations, watching
+from ingest import openapi, operations, peer_hold, watching
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, elastic, http, journal, loki, otlp, splunk
 from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
@@ -63,6 +63,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.include_router(loki.router)
     app.include_router(splunk.router)
     app.include_router(operations.router)
+    app.include_router(peer_hold.router)
     app.include_router(watching.router)
     elastic.include(app)  # last: its paths are what is left
     app.add_exception_handler(NeveError, answer_error)

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.server import Server
+from bench.server import Server, free_port
+from ingest.app import GatewaySettings, create_app
+from neve_serve import read_config
+from storage.config import ClickHouseConfig
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.inserters import Holding, Who
 from tests.e2e.test_backup import BATCH, NUMBERS, Load, batch, wait_for_empty_spool
+from tests.listening import Listening
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,13 +34,14 @@ def two_shards(folder: Path) -> Iterator[list[EmbeddedServer]]:
             yield [first, second]
 
 
-def configured(folder: Path, shards: list[EmbeddedServer], lake: str) -> Path:
+def configured(folder: Path, shards: list[EmbeddedServer], lake: str, gateways: Sequence[str] = ()) -> Path:
     """A configuration of these shards, with a cold tier of its own."""
     named = "".join(f'{name} = "{one.config.url()}"\n' for name, one in zip("ab", shards, strict=False))
     (folder / lake).mkdir()
     file = folder / f"{lake}.toml"
     file.write_text(
-        f'[cluster]\nbackup_disk = "backups"\n[cluster.shards]\n{named}[cold]\nwarehouse = "{folder}/{lake}"\n'
+        f'[cluster]\nbackup_disk = "backups"\ngateways = {list(gateways)}\n[cluster.shards]\n{named}'
+        f'[cold]\nwarehouse = "{folder}/{lake}"\n'
         f'[cold.catalog]\ntype = "sql"\nuri = "sqlite:///{folder}/{lake}/catalog.db"\n'
     )
     return file
@@ -67,10 +72,17 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
     """What was acknowledged when it began is in it, each once; a part of it is never called a backup."""
     whole, part = tmp_path / "whole", tmp_path / "part"
     with two_shards(tmp_path) as shards:
-        config = configured(tmp_path, shards, "lake")
-        with Server(
-            tmp_path / "one", options=["--config", str(config)], clickhouse=shards[0].config
-        ) as server:
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        config = configured(tmp_path, shards, "lake", [f"http://{one}" for one in addresses])
+        with (
+            Server(
+                tmp_path / "one",
+                addresses[0],
+                options=["--config", str(config)],
+                clickhouse=shards[0].config,
+            ) as server,
+            second_gateway(tmp_path / "gateway", config, addresses[1]) as second,
+        ):
             server.client.post("/api/v1/ingest", params={"service": "old"}, content=b"cold one\ncold two\n")
             server.wait_for("service:old", 2)
             assert neve("age", "--now", "--grace", "0", "--to", server.url).returncode == 0
@@ -80,6 +92,9 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
             with Load(server).running() as load:
                 wait_for_both(shards)
                 before = load.acknowledged
+                second.post(
+                    "/api/v1/ingest", params={"service": "second"}, content=b"just now\n"
+                ).raise_for_status()
                 done = neve("backup", str(whole), "--with-cold", "--url", server.url)
                 assert done.returncode == 0, done.stderr
                 after = load.acknowledged
@@ -121,6 +136,7 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
             assert second
             assert set(found.values()) == {1}
             assert sorted(found) == list(range(len(found)))
+            server.wait_for("service:second", 1)
             assert before <= len(found) <= after + BATCH
             assert server.search("cold service:old")["stats"]["complete"] is True
             # Who sends again what was acknowledged is told so, and it is not stored twice.
@@ -146,6 +162,17 @@ def has_events(shard: EmbeddedServer) -> bool:
     parts = "SELECT 1 AS x FROM system.parts WHERE active AND database = 'neve_default' AND table = 'events'"
     with Hot(shard.config) as hot:
         return bool(hot.scalars(parts))
+
+
+@contextmanager
+def second_gateway(folder: Path, config: Path, address: str) -> Iterator[Listening]:
+    """Another gateway of the cluster."""
+    said = read_config(config)
+    settings = GatewaySettings(
+        folder, ClickHouseConfig(), shards=said.shards(), gateways=said.cluster.gateways
+    )
+    with Listening(create_app(settings), int(address.rpartition(":")[2])) as listening:
+        yield listening
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
 from ingest.peers import Peers
 from ingest.spool import Spool
+from neve_hold import Held, others_of, wait_stored
 from storage.access.carried import Carried
 from storage.embedded import EmbeddedServer
+from storage.errors import BackupRefused
 from storage.hot import Hot
 from storage.native import frames
 from storage.native.block import SealedBlock, pack
@@ -143,3 +146,30 @@ def test_gateways_know_one_another_by_a_word_that_only_they_can_make() -> None:
     assert one.is_word(two._word)
     assert not one.is_word(other._word)
     assert not one.is_word("same")
+
+
+def test_a_backup_beside_another_gateway_lets_this_one_rest(
+    pair: Pair, hot: Hot, namespace: str, make_block: Make
+) -> None:
+    first, second = pair.running[1], pair.running[2]
+    names = [one.get("/gateway/status").json()["inserter"] for one in (first, second)]
+    urls = pair.settings[0].gateways
+    others = others_of(names[0], urls, "word")
+    assert list(others) == names[1:], "its own address is known for what it is"
+    other = others[names[1]]
+    with other:
+        began = time.monotonic()
+        with Held(other):
+            data = whole(make_block([{"message": "during"}]))
+            assert second.post("/api/v1/blocks", content=data).json()["status"] == "accepted"
+            assert other.waiting()[1].keys() == {1}
+            wait_stored([other], began, without={1})
+            assert count(hot, namespace) == 0, "it rests"
+        wait_stored([other], time.monotonic(), without=())
+        assert count(hot, namespace) == 1
+    assert second.get("/gateway/peers/waiting").status_code == 403, "without a word"
+    pair.stop(2)
+    with pytest.raises(
+        BackupRefused, match=f"cannot ask gateway {urls[1]}: ConnectError; what waits in its spool"
+    ):
+        others_of(names[0], urls, "word")
