@@ -70,7 +70,7 @@ def refused(done: subprocess.CompletedProcess[str], words: str) -> None:
 
 def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
     """What was acknowledged when it began is in it, each once; a part of it is never called a backup."""
-    whole, part = tmp_path / "whole", tmp_path / "part"
+    early, whole, part = tmp_path / "early", tmp_path / "whole", tmp_path / "part"
     with two_shards(tmp_path) as shards:
         addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         config = configured(tmp_path, shards, "lake", [f"http://{one}" for one in addresses])
@@ -89,13 +89,14 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
             with another_gateway(shards[1]):
                 done = neve("backup", str(whole), "--url", server.url)
                 refused(done, "gateway other on two.example inserts too, and what waits in its spool")
+            assert neve("backup", str(early), "--with-cold", "--url", server.url).returncode == 0
             with Load(server).running() as load:
                 wait_for_both(shards)
                 before = load.acknowledged
                 second.post(
                     "/api/v1/ingest", params={"service": "second"}, content=b"just now\n"
                 ).raise_for_status()
-                done = neve("backup", str(whole), "--with-cold", "--url", server.url)
+                done = neve("backup", str(whole), "--with-cold", "--base", str(early), "--url", server.url)
                 assert done.returncode == 0, done.stderr
                 after = load.acknowledged
             assert all(f"tables of shard {name}" in done.stdout for name in "ab")
