@@ -56,6 +56,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         refused=lambda *what: refused(app.state.gateway.audit, *what),
     )
     app.add_middleware(Traced)
+    app.include_router(peer_hold.router)
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(journal.router)
@@ -63,7 +64,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.include_router(loki.router)
     app.include_router(splunk.router)
     app.include_router(operations.router)
-    app.include_router(peer_hold.router)
     app.include_router(watching.router)
     elastic.include(app)  # last: its paths are what is left
     app.add_exception_handler(NeveError, answer_error)
