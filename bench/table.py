@@ -9,6 +9,7 @@ A trickle is 40 INSERTs of 4,096 rows with the merging that they cause.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,8 @@ def compare(
         comparison = Comparison(store, events, folder / "blocks", words, 3 if args.quick else 7)
         for number, variant in enumerate(variants, 1):
             print(f"{number} of {len(variants)}: {variant.name}", file=sys.stderr, flush=True)
-            report.add(variant.name, **comparison.figures(variant, queries, trickle))
+            report.add(variant.name, **(found := comparison.figures(variant, queries, trickle)))
+            print(json.dumps(found), file=sys.stderr, flush=True)  # a run takes long, and may be ended
         store.close()
 
 
