@@ -86,7 +86,7 @@ class Restoring:
             ThreadPoolExecutor(max_workers=len(shards)) as pool,
         ):
             list(pool.map(put_back, shards))
-        _spread_deletions(shards)
+        spread_deletions(shards)
         cold = ColdTier(self.config.cold_config())
         for part in manifest.cold:
             self.tell(
@@ -175,7 +175,7 @@ def _refuse_used_shards(servers: Sequence[ShardConfig]) -> None:
             hot_backup.refuse_used(one.hot)
 
 
-def _spread_deletions(shards: Sequence[Shard]) -> None:
+def spread_deletions(shards: Sequence[Shard]) -> None:
     """One that was being asked for while tables were cloned may be on some shards only: it holds on all of them."""
     known = {one.number: {said.id for said in deletions.active(one.hot)} for one in shards}
     for source in shards:

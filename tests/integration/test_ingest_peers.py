@@ -4,21 +4,25 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
+from ingest.peer_hold import word_of
 from ingest.peers import Peers
 from ingest.spool import Spool
-from neve_hold import Held, others_of, wait_stored
+from neve_hold import Gateway, Held, others_of, wait_stored
 from storage.access.carried import Carried
+from storage.access.config import AuthConfig
 from storage.embedded import EmbeddedServer
-from storage.errors import BackupRefused
+from storage.errors import BackupFailed, BackupRefused
 from storage.hot import Hot
 from storage.native import frames
 from storage.native.block import SealedBlock, pack
+from storage.sections import Secret
 from tests.listening import Listening
 
 Make = Callable[..., SealedBlock]
@@ -173,3 +177,21 @@ def test_a_backup_beside_another_gateway_lets_this_one_rest(
         BackupRefused, match=f"cannot ask gateway {urls[1]}: ConnectError; what waits in its spool"
     ):
         others_of(names[0], urls, "word")
+
+
+def test_with_authentication_only_servers_of_the_cluster_let_a_gateway_rest(pair: Pair) -> None:
+    pair.stop(2)
+    inside = Secret("planted")
+    pair.settings[1] = replace(pair.settings[1], auth=AuthConfig(enabled=True, inside=inside))
+    pair.start(2)
+    url = pair.settings[0].gateways[1]
+    with Gateway.at(url, word_of(b"planted")) as other:
+        assert other.waiting()[1] == {}
+        with Held(other):
+            pass
+    for word in (word_of(b"another"), "planted"):
+        with (
+            Gateway.at(url, word) as other,
+            pytest.raises(BackupFailed, match="cannot use this path: it is for other servers"),
+        ):
+            other.waiting()
