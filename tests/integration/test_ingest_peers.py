@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import neve_hold
 from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
 from ingest.peer_hold import word_of
@@ -153,7 +154,7 @@ def test_gateways_know_one_another_by_a_word_that_only_they_can_make() -> None:
 
 
 def test_a_backup_beside_another_gateway_lets_this_one_rest(
-    pair: Pair, hot: Hot, namespace: str, make_block: Make
+    pair: Pair, hot: Hot, namespace: str, make_block: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair.running[1], pair.running[2]
     names = [one.get("/gateway/status").json()["inserter"] for one in (first, second)]
@@ -169,6 +170,12 @@ def test_a_backup_beside_another_gateway_lets_this_one_rest(
             assert other.waiting()[1].keys() == {1}
             wait_stored([other], began, without={1})
             assert count(hot, namespace) == 0, "it rests"
+            monkeypatch.setattr(neve_hold, "WAIT_SECONDS", 0.0)
+            with pytest.raises(
+                BackupFailed, match=f"what gateway {urls[1]} took .* still waits in its spool"
+            ):
+                wait_stored([other], time.monotonic(), without=())
+            monkeypatch.undo()
         wait_stored([other], time.monotonic(), without=())
         assert count(hot, namespace) == 1
     assert second.get("/gateway/peers/waiting").status_code == 403, "without a word"
