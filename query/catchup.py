@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from query.digest import Digest, chunked, encode_event
@@ -41,7 +42,7 @@ class CatchUp:
         self._filter = joined.filter
         self._viewer = joined.viewer
         self._cursor = cursor
-        self._sources = joined.sources
+        self._sources = [self._from(source, cursor, joined) for source in joined.sources]
         self._unheard = joined.unheard
         self._lost: set[str] = set()  # names of gateways that went away meanwhile
         self._store = store
@@ -50,6 +51,16 @@ class CatchUp:
         self._over = 0  # events beyond
         self._rows = 0  # of spooled blocks that were looked at
         self._uncounted = False
+
+    @staticmethod
+    def _from(source: Origin, cursor: TailCursor, joined: Joined) -> Origin:
+        """Was the viewer told more by another server than this one has heard? Then what is live begins behind that."""
+        sequence, _ = cursor.places.get(source.run, (0, 0))
+        if sequence <= source.upto:
+            return source
+        joined.viewer.begin_after(source.run, sequence)
+        joined.places[source.run] = (sequence, ALL_ROWS)
+        return replace(source, upto=sequence)
 
     async def parts(self) -> AsyncIterator[Part]:
         """What was missed. Raises NeveError."""

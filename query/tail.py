@@ -373,7 +373,7 @@ class TailHub:
             for row in found[wanted]:
                 places[source.run] = (arrival.sequence, row[10] + 1)
                 encoded.append(encode_event(write(row[0], places), row))
-            self._tell(wanted, list(chunked(encoded)), arrival.block_id)
+            self._tell(source, arrival.sequence, arrival.block_id, wanted, list(chunked(encoded)))
         source.place = (arrival.sequence, ALL_ROWS)
 
     @contextlib.contextmanager
@@ -413,11 +413,13 @@ class TailHub:
         self.blocks += 1
         self.evaluations += len(filters)
         for one, chunks in found.items():
-            self._tell(one, chunks, block_id)
+            self._tell(source, block.sequence, block_id, one, chunks)
 
-    def _tell(self, wanted: TailFilter, chunks: list[Chunk], block_id: bytes) -> None:
+    def _tell(
+        self, source: Source, sequence: int, block_id: bytes, wanted: TailFilter, chunks: list[Chunk]
+    ) -> None:
         for viewer in self._watched.get(wanted, ()):
-            if not viewer.has(block_id):
+            if not viewer.has(block_id, source.run, sequence):
                 for chunk in chunks:
                     viewer.offer(chunk)
 

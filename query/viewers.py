@@ -87,6 +87,7 @@ class Viewer:
         self._gap: Gap | None = None  # what was left out since the queue was full
         self._filling: set[bytes] | None = None  # blocks that came live while what was missed is fetched
         self._filled: set[bytes] = set()  # blocks whose events it got that way
+        self._past: dict[str, int] = {}  # by run, the last block that it got elsewhere
 
     def fill(self) -> None:
         """What was missed is about to be fetched by time, so that a block may come that way and live."""
@@ -99,8 +100,14 @@ class Viewer:
         self._filled.add(block_id)
         return True
 
-    def has(self, block_id: bytes) -> bool:
+    def begin_after(self, run: str, sequence: int) -> None:
+        """It was told up to there by a server that was ahead of this one, or is by what is fetched."""
+        self._past[run] = sequence
+
+    def has(self, block_id: bytes, run: str, sequence: int) -> bool:
         """A block comes live: were its events told already?"""
+        if sequence <= self._past.get(run, -1):
+            return True
         if self._filling is not None and block_id not in self._filled:
             self._filling.add(block_id)
         return block_id in self._filled

@@ -44,7 +44,7 @@ class ClusterConfig:
     """Several ClickHouse servers, each with a part of the events."""
 
     shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
-    gateways: tuple[str, ...] = ()  # addresses of all: for senders that meet several behind one, and for live tail
+    gateways: tuple[str, ...] = ()  # addresses of all: senders meet several behind one; for live tail
 
     def __post_init__(self) -> None:
         for url in self.gateways:

@@ -343,6 +343,25 @@ def test_an_event_of_the_exact_part_says_the_time_from_which_the_rest_is_fetched
     hub(test, TWO)
 
 
+def test_who_was_told_more_by_another_server_is_not_told_it_again(hub: Callable[..., None]) -> None:
+    async def test(gateways: Gateways, hub: TailHub) -> None:
+        store: Any = Store()
+        await answered(gateways[""], RUN)
+        await answered(gateways[TWO], RUN_TWO, 1)
+        joined = await hub.join(wanted("line"))
+        blocks = {
+            sequence: gateways[TWO].add(sequence, f"line {sequence}", "line more") for sequence in (2, 3)
+        }
+        cursor = TailCursor(2, {RUN: (0, ALL_ROWS), RUN_TWO: (2, 1)})  # in the middle of the second
+        assert await told(CatchUp(joined, cursor, store)) == ["line more"]
+        assert joined.cursor().places[RUN_TWO] == (2, ALL_ROWS)
+        for block in blocks.values():
+            await gateways[TWO].said_.put(block)
+        assert await heard(joined, 2) == ["line 3", "line more"]
+
+    hub(test, TWO)
+
+
 def test_an_id_of_as_many_gateways_as_there_may_be_can_be_read() -> None:
     places = {f"{number:016x}": (1 << 40, ALL_ROWS) for number in range(65)}
     event = (10**18, "", "", "", "x", 5, "", "", {}, "00" * 16, 0, "hot")
