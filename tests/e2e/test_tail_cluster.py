@@ -6,12 +6,14 @@ The second machine has a gateway and a front door alone, over TLS with client ce
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import httpx
 import pytest
 
 from bench.server import NEVE, Server, free_port
+from query.client import told
 from query.errors import Unavailable
 from query.feed import Feed, Hello, Way
 from storage.access.carried import Carried
@@ -26,7 +29,7 @@ from storage.embedded import saved_config
 from storage.tls import client_context
 from tests.certificates import Authority
 
-from .tails import SECONDS, Tail
+from .tails import SECONDS, Tail, come_back
 
 pytestmark = pytest.mark.faults
 
@@ -70,9 +73,19 @@ class Machine:
         except httpx.TransportError:
             return False
 
+    def tail(self, query: str, last_id: str, events: int) -> list[str]:
+        """So many messages after an event, once its search process answers."""
+        asked = {"url": "/api/v1/tail", "params": {"q": query}, "headers": {"last-event-id": last_id}}
+        wait(lambda: self.client.get("/readyz").status_code == 200)
+        with self.client.stream("GET", **asked) as answer:
+            assert answer.status_code == 200
+            logs = (json.loads(one.data) for one in told(answer.iter_lines()) if one.kind == "log")
+            return [event["message"] for event in islice(logs, events)]
+
     def kill(self, role: str) -> None:
-        self.parts[role].send_signal(signal.SIGKILL)
-        self.parts[role].wait()
+        part = self.parts.pop(role)
+        part.kill()
+        part.wait()
 
     def close(self) -> None:
         self.client.close()
@@ -94,9 +107,12 @@ class Pair:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Somebody watches already, and both gateways are heard, however long that takes."""
-        with Tail(self.one.url, "service:nothing"):
+        tail = come_back(self.one.url, "service:nothing", "")
+        try:
             wait(lambda: self.heard() == {"local": 1, self.two.name: 1})  # not its own address, too
             yield
+        finally:
+            tail.close()
 
     def heard(self) -> dict[str, int]:
         """By gateway, whether the first machine hears it."""
@@ -105,8 +121,17 @@ class Pair:
         return {line.split('"')[1]: int(line.split()[-1]) for line in lines}
 
 
+@pytest.fixture
+def pair(_pair: Pair) -> Pair:
+    """Both machines, whole again whatever the test before has left."""
+    missing = {"gateway", "front"} - set(_pair.two.parts)
+    if missing:
+        _pair.two.start(*sorted(missing))
+    return _pair
+
+
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     tls = Authority(folder / "tls")
     certificate, key = tls.signed("two", addresses=("127.0.0.1",))
@@ -161,6 +186,12 @@ def test_a_viewer_sees_what_comes_to_any_machine_once(pair: Pair) -> None:
             assert again.wait(lambda: "here 2" in again.messages())
             assert sorted(again.messages()) == ["here 1", "here 2", "there 2", "there 3", "there 4"]
             assert again.gaps() == []
+        pair.two.start("api")  # an id of one machine is good at another
+        try:
+            found = pair.two.tail("service:both", middle, events=5)
+            assert sorted(found) == ["here 1", "here 2", "there 2", "there 3", "there 4"]
+        finally:
+            pair.two.kill("api")
 
 
 def test_one_that_cannot_be_reached_is_told_and_what_came_there_is_filled(pair: Pair) -> None:
@@ -208,12 +239,12 @@ def test_one_that_is_killed_is_told_and_followed_again(pair: Pair) -> None:
         assert [(one["skipped"], one["reason"]) for one in tail.gaps()] == [(None, one) for one in reasons]
         pair.post(pair.two.client, "killed", "there 3")
         assert tail.wait_for(4)[3:] == ["there 3"]
-    pair.one.wait_for("service:killed", 4)
-    # Of the gateway that started again only the time is known; of the other it is exact all the same.
-    with Tail(pair.one.url, "service:killed", last_id) as again:
-        assert again.wait(lambda: len(again.messages()) == 3)
-        assert sorted(again.messages()) == ["here", "there 2", "there 3"]
-        assert [gap["skipped"] for gap in again.gaps()] == [None]
+        pair.one.wait_for("service:killed", 4)
+        # Of the gateway that started again only the time is known; of the other it is exact all the same.
+        with Tail(pair.one.url, "service:killed", last_id) as again:
+            assert again.wait(lambda: len(again.messages()) == 3)
+            assert sorted(again.messages()) == ["here", "there 2", "there 3"]
+            assert [gap["skipped"] for gap in again.gaps()] == [None]
 
 
 def test_arrivals_are_for_who_knows_the_word_alone(pair: Pair) -> None:

@@ -193,6 +193,22 @@ def test_its_own_address_among_all_is_not_heard_a_second_time(hub: Callable[...,
     hub(test, TWO)
 
 
+def test_the_inner_path_goes_on_where_the_other_was(hub: Callable[..., None]) -> None:
+    async def test(gateways: Gateways, hub: TailHub) -> None:
+        await lost(gateways[""])
+        await answered(gateways[TWO], RUN)
+        joined = await hub.join(wanted("line"))
+        assert await heard(joined, 1) == [about("", AWAY)]
+        await gateways[TWO].said_.put(gateways[TWO].add(1, "line by the front door"))
+        assert await heard(joined, 1) == ["line by the front door"]
+        gateways[""].add(1, "line by the front door")
+        gateways[""].add(2, "line between the two")
+        await answered(gateways[""], RUN, 2)
+        assert await heard(joined, 2) == ["line between the two", about("", FILLED, 0)]
+
+    hub(test, TWO)
+
+
 def test_what_could_not_be_heard_is_counted_by_gateway(hub: Callable[..., None]) -> None:
     async def test(gateways: Gateways, hub: TailHub) -> None:
         await answered(gateways[""], RUN)
