@@ -122,8 +122,8 @@ class Feed:
                         if (one := _read(kind, payload)) is not None:
                             yield one
         except (httpx.HTTPError, BlockDamaged, KeyError, ValueError, TypeError) as error:
-            raise Unavailable(f"cannot follow gateway: {type(error).__name__.lower()}") from error
-        raise Unavailable("cannot follow gateway: it ended the stream")
+            raise Unavailable(f"cannot follow gateway: {type(error).__name__.lower()}", "") from error
+        raise Unavailable("cannot follow gateway: it ended the stream", "")
 
     async def arrivals(self, after: int, upto: int, run: str) -> tuple[list[Listed], bool]:
         """What arrived in a run after a sequence up to another, and whether all of it is still known."""
@@ -164,7 +164,7 @@ def _check(answer: httpx.Response) -> None:
         hint = "set the same auth.inside for all"
         raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}", hint)
     if answer.status_code != 200:
-        raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}")
+        raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}", "")
 
 
 def _read(kind: int, payload: bytes) -> Said | None:

@@ -1,4 +1,4 @@
-"""Live tail: who watches what, and what arrives told to them.
+"""Live tail: gateways are followed while somebody watches, and what arrives is told to who wants it.
 
 One connection to each gateway while somebody watches: to the one beside, and to those of the cluster's other machines.
 A block that arrives is digested once, in a thread: each distinct filter is evaluated once, and what it finds is shared
@@ -8,22 +8,22 @@ by all its viewers. ClickHouse is not asked. A gateway that is away holds up no 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from query.audience import BEHIND, FAULT, Audience
 from query.digest import TailFilter, chunked, digest, encode_event
 from query.errors import Busy, Unavailable
 from query.feed import Block, Feed, Hello, Listed, Missed, Said, Way
 from query.tailcursor import ALL_ROWS, Place, TailCursor, write
 from query.tailsource import AWAY, BACK, FILLED, RESTARTED, Source, is_double
-from query.viewers import Budget, Chunk, Gap, Viewer
+from query.viewers import Gap, Viewer
 from storage.arrivals import Arrival
 from storage.errors import BlockDamaged, NeveError
 from storage.metrics import labels, metric
@@ -36,10 +36,7 @@ PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach a gateway
 START_SECONDS = 3.0  # how long the first viewer waits for gateways
 LINGER_SECONDS = 10.0  # the connections stay after the last viewer: one that comes back finds them
 DOUBLE_SECONDS = 60.0  # until one that was found to be followed already is looked at again: addresses move
-DELIVERED = 1 << 16  # ids of blocks that are not told twice
 FORGOTTEN = "too much arrived while a gateway could not be reached"
-BEHIND = "the server is behind"
-FAULT = "a fault of the server's own"
 DAMAGED = "a block could not be read"
 
 FromStore = Callable[[TailFilter, Arrival], Awaitable[list[Row]]]
@@ -86,14 +83,12 @@ class TailHub:
         self._from_store = from_store
         self._ways = ways
         self._sources: list[Source] = []
-        self._watched: dict[TailFilter, list[Viewer]] = {}
-        self._budget = Budget()
+        self._audience = Audience()
         self._tasks: list[asyncio.Task[None]] = []
         self._lock = asyncio.Lock()  # a block is told to all who watch when it is, or to none of them
         self._heard = asyncio.Event()  # some gateway said hello, and is there
         self._unheard: Counter[str] = Counter()  # events that a gateway could not make us hear
         self._thread = ThreadPoolExecutor(1, "tail")
-        self._delivered: OrderedDict[bytes, None] = OrderedDict()
         self._stop: asyncio.TimerHandle | None = None
         self.ended = False
         self.evaluations = 0
@@ -101,11 +96,11 @@ class TailHub:
 
     @property
     def viewers(self) -> int:
-        return sum(map(len, self._watched.values()))
+        return self._audience.viewers
 
     @property
     def filters(self) -> int:
-        return len(self._watched)
+        return self._audience.filters
 
     def metrics(self) -> list[tuple[str, str, str, int]]:
         """Name, kind, help and number of what Prometheus reads."""
@@ -114,8 +109,18 @@ class TailHub:
             ("tail_filters", "gauge", "distinct filters that they watch", self.filters),
             ("tail_blocks_total", "counter", "blocks that filters were evaluated over", self.blocks),
             ("tail_evaluations_total", "counter", "evaluations of a filter over a block", self.evaluations),
-            ("tail_skipped_total", "counter", "events that viewers were too slow for", self._budget.skipped),
-            ("tail_waiting_bytes", "gauge", "bytes of events that wait for viewers", self._budget.used),
+            (
+                "tail_skipped_total",
+                "counter",
+                "events that viewers were too slow for",
+                self._audience.budget.skipped,
+            ),
+            (
+                "tail_waiting_bytes",
+                "gauge",
+                "bytes of events that wait for viewers",
+                self._audience.budget.used,
+            ),
             ("tail_sources", "gauge", "gateways that are heard", sum(one.connected for one in self._sources)),
             (
                 "tail_sources_away",
@@ -153,13 +158,13 @@ class TailHub:
         """Begin to watch. Raises Busy, and Unavailable where no gateway can be reached."""
         if self.viewers >= MAX_VIEWERS:
             raise Busy(f"cannot tail: {MAX_VIEWERS} viewers watch already")
-        viewer, place = Viewer(self._budget), Viewer(self._budget)
-        self._watched.setdefault(wanted, []).append(place)  # so that nobody closes the connections meanwhile
+        viewer, place = (Viewer(self._audience.budget) for _ in range(2))
+        self._audience.add(wanted, place)  # so that nobody closes the connections meanwhile
         try:
             self._start()
             await self._reached()
             async with self._lock:
-                self._watched[wanted].append(viewer)
+                self._audience.add(wanted, viewer)
                 return self._joined(wanted, viewer)
         finally:
             self.leave(wanted, place)
@@ -178,21 +183,14 @@ class TailHub:
 
     def leave(self, wanted: TailFilter, viewer: Viewer) -> None:
         """Harmless when repeated."""
-        viewer.end()
-        viewers = self._watched.get(wanted, [])
-        if viewer in viewers:
-            viewers.remove(viewer)
-        if not viewers:
-            self._watched.pop(wanted, None)
-        if not self._watched and self._tasks and self._stop is None:
+        self._audience.leave(wanted, viewer)
+        if not self.viewers and self._tasks and self._stop is None:
             self._stop = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close)
 
     def end(self) -> None:
         """The process is about to end: every stream ends, and its viewer comes back to the next process."""
         self.ended = True
-        for viewers in self._watched.values():
-            for viewer in viewers:
-                viewer.ready.set()
+        self._audience.wake()
 
     async def close(self) -> None:
         self.end()
@@ -245,6 +243,11 @@ class TailHub:
             except NeveError as error:
                 failures += 1
                 await self._lost(source, failures, error)
+            except Exception:
+                log.exception("fault while following gateway %s", _label(source.name))
+                failures += 1
+                self._audience.tell_gap(Gap(0, FAULT, unknown=True))
+                await self._lost(source, failures, Unavailable("cannot follow gateway: a fault", ""))
             if source.double:
                 source.settled.set()
                 await asyncio.sleep(DOUBLE_SECONDS)
@@ -261,7 +264,7 @@ class TailHub:
                 source.away = True
                 log.warning("cannot hear gateway %s: %s", _label(source.name), error)
                 if len(self._sources) > 1:
-                    self._tell_of(source, AWAY)
+                    self._audience.tell_of(source, AWAY)
         source.settled.set()
 
     # --- telling -----------------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ class TailHub:
             # knows. New blocks come after all that lies there.
             source.place = (min(source.place[0], hello.recovered), ALL_ROWS)
             source.away = False
-            self._tell_of(source, RESTARTED)
+            self._audience.tell_of(source, RESTARTED)
         return source.place[0]
 
     async def _catch_up(self, source: Source, since: int, hello: Hello, *, again: bool) -> bool:
@@ -307,7 +310,7 @@ class TailHub:
         listed, whole = await source.feed.arrivals(since, hello.position, hello.run)
         if again and not whole:
             async with self._lock:
-                self._tell_gap(Gap(0, FORGOTTEN, unknown=True))
+                self._audience.tell_gap(Gap(0, FORGOTTEN, unknown=True))
         for one in listed:
             if source.double:
                 return False
@@ -322,21 +325,21 @@ class TailHub:
             source.away = False
             log.warning("gateway %s is heard again", _label(source.name))
             if len(self._sources) > 1:
-                self._tell_of(source, FILLED if filled else BACK, unknown=not filled)
+                self._audience.tell_of(source, FILLED if filled else BACK, unknown=not filled)
 
     def _tell_unheard(self, source: Source, missed: Missed) -> None:
         whose = f" of gateway {source.name}" if source.name else ""
         for namespace, rows in missed.rows.items():
             self._unheard[source.name] += rows
             gap = Gap(0, f"{BEHIND}: {rows} events{whose} were not looked at", unknown=True)
-            self._tell_gap(gap, namespace, Gap(0, BEHIND, unknown=True))
+            self._audience.tell_gap(gap, namespace, Gap(0, BEHIND, unknown=True))
         source.place = (missed.upto, ALL_ROWS)
 
     async def _tell_missed(self, source: Source, one: Listed) -> bool:
         """A block that arrived while its gateway was not heard; can it be told? Raises Unavailable."""
         arrival = one.arrival
         told = True
-        if arrival.block_id not in self._delivered and self._wanted(arrival.namespace):
+        if not self._audience.was_told(arrival.block_id) and self._audience.wanted(arrival.namespace):
             data = await source.feed.block(arrival)
             if data is None:
                 told = await self._tell_stored(source, arrival)
@@ -353,55 +356,41 @@ class TailHub:
         """A block that left the gateway's spool before it was told. The store is asked while the others go on."""
         found: dict[TailFilter, list[Row]] = {}
         while True:
-            with self._faults_told() as faults:
-                for wanted in self._wanted(arrival.namespace):
+            with self._audience.told_of_faults() as faults:
+                for wanted in self._audience.wanted(arrival.namespace):
                     if wanted not in found:
                         found[wanted] = await self._from_store(wanted, arrival)
             async with self._lock:
                 if faults:
                     return False
-                if all(wanted in found for wanted in self._wanted(arrival.namespace)):
+                if all(wanted in found for wanted in self._audience.wanted(arrival.namespace)):
                     self._tell_rows(source, arrival, found)
                     return True
 
     def _tell_rows(self, source: Source, arrival: Arrival, found: dict[TailFilter, list[Row]]) -> None:
-        if source.double or not self._is_new(arrival.block_id):
+        if source.double or not self._audience.is_new(arrival.block_id):
             return
-        places = self.places()
-        for wanted in self._wanted(arrival.namespace):
+        places, told = self.places(), {}
+        for wanted, rows in found.items():
             encoded = []
-            for row in found[wanted]:
+            for row in rows:
                 places[source.run] = (arrival.sequence, row[10] + 1)
                 encoded.append(encode_event(write(row[0], places), row))
-            self._tell(source, arrival.sequence, arrival.block_id, wanted, list(chunked(encoded)))
+            told[wanted] = list(chunked(encoded))
+        self._audience.tell(source, arrival.sequence, arrival.block_id, told)
         source.place = (arrival.sequence, ALL_ROWS)
-
-    @contextlib.contextmanager
-    def _faults_told(self) -> Iterator[list[Exception]]:
-        """Whatever it was, viewers are told, and the next block is told."""
-        faults: list[Exception] = []
-        try:
-            yield faults
-        except NeveError as error:
-            log.warning("%s", error)
-            self._tell_gap(Gap(0, BEHIND, unknown=True))
-            faults.append(error)
-        except Exception as error:
-            log.exception("fault while telling viewers")
-            self._tell_gap(Gap(0, FAULT, unknown=True))
-            faults.append(error)
 
     async def _tell_block(self, source: Source, block: Block) -> None:
         try:
             header = parse_header(block.data)[0]
-            if self._is_new(header.block_id):
-                wanted = self._wanted(header.namespace)
+            if self._audience.is_new(header.block_id):
+                wanted = self._audience.wanted(header.namespace)
                 if wanted:
-                    with self._faults_told():
+                    with self._audience.told_of_faults():
                         await self._digest(source, block, header.block_id, wanted)
         except BlockDamaged as error:
             log.warning("%s", error)
-            self._tell_gap(Gap(0, DAMAGED, unknown=True))
+            self._audience.tell_gap(Gap(0, DAMAGED, unknown=True))
         source.place = (block.sequence, ALL_ROWS)
 
     async def _digest(
@@ -412,38 +401,7 @@ class TailHub:
         found = await loop.run_in_executor(self._thread, digest, *asked)
         self.blocks += 1
         self.evaluations += len(filters)
-        for one, chunks in found.items():
-            self._tell(source, block.sequence, block_id, one, chunks)
-
-    def _tell(
-        self, source: Source, sequence: int, block_id: bytes, wanted: TailFilter, chunks: list[Chunk]
-    ) -> None:
-        for viewer in self._watched.get(wanted, ()):
-            if not viewer.has(block_id, source.run, sequence):
-                for chunk in chunks:
-                    viewer.offer(chunk)
-
-    def _tell_of(self, source: Source, what: str, *, unknown: bool = True) -> None:
-        gap, alone = source.gaps(what, unknown=unknown)
-        self._tell_gap(gap, None, alone)
-
-    def _wanted(self, namespace: str) -> list[TailFilter]:
-        return [wanted for wanted in self._watched if wanted.namespace == namespace]
-
-    def _is_new(self, block_id: bytes) -> bool:
-        if block_id in self._delivered:
-            return False
-        self._delivered[block_id] = None
-        if len(self._delivered) > DELIVERED:
-            self._delivered.popitem(last=False)
-        return True
-
-    def _tell_gap(self, gap: Gap, namespace: str | None = None, alone: Gap | None = None) -> None:
-        """`alone`: what is said to those for whom not all events exist."""
-        for wanted, viewers in self._watched.items():
-            if namespace in (None, wanted.namespace):
-                for viewer in viewers:
-                    viewer.tell(alone if alone is not None and wanted.alone else gap)
+        self._audience.tell(source, block.sequence, block_id, found)
 
 
 def _label(name: str) -> str:

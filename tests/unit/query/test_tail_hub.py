@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lexer import Columns
+from query import audience
 from query import tail as tail_module
 from query.client import told
 from query.digest import TailFilter
@@ -180,7 +181,7 @@ def test_a_fault_ends_nothing(hub: Callable[..., None], monkeypatch: pytest.Monk
         with monkeypatch.context() as patched:
             patched.setattr(tail_module, "digest", broken)
             await gateway.said_.put(gateway.add(1, "line 1"))
-            assert await heard(joined, 1) == [gap(skipped=None, reason=tail_module.FAULT)]
+            assert await heard(joined, 1) == [gap(skipped=None, reason=audience.FAULT)]
         await gateway.said_.put(gateway.add(2, "line 2"))
         assert await heard(joined, 1) == ["line 2"]
 
