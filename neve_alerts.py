@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import socket
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -109,7 +108,7 @@ class Watch:
 
     def _complain(self, text: str) -> None:
         if text != self._said:
-            print(f"neve: alerts: {text}", file=sys.stderr, flush=True)
+            log.warning("alerts cannot look: %s", text)
         self._said = text
 
     def metrics(self) -> str:

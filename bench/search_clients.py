@@ -67,10 +67,10 @@ class Clients:
         ranked = sorted(self.took)
         seconds = time.monotonic() - self._begun
         return {
-            "mixed_per_s": len(ranked) / seconds,
-            "mixed_p50_ms": ranked[len(ranked) // 2] if ranked else None,
-            "mixed_p99_ms": ranked[len(ranked) * 99 // 100] if ranked else None,
-            "mixed_failed": sum(self.failed.values()),
+            "per_s": len(ranked) / seconds,
+            "p50_ms": ranked[len(ranked) // 2] if ranked else None,
+            "p99_ms": ranked[len(ranked) * 99 // 100] if ranked else None,
+            "failed": sum(self.failed.values()),
             "clients_cpu_s": time.process_time(),
         }
 

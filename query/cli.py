@@ -63,6 +63,9 @@ def _add_search(subparsers: Any) -> None:
     search.add_argument("--limit", type=int, metavar="N", help="how many events (100)")
     search.add_argument("--oldest", action="store_true", help="oldest first")
     search.add_argument("--raw", action="store_true", help="the messages alone")
+    search.add_argument(
+        "--tags", metavar="A,B", help="these tags of events alone, which costs less; '' for none"
+    )
     search.add_argument("--follow", action="store_true", help="go on with what arrives, until Ctrl-C")
 
 
@@ -135,7 +138,7 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         return _follow(args, client, screen)
     order = "oldest" if args.oldest else None
     stats: dict[str, Any] = {}
-    items = client.search(_asked(args, limit=_limit(args), order=order))
+    items = client.search(_asked(args, limit=_limit(args), order=order, tags=_tags(args)))
     for item in items:
         if "columns" in item:
             _show_table(args, screen, item["columns"], _rows(items, stats))
@@ -144,6 +147,14 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         else:
             _show_event(args, screen, item)
     return _complete(stats)
+
+
+def _tags(args: argparse.Namespace) -> str | None:
+    """Those to ask for; None: all."""
+    if args.tags is None and args.raw and not args.json:
+        return ""  # none is shown
+    tags: str | None = args.tags
+    return tags
 
 
 def _rows(items: Iterator[Any], stats: dict[str, Any]) -> Iterator[list[Any]]:
@@ -213,7 +224,11 @@ def _follow(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
     """The last few events, then what arrives."""
     count = args.limit if args.limit is not None else FOLLOWED_FIRST
     watched = {"q": " ".join(args.query), "namespace": args.namespace}
-    for event in followed(client, watched, _asked(args, limit=min(count, 10_000))):
+    shown = _tags(args)
+    for event in followed(client, watched, _asked(args, limit=min(count, 10_000), tags=shown)):
+        if shown is not None:  # of what arrives all come
+            names = shown.split(",")
+            event = {**event, "tags": {key: value for key, value in event["tags"].items() if key in names}}
         _show_event(args, screen, event)
         screen.out.flush()
     return True

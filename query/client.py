@@ -150,7 +150,10 @@ class Client:
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None and value != ""}
+    """What was said; no `tags` at all is something else than those of no name."""
+    return {
+        name: value for name, value in params.items() if value is not None and (value != "" or name == "tags")
+    }
 
 
 def _cause(error: Exception) -> str:

@@ -152,10 +152,10 @@ def test_a_slow_viewer_is_told_how_much_it_missed(server: Server) -> None:
     with Tail(server.url, "service:flood") as slow, Tail(server.url, "service:flood line") as quick:
         slow.going.clear()
         rounds = 16
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             post(server, "flood", lines)
             lines = [f"{line}." for line in lines]  # another body: the same one would be a repetition
-        assert quick.wait(lambda: quick.counts["log"] == 5_000 * rounds, 60)
+            assert quick.wait(lambda told=5_000 * number: quick.counts["log"] == told, 60)
         slow.going.set()
         assert slow.wait(lambda: slow.counts["gap"] > 0)
         post(server, "flood", ["the end"])

@@ -52,6 +52,12 @@ def test_search_prints_plain_lines_json_and_raw(
     assert capsys.readouterr().out == "it broke\n"
     assert neve("search", "level:info", "--json", "--url", url) == 0
     assert json.loads(capsys.readouterr().out)["tags"] == {"k": "a b"}
+    assert neve("search", "level:info", "--raw", "--json", "--url", url) == 0
+    assert json.loads(capsys.readouterr().out)["tags"] == {"k": "a b"}
+    assert neve("search", "level:info", "--tags", "other,k", "--url", url) == 0
+    assert capsys.readouterr().out.endswith('fine k="a b"\n')
+    assert neve("search", "level:info", "--tags", "", "--url", url) == 0
+    assert capsys.readouterr().out.endswith("fine\n")
 
 
 def test_tables_patterns_fields_and_context(
