@@ -139,7 +139,10 @@ class CatchUp:
     async def _since(self, source: Origin) -> tuple[list[Listed], bool] | None:
         sequence, row = self._cursor.places[source.run]
         after = sequence if row == ALL_ROWS else sequence - 1
-        return await self._arrivals(source, max(after, 0), source.upto)
+        if (found := await self._arrivals(source, max(after, 0), source.upto)) is None:
+            return None
+        listed, whole = found  # with the block of the last event, of which there may be more
+        return [one for one in listed if self._first_row(source.run, one.arrival) < one.arrival.rows], whole
 
     async def _exact(self, listed: dict[str, list[Listed]]) -> AsyncIterator[Part]:
         places = dict(self._cursor.places)

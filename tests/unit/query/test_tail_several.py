@@ -359,6 +359,23 @@ def test_an_event_of_the_exact_part_says_the_time_from_which_the_rest_is_fetched
     hub(test, TWO)
 
 
+def test_a_block_that_was_seen_to_its_end_is_not_asked_for(
+    hub: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may be away: what lies in the spool is told all the same."""
+
+    async def test(gateways: Gateways, hub: TailHub) -> None:
+        store: Any = Store()
+        store.add(gateways[""], 1, "line 1")
+        gateways[""].add(2, "line 2")
+        await answered(gateways[""], RUN, 2)
+        joined = await hub.join(wanted("line"))
+        monkeypatch.setattr(store, "of_blocks", None)
+        assert await told(CatchUp(joined, TailCursor(2, {RUN: (1, 1)}), store)) == ["line 2"]
+
+    hub(test)
+
+
 def test_who_was_told_more_by_another_server_is_not_told_it_again(hub: Callable[..., None]) -> None:
     async def test(gateways: Gateways, hub: TailHub) -> None:
         store: Any = Store()
