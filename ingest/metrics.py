@@ -24,6 +24,7 @@ def of_gateway(gateway: "GatewayState") -> str:
         "lag_seconds": ("age of the oldest block that is not stored", spool.oldest_age),
         "ledger_ids": ("ids of the ledger's window", len(gateway.ledger)),
         "watchers": ("search processes that hear what arrives", gateway.arrivals.watchers),
+        "watchers_waiting_bytes": ("bytes of blocks that wait for them", gateway.arrivals.waiting_bytes),
         "dead_letters": ("blocks that were refused and are kept", len(gateway.dead_letters)),
         "troubles": ("things that are in trouble now", len(gateway.counters.troubles())),
         "inserting": ("1 while ClickHouse takes blocks", int(gateway.is_inserting())),
@@ -54,6 +55,14 @@ def of_gateway(gateway: "GatewayState") -> str:
     parts.append(gateway.insert_seconds.text(f"{PREFIX}insert_seconds", "how long INSERTs took"))
     parts.append(
         metric(f"{PREFIX}spool_refusals_total", "counter", "blocks that had no room, by reason", refusals)
+    )
+    parts.append(
+        metric(
+            f"{PREFIX}watchers_missed_total",
+            "counter",
+            "events that a search process was too slow to hear",
+            [("", gateway.arrivals.missed)],
+        )
     )
     hit = [
         (f'{{reason="{name.removeprefix(LIMITS_HIT)}"}}', float(count))
