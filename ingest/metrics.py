@@ -78,20 +78,23 @@ def of_gateway(gateway: "GatewayState") -> str:
     return "".join(parts) + of_process(PREFIX)
 
 
+SHARD_GAUGES = {
+    "shard_spool_blocks": ("blocks that wait for a shard", "depth"),
+    "shard_spool_bytes": ("bytes of the blocks that wait for a shard", "bytes"),
+    "shard_lag_seconds": ("age of the oldest block that waits for a shard", "oldest_age"),
+    "shard_up": ("1 while a shard answers", "alive"),
+    "shard_inserting": ("1 while a shard takes blocks", "inserting"),
+}
+"""Of each shard of a cluster: what they say, and where a shard's status has it."""
+
+
 def _of_shards(gateway: "GatewayState") -> list[str]:
     """The same of each shard of a cluster."""
     shards = gateway.shard_statuses()
-    gauges = {
-        "shard_spool_blocks": ("blocks that wait for a shard", "depth"),
-        "shard_spool_bytes": ("bytes of the blocks that wait for a shard", "bytes"),
-        "shard_lag_seconds": ("age of the oldest block that waits for a shard", "oldest_age"),
-        "shard_up": ("1 while a shard answers", "alive"),
-        "shard_inserting": ("1 while a shard takes blocks", "inserting"),
-    }
     return [
         metric(
             PREFIX + name, "gauge", help_, [(labels(shard=one["shard"]), float(one[key])) for one in shards]
         )
-        for name, (help_, key) in gauges.items()
+        for name, (help_, key) in SHARD_GAUGES.items()
         if shards
     ]
