@@ -17,12 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from ingest.app import answer_error, answer_invalid
-from ingest.peer_hold import word_of
 from neve_backup import Place, backup_there, clear, last_backup, release_there
 from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
 from storage.access.access import Access
+from storage.access.among import RESTS, word_for
 from storage.access.answers import handle_errors
 from storage.access.audit import Audit, refused, who
 from storage.access.book import Book
@@ -349,7 +349,7 @@ def create_app(
         app.state.access = access = Access(auth, book, inside)
         if place is not None:
             headers = access.inside_headers() if auth.enabled else {}
-            keeper.place = replace(place, headers=headers, word=word_of(access.secret()))
+            keeper.place = replace(place, headers=headers, word=word_for(RESTS, access.secret()))
         app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
         if auth.enabled:
             book.start()

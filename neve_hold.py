@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 from ingest.holding import HOLD_SECONDS
-from ingest.peer_hold import HOLD, RELEASE, WAITING, WORD_HEADER
+from ingest.peer_hold import HOLD, RELEASE, WAITING
+from storage.access.among import PEER_HEADER
 from storage.access.carried import carried
 from storage.errors import BackupFailed, BackupRefused
 
@@ -46,7 +47,7 @@ class Gateway:
     def at(cls, url: str, word: str) -> Gateway:
         """One of another machine, most likely; `word`: what servers of this cluster show one another."""
         verify = carried().context() if url.startswith("https:") else True
-        headers = {WORD_HEADER: word}
+        headers = {PEER_HEADER: word}
         http = httpx.Client(base_url=url, trust_env=False, timeout=_PATIENT, headers=headers, verify=verify)
         return cls(url, http, (HOLD, RELEASE))
 

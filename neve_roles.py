@@ -240,6 +240,7 @@ def _open_api(
                 pins_file=config.data / PINS_FILE,
                 cold=config.cold_config(),
                 gateways=(gateway,),
+                others=config.cluster.gateways,
                 access=access,
                 owner=owner,
                 made=lambda: sync_folders(folder) if folder is not None else None,

@@ -64,7 +64,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.include_router(loki.router)
     app.include_router(splunk.router)
     app.include_router(operations.router)
-    app.include_router(watching.router)
+    app.include_router(watching.inside)
+    app.include_router(watching.peers)
     elastic.include(app)  # last: its paths are what is left
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)

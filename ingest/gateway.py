@@ -141,7 +141,12 @@ class GatewayState:
         self.holding = Holding()
         self.peers = (
             Peers(
-                settings.gateways, self.name, self.access.secret(), self.committer.accepted_before, carried()
+                settings.gateways,
+                self.name,
+                self.access.secret(),
+                self.committer.accepted_before,
+                carried(),
+                shared=self.access.shares_secret,
             )
             if settings.gateways
             else None

@@ -10,8 +10,8 @@ from fastapi.responses import PlainTextResponse
 
 from ingest import metrics, shard_operations
 from ingest.errors import RequestRefused
-from ingest.peers import PEER_HEADER
 from ingest.receivers.body import gateway_of
+from storage.access.among import PEER_HEADER
 from storage.errors import Forbidden, StorageUnavailable
 from storage.metrics import MEDIA_TYPE
 

@@ -4,8 +4,6 @@ For whoever shows a word made of what the servers of a cluster share. Where nobo
 a header of its own, which no page of another site can send.
 """
 
-import hmac
-from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Request
@@ -13,15 +11,10 @@ from fastapi import APIRouter, Body, Depends, Request
 from ingest import operations
 from ingest.errors import RequestRefused
 from ingest.receivers.body import gateway_of
+from storage.access.among import PEER_HEADER, RESTS, is_word
 from storage.errors import Forbidden
 
-WORD_HEADER = "neve-peer"
 WAITING, HOLD, RELEASE = (f"/gateway/peers/{name}" for name in ("waiting", "hold", "release"))
-
-
-def word_of(secret: bytes) -> str:
-    """What who asks shows. `secret`: that of `auth.inside`."""
-    return hmac.new(secret, b"hold", sha256).hexdigest()
 
 
 async def from_peer(request: Request) -> None:
@@ -30,9 +23,8 @@ async def from_peer(request: Request) -> None:
     if gateway.peers is None:
         hint = "name the same [cluster] gateways to all"
         raise RequestRefused("no_peers", "cannot answer another server: no gateways are configured", hint)
-    said = request.headers.get(WORD_HEADER, "")
-    wanted = word_of(gateway.access.secret()) if gateway.access.enabled else said
-    if not said or not hmac.compare_digest(said.encode(), wanted.encode()):
+    said, access = request.headers.get(PEER_HEADER, ""), gateway.access
+    if not said or (access.shares_secret and not is_word(said, RESTS, access.secret())):
         raise Forbidden("cannot use this path: it is for other servers", "set the same auth.inside for all")
 
 

@@ -12,10 +12,10 @@ import pytest
 import neve_hold
 from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
-from ingest.peer_hold import word_of
 from ingest.peers import Peers
 from ingest.spool import Spool
 from neve_hold import Gateway, Held, others_of, wait_stored
+from storage.access.among import RESTS, word_for
 from storage.access.carried import Carried
 from storage.access.config import AuthConfig
 from storage.embedded import EmbeddedServer
@@ -192,11 +192,11 @@ def test_with_authentication_only_servers_of_the_cluster_let_a_gateway_rest(pair
     pair.settings[1] = replace(pair.settings[1], auth=AuthConfig(enabled=True, inside=inside))
     pair.start(2)
     url = pair.settings[0].gateways[1]
-    with Gateway.at(url, word_of(b"planted")) as other:
+    with Gateway.at(url, word_for(RESTS, b"planted")) as other:
         assert other.waiting()[1] == {}
         with Held(other):
             pass
-    for word in (word_of(b"another"), "planted"):
+    for word in (word_for(RESTS, b"another"), "planted"):
         with (
             Gateway.at(url, word) as other,
             pytest.raises(BackupFailed, match="cannot use this path: it is for other servers"),
