@@ -44,7 +44,7 @@ class ClusterConfig:
     """Several ClickHouse servers, each with a part of the events."""
 
     shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
-    gateways: tuple[str, ...] = ()  # addresses of all: senders meet several behind one; for live tail, backups
+    gateways: tuple[str, ...] = ()  # addresses of all: senders may meet several as one; live tail, backups
     backup_disk: str = ""  # a disk of each server that its `backups.allowed_disk` names, for neve backup
 
     def __post_init__(self) -> None:
