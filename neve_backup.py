@@ -1,8 +1,9 @@
 """`neve backup`, where the data are: in the ager of a running server.
 
-    leases    no ager moves events between the tiers
-    hold      the gateway rests between two INSERTs; what it acknowledges waits in its spool
-    freeze    the tables are cloned, by hard links
+    leases    no ager moves events between the tiers, of any shard
+    wait      what other gateways had acknowledged is in ClickHouse
+    hold      the gateways rest between two INSERTs, to all shards; what they acknowledge waits in their spools
+    freeze    the tables are cloned, by hard links, on all shards at once
     link      the gateway's spool, ledger and dead letters are linked; INSERTs go on
     tag       a tag holds the snapshot of each cold table; agers go on, and nobody waits for the backup any more
     write     the clones, the links and, where they are to be copied, the cold files go to the folder
@@ -17,20 +18,18 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, TypeVar
 
 from ingest import backup as gateway_backup
-from ingest.holding import HOLD_SECONDS
+from neve_hold import Gateway, Held, others_of, wait_stored
 from neve_serve import PINS_FILE
 from neve_steps import BUSY_SECONDS, Say, patiently, streamed
 from storage.ageing import Step
@@ -43,7 +42,6 @@ from storage.backup.manifest import (
     PINS,
     Base,
     ColdPart,
-    HotPart,
     Manifest,
     begin,
     chain,
@@ -55,16 +53,18 @@ from storage.embedded_files import BACKUP_DISK, backups_folder, write_private
 from storage.errors import BackupFailed, BackupRefused, NeveError
 from storage.hot import Hot
 from storage.leases import LEASE_SECONDS, held
+from storage.shards import Shard, Shards
+from storage.spreading import look
 
 LEASE = "backup"
 ASIDE = "backup-aside"  # in the data folder: what backups under way have put aside, by their ids
 LAST = "last-backup.json"  # in the data folder: the backup that was finished last
-ANSWER_SECONDS = 10.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a backup is of. `gateway`, `headers`: its socket, and how it knows us; `disk`: of an outside ClickHouse."""
+    """What a backup is of. `gateway`, `headers`: its socket, and how it knows us; `disk`: of outside servers."""
 
     data: Path
     gateway: str
@@ -72,18 +72,20 @@ class Place:
     disk: str = ""
     embedded: bool = True
     configuration: str = ""
-    shards: int = 1  # servers of ClickHouse that hold events; of several none can be left out
+    gateways: tuple[str, ...] = ()  # addresses of all of the cluster
+    word: str = field(default="", repr=False)  # how those know us
 
 
 def backup_there(
-    hot: Hot, cold: ColdTier, place: Place, asked: Mapping[str, Any]
+    shards: Shards, cold: ColdTier, place: Place, asked: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Back up as was asked: the steps as they are done, and the error that ended it."""
 
     def work(say: Say) -> None:
         folder = Path(str(asked.get("folder", "")))
         base = Path(str(asked["base"])) if asked.get("base") else None
-        Backup(hot, cold, place, say).take(folder, asked.get("with_cold"), base)
+        without = [str(name) for name in asked.get("without") or ()]
+        Backup(shards, cold, place, say, without).take(folder, asked.get("with_cold"), base)
 
     yield from streamed(work)
 
@@ -100,10 +102,14 @@ def release_there(cold: ColdTier, asked: Mapping[str, Any]) -> Iterator[dict[str
 
 
 class Backup:
-    """One backup of one server."""
+    """One backup of one server, or of all shards of a cluster but those that it is to do `without`."""
 
-    def __init__(self, hot: Hot, cold: ColdTier, place: Place, say: Say) -> None:
-        self.hot = hot
+    def __init__(
+        self, cluster: Shards, cold: ColdTier, place: Place, say: Say, without: Sequence[str] = ()
+    ) -> None:
+        self.cluster = cluster
+        self.without = without
+        self.shards = [one for one in cluster if one.name not in without]
         self.cold = cold
         self.place = place
         self.id = secrets.token_hex(8)
@@ -113,26 +119,33 @@ class Backup:
     def take(self, folder: Path, with_cold: bool | None = None, base: Path | None = None) -> Manifest:
         """Back up into a folder; what is in it. Raises NeveError, BackupRefused before anything is begun."""
         self._check(folder)
+        self._check_shards()
         stands_on = chain(base) if base is not None else []
         self._check_base(stands_on)
         copies = self._dies_with_the_disk() if with_cold is None else with_cold
-        with self._speaking(), patiently_held(self.hot, LEASE):
+        with self._speaking(), ExitStack() as opened:
+            gateways = self._gateways(opened)
+            for one in self.shards:
+                opened.enter_context(patiently_held(one.hot, LEASE))
             begin(folder, self.id)
             try:
-                manifest = self._freeze()
+                manifest = self._freeze(gateways)
                 manifest = self._write(folder, manifest, stands_on, copies=copies)
             except BaseException:
                 with suppress(NeveError):
                     let_go(self.cold, self.id)
                 raise
             finally:
-                with suppress(NeveError):
-                    hot_backup.thaw(self.hot)
+                for one in self.shards:
+                    with suppress(NeveError):
+                        hot_backup.thaw(one.hot)
                 remove_aside(self.place, self.id)
         size = sum(size for size, _ in manifest.files.values())
         said = {"id": self.id, "taken": manifest.taken, "at": time.time(), "bytes": size}
         write_private(self.place.data / LAST, json.dumps(said))
-        self.say("done", f"backup {self.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes")
+        text = f"backup {self.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes"
+        lacks = "".join(f"; without shard {name}" for name in manifest.without)
+        self.say("done", text + lacks)
         return manifest
 
     def say(self, step: str, text: str) -> None:
@@ -140,23 +153,28 @@ class Backup:
 
     # --- at one moment -------------------------------------------------------------------------------------
 
-    def _freeze(self) -> Manifest:
+    def _freeze(self, gateways: Mapping[str, Gateway]) -> Manifest:
         with ExitStack() as leases:
-            for namespace in self.hot.namespaces():
-                leases.enter_context(patiently_held(self.hot, f"ager of {namespace}"))
+            for one in self.shards:
+                for namespace in one.hot.namespaces():
+                    leases.enter_context(patiently_held(one.hot, f"ager of {namespace}"))
             self.aside.mkdir(parents=True)
             began = time.monotonic()
-            with Held(self.place):
-                part = hot_backup.freeze(self.hot)
+            with ExitStack() as holds:
+                for gateway in gateways.values():
+                    holds.enter_context(Held(gateway, self._left_out()))
+                parts = self._each(lambda one: hot_backup.freeze(one.hot, self.place.disk, one.name))
                 spooled, refused = gateway_backup.link(self.place.data / "gateway", self.aside)
                 taken = datetime.now(UTC).isoformat().replace("+00:00", "Z")
             rested = time.monotonic() - began
+            self._refuse_others(gateways)
             # Nobody changes the cold tier meanwhile: the leases are held.
             cold = self._hold_cold()
-        text = f"{len(part.tables)} tables, {spooled} blocks of the spool, as of {taken}"
+        tables = sum(len(part.tables) for part in parts)
+        text = f"{tables} tables, {spooled} blocks of the spool, as of {taken}"
         self.say("freeze", f"{text}; INSERTs rested for {rested:.1f} s")
-        part = replace(part, disk=self.place.disk)
-        return Manifest(self.id, version("neve"), taken, part, cold, spooled, refused)
+        names = tuple(one.name for one in self.cluster if one.name)
+        return Manifest(self.id, version("neve"), taken, tuple(parts), cold, spooled, refused, shards=names)
 
     def _hold_cold(self) -> tuple[ColdPart, ...]:
         found = []
@@ -172,7 +190,7 @@ class Backup:
     def _write(
         self, folder: Path, manifest: Manifest, stands_on: list[tuple[Path, Manifest]], *, copies: bool
     ) -> Manifest:
-        self._write_hot(folder, manifest.hot, stands_on)
+        self._write_hot(folder, manifest, stands_on)
         cold = tuple(self._write_cold(folder, part, stands_on, copies=copies) for part in manifest.cold)
         if copies:
             let_go(self.cold, self.id)
@@ -184,12 +202,21 @@ class Backup:
         base = Base(stands_on[0][1].id, str(stands_on[0][0].absolute())) if stands_on else None
         return finish(folder, replace(manifest, cold=cold, base=base))
 
-    def _write_hot(self, folder: Path, part: HotPart, stands_on: list[tuple[Path, Manifest]]) -> None:
-        base = stands_on[0][1].id if stands_on else ""
+    def _write_hot(self, folder: Path, manifest: Manifest, stands_on: list[tuple[Path, Manifest]]) -> None:
         disk = self.place.disk or BACKUP_DISK
+        before = stands_on[0][1] if stands_on else None
+
+        def write(shard: Shard) -> None:
+            part = manifest.part(shard.number)
+            assert part is not None
+            known = before.part(shard.number) if before is not None else None
+            base = known.path(before.id) if before is not None and known is not None else ""
+            hot_backup.write(shard.hot, part, disk, part.path(self.id), base)
+            of = f" of shard {shard.name}" if shard.name else ""
+            self.say("hot", f"clickhouse has backed up {len(part.tables)} tables{of}")
+
         with links(self.place, [(folder, self.id), *((one, said.id) for one, said in stands_on)]):
-            hot_backup.write(self.hot, part, disk, self.id, base)
-        self.say("hot", f"clickhouse has backed up {len(part.tables)} tables")
+            self._each(write)
 
     def _write_cold(
         self, folder: Path, part: ColdPart, stands_on: list[tuple[Path, Manifest]], *, copies: bool
@@ -224,20 +251,67 @@ class Backup:
                 f"cannot find the gateway's folder: {self.place.data / GATEWAY}",
                 "ask the ager beside the gateway",
             )
-        if self.place.shards != 1:
-            raise BackupRefused(
-                f"cannot back up {self.place.shards} shards: neve backup is of one clickhouse",
-                "back each server up by its own means, at one time",
-            )
         if not self.place.embedded and not self.place.disk:
+            key, whose = (
+                ("cluster.backup_disk", "every server's")
+                if self.cluster.home.name
+                else ("clickhouse.backup_disk", "its")
+            )
             raise BackupRefused(
                 "cannot back up clickhouse: no disk of its is named for backups",
-                "set `clickhouse.backup_disk` to one that its `backups.allowed_disk` names",
+                f"set `{key}` to one that {whose} `backups.allowed_disk` names",
             )
+
+    def _check_shards(self) -> None:
+        """A part of the events is no backup, unless it was asked for."""
+        names = [one.name for one in self.cluster if one.name]
+        for name in self.without:
+            if name not in names:
+                raise BackupRefused(
+                    f"cannot find shard: {name[:40]!r}",
+                    f"known: {', '.join(names) or 'none, it is no cluster'}",
+                )
+        if not self.shards:
+            raise BackupRefused("cannot back up without any shard", "leave one of --without out")
+        if self.cluster.several and (away := look(self.cluster, self.shards)):
+            name, reason = away[0].name, away[0].reason
+            raise BackupRefused(
+                f"cannot back up: shard {name} is away, and what is hot there would be missing: {reason}",
+                f"start it; or say --without {name}, and know that this is not in the backup",
+            )
+
+    def _left_out(self) -> set[int]:
+        return {one.number for one in self.cluster if one not in self.shards}
+
+    def _gateways(self, opened: ExitStack) -> dict[str, Gateway]:
+        """All that insert, by their names, with nothing in the spools of the others that they have acknowledged by now.
+
+        Raises BackupRefused, BackupFailed.
+        """
+        began = time.monotonic()
+        mine = opened.enter_context(Gateway.beside(self.place.gateway, self.place.headers))
+        name = mine.name()
+        others = others_of(name, self.place.gateways, self.place.word)
+        for one in others.values():
+            opened.enter_context(one)
+        self._refuse_others({name: mine, **others})
+        wait_stored(list(others.values()), began, self._left_out())
+        return {name: mine, **others}
+
+    def _refuse_others(self, known: Mapping[str, Gateway]) -> None:
+        """Another gateway would insert while tables are cloned, and what it has acknowledged lies in its own spool."""
+        for one in self.shards:
+            for other in one.hot.registry.all():
+                if other.live and other.who.kind == "gateway" and other.who.inserter not in known:
+                    who = f"gateway {other.who.inserter} on {other.who.host}"
+                    raise BackupRefused(
+                        f"cannot back up: {who} inserts too, and what waits in its spool would be missing",
+                        "name all in cluster.gateways; or stop it meanwhile, and copy its data folder",
+                    )
 
     def _check_base(self, stands_on: list[tuple[Path, Manifest]]) -> None:
         for folder, said in stands_on:
-            if said.hot.disk != self.place.disk:
+            if any(part.disk != self.place.disk for part in said.hot):
                 raise BackupRefused(
                     f"cannot stand on backup {folder}: it is of another clickhouse", "make one without --base"
                 )
@@ -245,6 +319,11 @@ class Backup:
     def _dies_with_the_disk(self) -> bool:
         """Are the cold files in the data folder?"""
         return self.cold.config.is_local and self.cold.config.lake.absolute().is_relative_to(self.place.data)
+
+    def _each(self, work: Callable[[Shard], T]) -> list[T]:
+        """What it comes to on each shard, on all at once, in their order."""
+        with ThreadPoolExecutor(max_workers=len(self.shards)) as pool:
+            return list(pool.map(work, self.shards))
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -255,54 +334,6 @@ class Backup:
             raise BackupFailed(
                 f"cannot write backup{where}: {(error.strerror or str(error)).lower()}"
             ) from error
-
-
-class Held:
-    """The gateway rests between two INSERTs while this context is open. Raises BackupFailed."""
-
-    def __init__(self, place: Place) -> None:
-        self._http = httpx.Client(
-            base_url="http://neve",
-            transport=httpx.HTTPTransport(uds=place.gateway),
-            timeout=HOLD_SECONDS + ANSWER_SECONDS,
-            headers=dict(place.headers),
-        )
-        self._number = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew, daemon=True)
-
-    def __enter__(self) -> Held:
-        self._number = self._ask("/gateway/hold", {"seconds": HOLD_SECONDS})["hold"]
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        try:
-            kept = self._ask("/gateway/release", {"hold": self._number})["held"]
-        finally:
-            self._http.close()
-        if kind is None and not kept:
-            raise BackupFailed("cannot back up: the gateway went on while tables were cloned", "try again")
-
-    def _renew(self) -> None:
-        """Whether that has worked all the time is what the end of the hold says."""
-        while not self._over.wait(HOLD_SECONDS / 4):
-            with suppress(BackupFailed):
-                self._ask("/gateway/hold", {"seconds": HOLD_SECONDS})
-
-    def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            answer = self._http.post(path, json=dict(body))
-            said: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise BackupFailed(f"cannot hold the gateway: {type(error).__name__}") from None
-        if not answer.is_success:
-            raise BackupFailed(
-                str(said.get("error", {}).get("message", f"cannot hold the gateway: {answer.status_code}"))
-            )
-        return said
 
 
 @contextmanager
@@ -357,12 +388,18 @@ def last_backup(data: Path) -> float:
         return 0.0
 
 
-def clear(hot: Hot, cold: ColdTier, place: Place) -> list[str]:
-    """Remove what backups that were killed have left; their ids. Raises AgerBusy while one is made, NeveError."""
+def clear(hots: Sequence[Hot], cold: ColdTier, place: Place) -> list[str]:
+    """Remove what backups that were killed have left; their ids. `hots`: of each shard.
+
+    Raises AgerBusy while one is made, NeveError.
+    """
     folder = place.data / ASIDE
     left = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
-    with held(hot, LEASE):
-        hot_backup.thaw(hot)
+    with ExitStack() as leases:
+        for hot in hots:
+            leases.enter_context(held(hot, LEASE))
+        for hot in hots:
+            hot_backup.thaw(hot)
         for id_ in left:
             let_go(cold, id_)
             remove_aside(place, id_)

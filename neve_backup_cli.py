@@ -19,7 +19,10 @@ ACTIONS = ("verify", "release")
 def add_commands(commands: Any) -> None:
     """Add `backup`."""
     parser = commands.add_parser("backup", help="back a running server up, whole and as of one moment")
-    parser.usage = "neve backup [--with-cold | --no-with-cold] [--base DIR] DIR | verify DIR | release DIR"
+    parser.usage = (
+        "neve backup [--with-cold | --no-with-cold] [--base DIR] [--without SHARD] DIR | verify DIR | "
+        "release DIR"
+    )
     parser.description = (
         "Backs a running server up into a new folder of its machine: all that it has acknowledged by then. `verify` "
         "compares a backup with its checksums; `release` gives up what it holds in the cold tier's warehouse."
@@ -32,6 +35,13 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--base", type=Path, metavar="DIR", help="an earlier backup: what it has is not copied again"
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="SHARD",
+        help="of a cluster, a shard that is left out, since it is away: what is hot there will be missing",
     )
     parser.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
     parser.set_defaults(run=run_backup)
@@ -65,7 +75,8 @@ def run_backup(args: argparse.Namespace) -> int:
 
         return _ask(args, RELEASE, {"id": read(folder).id})
     base = str(args.base.absolute()) if args.base is not None else None
-    return _ask(args, BACKUP, {"folder": str(folder.absolute()), "with_cold": args.with_cold, "base": base})
+    wish = {"folder": str(folder.absolute()), "with_cold": args.with_cold, "base": base}
+    return _ask(args, BACKUP, {**wish, "without": args.without})
 
 
 def run_restore(args: argparse.Namespace) -> int:

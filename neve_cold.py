@@ -22,6 +22,7 @@ from neve_steps import Say, patiently, streamed
 from query.errors import RequestInvalid
 from query.plan import time_range
 from storage.access.access import Access
+from storage.access.among import RESTS, word_for
 from storage.access.answers import handle_errors
 from storage.access.audit import Audit, refused, who
 from storage.access.book import Book
@@ -208,11 +209,12 @@ class Keeper:
         self.counts["passes"] += 1
 
     def _clear(self, place: Place) -> None:
-        """Once: remove what backups that were killed have left."""
+        """Once, on each shard: remove what backups that were killed have left."""
         try:
-            for id_ in clear(self.first, self.cold, place):
+            there = self.cluster.alive()
+            for id_ in clear([one.hot for one in there], self.cold, place):
                 self._heard(Step("backup", id_, "it was killed; what it had put aside is removed"))
-            self._left = False
+            self._left = len(there) < len(self.cluster)
             self.troubles.pop("backup", None)
         except AgerBusy:
             pass
@@ -345,8 +347,9 @@ def create_app(
         keeper.start()
         book = Book(keeper.hot)
         app.state.access = access = Access(auth, book, inside)
-        if place is not None and auth.enabled:
-            keeper.place = replace(place, headers=access.inside_headers())
+        if place is not None:
+            headers = access.inside_headers() if auth.enabled else {}
+            keeper.place = replace(place, headers=headers, word=word_for(RESTS, access.secret()))
         app.state.audit = Audit(gateway, access.inside_headers()) if auth.enabled and gateway else None
         if auth.enabled:
             book.start()
@@ -419,7 +422,7 @@ def create_app(
         if keeper.place is None:
             raise BackupRefused("cannot back up: this ager does not know of what")
         note(request, "backup made", asked)
-        return steps_answer(backup_there(keeper.first, keeper.cold, keeper.place, asked))
+        return steps_answer(backup_there(keeper.cluster, keeper.cold, keeper.place, asked))
 
     @app.post("/cold/backup/release")
     def release(request: Request, asked: Annotated[dict[str, Any], Body()]) -> StreamingResponse:

@@ -190,7 +190,7 @@ def open_app(
     if role == "ager":
         import neve_cold
 
-        place = _backed_up(config, gateway, len(servers))
+        place = _backed_up(config, gateway)
         yield neve_cold.create_app(servers, config.cold_config(), config.auth, inside, gateway, place)
         return
     if role == "alerts":
@@ -203,7 +203,7 @@ def open_app(
         yield app
 
 
-def _backed_up(config: ServeConfig, gateway: str, shards: int) -> Place:
+def _backed_up(config: ServeConfig, gateway: str) -> Place:
     """What a backup of this server is of."""
     from neve_backup import Place
     from neve_config import printed
@@ -211,10 +211,10 @@ def _backed_up(config: ServeConfig, gateway: str, shards: int) -> Place:
     return Place(
         config.data,
         gateway,
-        disk=config.clickhouse.backup_disk,
-        embedded=not config.clickhouse.url,
+        disk=(config.cluster or config.clickhouse).backup_disk,
+        embedded=not config.shards(),
+        gateways=config.cluster.gateways,
         configuration="\n".join(printed(config)) + "\n",
-        shards=shards,
     )
 
 
@@ -240,6 +240,7 @@ def _open_api(
                 pins_file=config.data / PINS_FILE,
                 cold=config.cold_config(),
                 gateways=(gateway,),
+                others=config.cluster.gateways,
                 access=access,
                 owner=owner,
                 made=lambda: sync_folders(folder) if folder is not None else None,

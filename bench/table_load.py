@@ -20,6 +20,7 @@ BLOCK_ROWS = 49_152  # of an agent's full block
 TOGETHER = 10  # blocks in one INSERT: as many as the inserter takes
 SMALL_ROWS = 4_096  # of a block of an agent that has little to say
 QUIET_SECONDS = 1.0
+MERGE_TRIES = 20
 RECEIVED = 1_751_400_000_000_000_000  # near the corpus's own times
 PIECE = 8 << 20
 
@@ -92,7 +93,7 @@ class Store:
     def merge(self) -> Taken:
         """Merge all into one part: about what background merging does to large inserts."""
         self.hot.execute(f"SYSTEM START MERGES {self.table}")
-        return self._measured(lambda: self.hot.execute(f"OPTIMIZE TABLE {self.table} FINAL"))
+        return self._measured(self._merge)
 
     def trickle(self, variant: Variant, files: Sequence[Path]) -> Taken:
         """Insert small blocks one by one, while the server merges as it likes, and merge what is left."""
@@ -100,12 +101,22 @@ class Store:
         def run() -> None:
             self._insert(variant, files, 1)
             self._rest()
-            self.hot.execute(f"OPTIMIZE TABLE {self.table} FINAL")
+            self._merge()
 
         return self._measured(run)
 
     def rows(self) -> int:
         return int(self.hot.scalars(f"SELECT count() AS n FROM {self.table}")[0])
+
+    def _merge(self) -> None:
+        """Into one part; what merges by itself meanwhile is left out of the server's first answer, in silence."""
+        for _ in range(MERGE_TRIES):
+            self.hot.execute(f"OPTIMIZE TABLE {self.table} FINAL")
+            sql = "SELECT count() AS n FROM system.parts WHERE active AND database = 'bench' AND table = 'events'"
+            if self.hot.scalars(sql)[0] == 1:
+                return
+            self._rest()
+        raise RuntimeError(f"cannot merge {self.table} into one part")
 
     def _rest(self) -> None:
         """Wait until no merge has run for a while."""

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ingest import openapi, operations, watching
+from ingest import openapi, operations, peer_hold, watching
 from ingest.gateway import GatewaySettings, GatewayState
 from ingest.receivers import blocks, elastic, http, journal, loki, otlp, splunk
 from ingest.receivers.answers import RETRY_AFTER_SECONDS, retry_headers
@@ -56,6 +56,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         refused=lambda *what: refused(app.state.gateway.audit, *what),
     )
     app.add_middleware(Traced)
+    app.include_router(peer_hold.router)
     app.include_router(blocks.router)
     app.include_router(http.router)
     app.include_router(journal.router)
@@ -63,7 +64,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.include_router(loki.router)
     app.include_router(splunk.router)
     app.include_router(operations.router)
-    app.include_router(watching.router)
+    app.include_router(watching.inside)
+    app.include_router(watching.peers)
     elastic.include(app)  # last: its paths are what is left
     app.add_exception_handler(NeveError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)

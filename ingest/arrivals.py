@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence
 
 from ingest.errors import RequestRefused
 from storage.arrivals import Arrival
+from storage.config import MOST_GATEWAYS
 
 REMEMBERED = 16384
 """Arrivals that a watcher which comes back can ask for: hours of one agent's blocks, minutes of many small requests."""
 QUEUE_BYTES = 32 << 20
 """Of blocks that wait for one watcher. Their bytes are those that the spool keeps, as long as it keeps them."""
-MAX_WATCHERS = 16
+TOTAL_BYTES = 512 << 20
+"""The same, for all of them: those that are as slow share most."""
+MAX_WATCHERS = 2 * MOST_GATEWAYS
 """Search processes, not viewers."""
 
 Data = bytes | bytearray
@@ -36,16 +39,18 @@ class Watcher:
         self.ready = asyncio.Event()
         self.loop = asyncio.get_running_loop()
 
-    def put(self, arrival: Arrival, data: Data, before: int) -> None:
-        """Once something was missed, all is until the queue is empty: what was missed has one place in the order."""
-        if self.missed or (self.waiting and self.bytes + len(data) > self.limit):
+    def put(self, arrival: Arrival, data: Data, before: int, room: int = TOTAL_BYTES) -> bool:
+        """Is there room, its own and that of all? Once something was missed, all is until the queue is empty: what was
+        missed has one place in the order."""
+        if self.missed or (self.waiting and (self.bytes + len(data) > self.limit or len(data) > room)):
             if not self.missed:
                 self.after = before
             self.upto = arrival.sequence
             self.missed[arrival.namespace] += arrival.rows
-        else:
-            self.waiting.append((arrival, data))
-            self.bytes += len(data)
+            return False
+        self.waiting.append((arrival, data))
+        self.bytes += len(data)
+        return True
 
     def take(self) -> tuple[Arrival, Data] | dict[str, object] | None:
         """The next block, or what was missed, or None."""
@@ -68,6 +73,7 @@ class Arrivals:
         self._queue_bytes = queue_bytes
         self._remembered: deque[Arrival] = deque(maxlen=remembered)
         self._watchers: list[Watcher] = []
+        self.missed = 0  # events that some watcher was too slow for, all in all
         self.ended = False
         self.recovered = 0  # the last sequence that an earlier run left
         self._position = 0
@@ -82,7 +88,9 @@ class Arrivals:
                     self._forgotten = self._remembered[0].sequence
                 self._remembered.append(arrival)
                 for watcher in self._watchers:
-                    watcher.put(arrival, data, self._position)
+                    room = TOTAL_BYTES - sum(one.bytes for one in self._watchers)
+                    if not watcher.put(arrival, data, self._position, room):
+                        self.missed += arrival.rows
                 self._position = arrival.sequence
         self._wake()
 
@@ -135,3 +143,8 @@ class Arrivals:
     @property
     def watchers(self) -> int:
         return len(self._watchers)
+
+    @property
+    def waiting_bytes(self) -> int:
+        with self._lock:
+            return sum(one.bytes for one in self._watchers)

@@ -143,7 +143,12 @@ class GatewayState:
         self._pace = Pace()
         self.peers = (
             Peers(
-                settings.gateways, self.name, self.access.secret(), self.committer.accepted_before, carried()
+                settings.gateways,
+                self.name,
+                self.access.secret(),
+                self.committer.accepted_before,
+                carried(),
+                shared=self.access.shares_secret,
             )
             if settings.gateways
             else None

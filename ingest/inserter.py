@@ -131,7 +131,7 @@ class Inserter:
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = holding or Holding()
         self._pace = pace
-        self._holding.join(self, spool.wake)
+        self._holding.join(self, spool.wake, hot.number)
         self._unresolved = False
         self._templates: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._last_insert = 0.0

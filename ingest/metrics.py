@@ -24,6 +24,7 @@ def of_gateway(gateway: "GatewayState") -> str:
         "lag_seconds": ("age of the oldest block that is not stored", spool.oldest_age),
         "ledger_ids": ("ids of the ledger's window", len(gateway.ledger)),
         "watchers": ("search processes that hear what arrives", gateway.arrivals.watchers),
+        "watchers_waiting_bytes": ("bytes of blocks that wait for them", gateway.arrivals.waiting_bytes),
         "dead_letters": ("blocks that were refused and are kept", len(gateway.dead_letters)),
         "troubles": ("things that are in trouble now", len(gateway.counters.troubles())),
         "inserting": ("1 while ClickHouse takes blocks", int(gateway.is_inserting())),
@@ -55,6 +56,14 @@ def of_gateway(gateway: "GatewayState") -> str:
     parts.append(
         metric(f"{PREFIX}spool_refusals_total", "counter", "blocks that had no room, by reason", refusals)
     )
+    parts.append(
+        metric(
+            f"{PREFIX}watchers_missed_total",
+            "counter",
+            "events that a search process was too slow to hear",
+            [("", gateway.arrivals.missed)],
+        )
+    )
     hit = [
         (f'{{reason="{name.removeprefix(LIMITS_HIT)}"}}', float(count))
         for name, count in counters.items()
@@ -69,20 +78,23 @@ def of_gateway(gateway: "GatewayState") -> str:
     return "".join(parts) + of_process(PREFIX)
 
 
+SHARD_GAUGES = {
+    "shard_spool_blocks": ("blocks that wait for a shard", "depth"),
+    "shard_spool_bytes": ("bytes of the blocks that wait for a shard", "bytes"),
+    "shard_lag_seconds": ("age of the oldest block that waits for a shard", "oldest_age"),
+    "shard_up": ("1 while a shard answers", "alive"),
+    "shard_inserting": ("1 while a shard takes blocks", "inserting"),
+}
+"""Of each shard of a cluster: what they say, and where a shard's status has it."""
+
+
 def _of_shards(gateway: "GatewayState") -> list[str]:
     """The same of each shard of a cluster."""
     shards = gateway.shard_statuses()
-    gauges = {
-        "shard_spool_blocks": ("blocks that wait for a shard", "depth"),
-        "shard_spool_bytes": ("bytes of the blocks that wait for a shard", "bytes"),
-        "shard_lag_seconds": ("age of the oldest block that waits for a shard", "oldest_age"),
-        "shard_up": ("1 while a shard answers", "alive"),
-        "shard_inserting": ("1 while a shard takes blocks", "inserting"),
-    }
     return [
         metric(
             PREFIX + name, "gauge", help_, [(labels(shard=one["shard"]), float(one[key])) for one in shards]
         )
-        for name, (help_, key) in gauges.items()
+        for name, (help_, key) in SHARD_GAUGES.items()
         if shards
     ]

@@ -10,8 +10,8 @@ from fastapi.responses import PlainTextResponse
 
 from ingest import metrics, shard_operations
 from ingest.errors import RequestRefused
-from ingest.peers import PEER_HEADER
 from ingest.receivers.body import gateway_of
+from storage.access.among import PEER_HEADER
 from storage.errors import Forbidden, StorageUnavailable
 from storage.metrics import MEDIA_TYPE
 
@@ -88,12 +88,17 @@ async def close_epoch(
 
 
 @router.post("/gateway/hold", include_in_schema=False)
-async def hold(request: Request, seconds: Annotated[float, Body(embed=True, gt=0, le=60)]) -> dict[str, int]:
+async def hold(
+    request: Request,
+    seconds: Annotated[float, Body(gt=0, le=60)],
+    without: Annotated[list[int] | None, Body()] = None,
+) -> dict[str, int]:
     """Rest between two INSERTs, so that what is here and in ClickHouse can be copied; senders notice nothing.
 
-    The hold's number, which stays the same when it is asked for again before it has ended.
+    The hold's number, which stays the same when it is asked for again before it has ended. `without`: numbers of
+    shards that are not copied, and may be away.
     """
-    number = await _aside(request, lambda: gateway_of(request).holding.begin(seconds))
+    number = await _aside(request, lambda: gateway_of(request).holding.begin(seconds, without or ()))
     if not number:
         raise StorageUnavailable(
             "cannot hold: an INSERT is not over yet", "neve status says what stands in the way"

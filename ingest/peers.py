@@ -6,21 +6,19 @@ more. So of all the copies one is kept. While a gateway cannot be asked, or has 
 come again.
 """
 
-import hmac
 import http.client
 import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any
 
 from ingest.destination import ANSWER_BYTES, connect
 from ingest.errors import RequestRefused
+from storage.access.among import ARRIVALS, BLOCKS, PEER_HEADER, is_word, word_for
 from storage.access.carried import Carried
 
-PEER_HEADER = "neve-peer"
 PATH = "/gateway/peers/blocks/"
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
@@ -32,12 +30,22 @@ class Peers:
     """One gateway's part. Thread-safe. `name` is its own; `known` tells of an id whether it was accepted here."""
 
     def __init__(
-        self, urls: Sequence[str], name: str, secret: bytes, known: Callable[[bytes], bool], shown: Carried
+        self,
+        urls: Sequence[str],
+        name: str,
+        secret: bytes,
+        known: Callable[[bytes], bool],
+        shown: Carried,
+        *,
+        shared: bool = True,
     ) -> None:
-        """`urls`: of all gateways, this one among them or not. `secret`: what all of them know. Raises ConfigError."""
+        """`urls`: of all gateways, this one among them or not. `secret`: what all of them know; not `shared`: nobody is
+        asked for keys here, and the others have secrets of their own. Raises ConfigError."""
         self._urls = tuple(urls)
         self._name = name
-        self._word = hmac.new(secret, b"gateways", sha256).hexdigest()
+        self._secret = secret
+        self._shared = shared
+        self._word = word_for(BLOCKS, secret)
         self._known = known
         self._shown = shown
         for url in urls:
@@ -48,7 +56,12 @@ class Peers:
 
     def is_word(self, said: str) -> bool:
         """Is it what another gateway says?"""
-        return hmac.compare_digest(said.encode(), self._word.encode())
+        return is_word(said, BLOCKS, self._secret)
+
+    def may_hear(self, said: str) -> bool:
+        """Is it what another server says that wants to hear what arrives? Some word it is in any case, which no page of
+        another site can send."""
+        return bool(said) and (not self._shared or is_word(said, ARRIVALS, self._secret))
 
     def begin(self, block_id: bytes, *, again: bool) -> None:
         """A block is on its way into the spool, until `end`. Raises RequestRefused where it may not be taken."""

@@ -19,6 +19,7 @@ from query.alerting.evaluator import Place
 from query.alerting.keeping import AlertBook
 from query.auditing import Searches
 from query.errors import RequestInvalid
+from query.feed import Way
 from query.guards import check_filter
 from query.learning import Learner
 from query.limits import Limits
@@ -36,6 +37,7 @@ from storage.access.access import Access
 from storage.access.administration import Administration
 from storage.access.answers import handle_errors
 from storage.access.audit import Audit, refused
+from storage.access.carried import carried
 from storage.access.config import AuthConfig
 from storage.access.middleware import ASK_FOR_KEY, Guarded
 from storage.access.openapi import describe
@@ -62,6 +64,7 @@ def create_app(
     pins_file: Path | None = None,
     cold: ColdConfig | None = None,
     gateways: Sequence[str] = (),
+    others: Sequence[str] = (),
     access: Access | None = None,
     owner: Hot | Spread | None = None,
     made: Callable[[], object] = lambda: None,
@@ -81,7 +84,8 @@ def create_app(
     `links`: how long short links last. `alerts`: how alerts look; `base`: this server's address in what they tell.
 
     `pins_file`: what operators say about patterns, looked at whenever patterns are asked for. ConfigError if it is
-    there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets, or addresses.
+    there and cannot be used. `gateways`: where live tail hears what arrives: paths of Unix sockets; `others`: addresses
+    of the cluster's gateways, this server's own among them or not.
     """
     access = access or Access(AuthConfig())
     owner = owner or hot
@@ -90,6 +94,9 @@ def create_app(
         learner.load_pins()
     except PinsInvalid as error:
         raise ConfigError(error.message, error.hint) from None
+
+    ways = [Way.beside(socket, access.inside_headers()) for socket in gateways]
+    ways += [Way.among(url, access.secret(), carried()) for url in dict.fromkeys(others)]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -100,9 +107,10 @@ def create_app(
         place = Place(hot, gate.states, owner, learner.refresh, base=base)
         app.state.alerts = AlertBook(place, alerts or AlertsConfig())
         app.state.tail_store = store = TailStore(gate)
-        app.state.tail = tail = TailHub(gateways, store.of_block, access.inside_headers())
+        app.state.tail = tail = TailHub(ways, store.of_block)
         audited = partial(audit.metrics, "") if audit is not None else list
         app.state.metrics.more = lambda: [*tail.metrics(), *audited()]
+        app.state.metrics.families = tail.families
         app.state.leave = tail.end
         yield
         await tail.close()

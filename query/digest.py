@@ -47,10 +47,16 @@ class TailFilter:
 
 
 class Digest:
-    """One block that arrived. `places`: where the viewers are, but for its own gateway's `run`."""
+    """One block that arrived. `places`: where the viewers are, but for its own gateway's `run`.
 
-    def __init__(self, data: Buffer, run: str, sequence: int, places: Mapping[str, Place]) -> None:
+    `time`: where they are by time, if that is not each event's own.
+    """
+
+    def __init__(
+        self, data: Buffer, run: str, sequence: int, places: Mapping[str, Place], time: int | None = None
+    ) -> None:
         """Raises BlockDamaged."""
+        self._time = time
         self._columns = BlockColumns(SealedBlock.parse(data))
         self._texts = Texts(self._columns)
         self._run, self._sequence = run, sequence
@@ -89,7 +95,8 @@ class Digest:
 
     def _encode(self, row: int, event: tuple[Any, ...]) -> bytes:
         self._places[self._run] = (self._sequence, row + 1)
-        return encode_event(write(event[0], self._places), event)
+        time = event[0] if self._time is None else self._time
+        return encode_event(write(time, self._places), event)
 
 
 def digest(

@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from query.errors import Unavailable
+from storage.access.among import ARRIVALS, PEER_HEADER, word_for
+from storage.access.carried import Carried
 from storage.arrivals import ALIVE_SECONDS, BLOCK, GAP, HELLO, SEQUENCE, Arrival, Records
 from storage.errors import BlockDamaged
 
 CONNECT_SECONDS = 2.0
 LISTED = 10_000
 NOT_FOUND = 404
+REFUSED = frozenset({401, 403})
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to hear a gateway: the one beside by a Unix socket, one of another machine by its `url`.
+
+    `name`: as viewers are told it; none for the one beside.
+    """
+
+    url: str = "http://gateway"
+    path: str = "/gateway/arrivals"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    socket: str = ""
+    name: str = ""
+    shown: Carried | None = None  # with https
+
+    @classmethod
+    def beside(cls, socket: str, headers: Mapping[str, str]) -> Way:
+        """`headers`: what processes of one server know one another by."""
+        return cls(headers=headers, socket=socket)
+
+    @classmethod
+    def among(cls, url: str, secret: bytes, shown: Carried) -> Way:
+        """`secret`: what the servers of a cluster share. Raises ConfigError for certificates that cannot be used."""
+        parts = urlsplit(url)
+        headers = {PEER_HEADER: word_for(ARRIVALS, secret)}
+        name = parts.netloc.rpartition("@")[2]
+        https = parts.scheme == "https"
+        if https:
+            shown.context()  # what is wrong shows here
+        return cls(
+            f"{parts.scheme}://{name}",
+            "/gateway/peers/arrivals",
+            headers,
+            name=name,
+            shown=shown if https else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -53,40 +94,42 @@ class Listed:
 
 
 class Feed:
-    """A gateway's paths for search processes, at a Unix socket's path or an http address. Errors are Unavailable."""
+    """A gateway's paths for search processes. Errors are Unavailable."""
 
-    def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
-        is_url = address.startswith(("http://", "https://"))
+    def __init__(self, way: Way) -> None:
+        self._path = way.path
+        # Read anew for each time that somebody watches: certificates are renewed. Without https nobody shows one.
+        verify = way.shown.context() if way.shown is not None else False
         self._http = httpx.AsyncClient(
-            base_url=address if is_url else "http://gateway",
-            transport=httpx.AsyncHTTPTransport(uds=None if is_url else address),
+            base_url=way.url,
+            transport=httpx.AsyncHTTPTransport(uds=way.socket or None, verify=verify),
             timeout=httpx.Timeout(3 * ALIVE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,  # no proxy stands between parts of a server
-            headers=headers,
+            headers=way.headers,
         )
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def said(self) -> AsyncIterator[Said]:
+    async def said(self) -> AsyncGenerator[Said]:
         """What the gateway says, from a Hello on; ends by Unavailable."""
         records = Records()
         try:
-            async with self._http.stream("GET", "/gateway/arrivals/stream") as answer:
+            async with self._http.stream("GET", f"{self._path}/stream") as answer:
                 _check(answer)
                 async for data in answer.aiter_raw():
                     for kind, payload in records.feed(data):
                         if (one := _read(kind, payload)) is not None:
                             yield one
         except (httpx.HTTPError, BlockDamaged, KeyError, ValueError, TypeError) as error:
-            raise Unavailable(f"cannot follow gateway: {type(error).__name__.lower()}") from error
-        raise Unavailable("cannot follow gateway: it ended the stream")
+            raise Unavailable(f"cannot follow gateway: {type(error).__name__.lower()}", "") from error
+        raise Unavailable("cannot follow gateway: it ended the stream", "")
 
     async def arrivals(self, after: int, upto: int, run: str) -> tuple[list[Listed], bool]:
         """What arrived in a run after a sequence up to another, and whether all of it is still known."""
         found: list[Listed] = []
         while True:
-            answer = await self._get("/gateway/arrivals", {"after": after, "limit": LISTED})
+            answer = await self._get("", {"after": after, "limit": LISTED})
             _check(answer)
             try:
                 said = answer.json()
@@ -103,7 +146,7 @@ class Feed:
 
     async def block(self, arrival: Arrival) -> bytes | None:
         """A block's bytes; None where it has left the spool."""
-        answer = await self._get(f"/gateway/arrivals/{arrival.sequence}/{arrival.block_id.hex()}", {})
+        answer = await self._get(f"/{arrival.sequence}/{arrival.block_id.hex()}", {})
         if answer.status_code == NOT_FOUND:
             return None
         _check(answer)
@@ -111,14 +154,17 @@ class Feed:
 
     async def _get(self, path: str, params: dict[str, Any]) -> httpx.Response:
         try:
-            return await self._http.get(path, params=params)
+            return await self._http.get(self._path + path, params=params)
         except httpx.HTTPError as error:
             raise Unavailable(f"cannot ask gateway: {type(error).__name__.lower()}") from error
 
 
 def _check(answer: httpx.Response) -> None:
+    if answer.status_code in REFUSED:
+        hint = "set the same auth.inside for all"
+        raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}", hint)
     if answer.status_code != 200:
-        raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}")
+        raise Unavailable(f"cannot ask gateway: it answered {answer.status_code}", "")
 
 
 def _read(kind: int, payload: bytes) -> Said | None:

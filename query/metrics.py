@@ -38,6 +38,7 @@ class Metrics:
         self.more: Callable[[], list[tuple[str, str, str, int]]] = (
             list  # (name, kind, help, number) of other parts
         )
+        self.families: Callable[[], str] = str  # of other parts, as text
         self.limits_hit: Counter[str] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._paths = Histogram(BUCKETS)
@@ -69,7 +70,7 @@ class Metrics:
         families += [
             metric(f"neve_api_{name}", kind, help_, [("", n)]) for name, kind, help_, n in self.more()
         ]
-        return "".join(families)
+        return "".join(families) + self.families()
 
 
 class Counting:

@@ -1,7 +1,8 @@
-"""Live tail: who watches what, and what arrives told to them.
+"""Live tail: gateways are followed while somebody watches, and what arrives is told to who wants it.
 
-One connection to each gateway while somebody watches. A block that arrives is digested once, in a thread: each
-distinct filter is evaluated once, and what it finds is shared by all its viewers. ClickHouse is not asked.
+One connection to each gateway while somebody watches: to the one beside, and to those of the cluster's other machines.
+A block that arrives is digested once, in a thread: each distinct filter is evaluated once, and what it finds is shared
+by all its viewers. ClickHouse is not asked. A gateway that is away holds up no other.
 """
 
 from __future__ import annotations
@@ -9,57 +10,66 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
+from query.audience import BEHIND, FAULT, Audience
 from query.digest import TailFilter, chunked, digest, encode_event
 from query.errors import Busy, Unavailable
-from query.feed import Feed, Hello, Listed, Missed, Said
+from query.feed import Block, Feed, Hello, Listed, Missed, Said, Way
 from query.tailcursor import ALL_ROWS, Place, TailCursor, write
-from query.viewers import Budget, Chunk, Gap, Viewer
+from query.tailsource import AWAY, BACK, FILLED, RESTARTED, Source, is_double
+from query.viewers import Gap, Viewer
 from storage.arrivals import Arrival
 from storage.errors import BlockDamaged, NeveError
+from storage.metrics import labels, metric
 from storage.native.block import parse_header
 
 Row = tuple[Any, ...]
 log = logging.getLogger("neve.query")
 MAX_VIEWERS = 1000
-QUEUED = 4  # things that a gateway said and that wait for the thread; more wait in the gateway
 PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach a gateway
-START_SECONDS = 3.0  # how long the first viewer waits for a gateway
+START_SECONDS = 3.0  # how long the first viewer waits for gateways
 LINGER_SECONDS = 10.0  # the connections stay after the last viewer: one that comes back finds them
-DELIVERED = 1 << 16  # ids of blocks that are not told twice
-RESTARTED = "a gateway started again"
+DOUBLE_SECONDS = 60.0  # until one that was found to be followed already is looked at again: addresses move
 FORGOTTEN = "too much arrived while a gateway could not be reached"
-BEHIND = "the server is behind"
-FAULT = "a fault of the server's own"
 DAMAGED = "a block could not be read"
 
 FromStore = Callable[[TailFilter, Arrival], Awaitable[list[Row]]]
 """The events of a block that is stored by now."""
 
 
-@dataclass
-class Source:
-    """A gateway, and how far what it said has been told. `run` is empty until it has said hello."""
+@dataclass(frozen=True)
+class Origin:
+    """A gateway that was heard, as a viewer finds it that joins. Its events after `upto` come live.
 
+    `missed`: the viewer is told that it is away.
+    """
+
+    name: str
     feed: Feed
-    run: str = ""
-    place: Place = (0, ALL_ROWS)
-    connected: bool = False
+    run: str
+    upto: int
+    connected: bool
+    missed: bool = False
 
 
 @dataclass
 class Joined:
-    """A viewer that joined. `places`: by run, all up to there is behind it, what is after comes."""
+    """A viewer that joined. `places`: by run, all up to there is behind it, what is after comes.
+
+    `unheard`: how many gateways never were heard. It is told of them.
+    """
 
     filter: TailFilter
     viewer: Viewer
     places: dict[str, Place]
-    sources: list[Source] = field(default_factory=list)
+    sources: list[Origin] = field(default_factory=list)
+    unheard: int = 0
 
     def cursor(self) -> TailCursor:
         return TailCursor(time.time_ns(), self.places)
@@ -68,22 +78,17 @@ class Joined:
 class TailHub:
     """Viewers by filter. Used by the event loop's thread alone."""
 
-    def __init__(
-        self, addresses: Sequence[str], from_store: FromStore, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """`addresses` of the gateways: paths of Unix sockets, or http addresses; `headers`: what they know us by."""
-        self._headers = dict(headers or {})
+    def __init__(self, ways: Sequence[Way], from_store: FromStore) -> None:
+        """`ways` to the gateways; the one beside comes first."""
         self._from_store = from_store
-        self._addresses = addresses
+        self._ways = ways
         self._sources: list[Source] = []
-        self._watched: dict[TailFilter, list[Viewer]] = {}
-        self._budget = Budget()
+        self._audience = Audience()
         self._tasks: list[asyncio.Task[None]] = []
-        self._said: asyncio.Queue[tuple[Source, Said]] = asyncio.Queue(QUEUED)
         self._lock = asyncio.Lock()  # a block is told to all who watch when it is, or to none of them
-        self._heard = asyncio.Event()  # a gateway said hello
+        self._heard = asyncio.Event()  # some gateway said hello, and is there
+        self._unheard: Counter[str] = Counter()  # events that a gateway could not make us hear
         self._thread = ThreadPoolExecutor(1, "tail")
-        self._delivered: OrderedDict[bytes, None] = OrderedDict()
         self._stop: asyncio.TimerHandle | None = None
         self.ended = False
         self.evaluations = 0
@@ -91,11 +96,11 @@ class TailHub:
 
     @property
     def viewers(self) -> int:
-        return sum(map(len, self._watched.values()))
+        return self._audience.viewers
 
     @property
     def filters(self) -> int:
-        return len(self._watched)
+        return self._audience.filters
 
     def metrics(self) -> list[tuple[str, str, str, int]]:
         """Name, kind, help and number of what Prometheus reads."""
@@ -104,9 +109,42 @@ class TailHub:
             ("tail_filters", "gauge", "distinct filters that they watch", self.filters),
             ("tail_blocks_total", "counter", "blocks that filters were evaluated over", self.blocks),
             ("tail_evaluations_total", "counter", "evaluations of a filter over a block", self.evaluations),
-            ("tail_skipped_total", "counter", "events that viewers were too slow for", self._budget.skipped),
-            ("tail_waiting_bytes", "gauge", "bytes of events that wait for viewers", self._budget.used),
+            (
+                "tail_skipped_total",
+                "counter",
+                "events that viewers were too slow for",
+                self._audience.budget.skipped,
+            ),
+            (
+                "tail_waiting_bytes",
+                "gauge",
+                "bytes of events that wait for viewers",
+                self._audience.budget.used,
+            ),
+            ("tail_sources", "gauge", "gateways that are heard", sum(one.connected for one in self._sources)),
+            (
+                "tail_sources_away",
+                "gauge",
+                "gateways that should be",
+                sum(map(Source.is_missed, self._sources)),
+            ),
         ]
+
+    def families(self) -> str:
+        """The same, of each gateway, in Prometheus's text form. Nothing is followed while nobody watches."""
+        missed = {way.name: 0 for way in self._ways} | self._unheard
+        there = [source for source in self._sources if source.is_expected()]
+        return metric(
+            "neve_api_tail_source_up",
+            "gauge",
+            "1 while a gateway is heard that viewers wait for",
+            [(labels(gateway=_label(one.name)), int(one.connected)) for one in there],
+        ) + metric(
+            "neve_api_tail_source_missed_total",
+            "counter",
+            "events of a gateway that this process was too slow to hear",
+            [(labels(gateway=_label(name)), count) for name, count in missed.items()],
+        )
 
     def places(self) -> dict[str, Place]:
         """By run, up to where everything was told."""
@@ -120,36 +158,39 @@ class TailHub:
         """Begin to watch. Raises Busy, and Unavailable where no gateway can be reached."""
         if self.viewers >= MAX_VIEWERS:
             raise Busy(f"cannot tail: {MAX_VIEWERS} viewers watch already")
-        viewer, place = Viewer(self._budget), Viewer(self._budget)
-        self._watched.setdefault(wanted, []).append(place)  # so that nobody closes the connections meanwhile
+        viewer, place = (Viewer(self._audience.budget) for _ in range(2))
+        self._audience.add(wanted, place)  # so that nobody closes the connections meanwhile
         try:
             self._start()
             await self._reached()
             async with self._lock:
-                self._watched[wanted].append(viewer)
-                return Joined(
-                    wanted, viewer, self.places(), [replace(one) for one in self._sources if one.run]
-                )
+                self._audience.add(wanted, viewer)
+                return self._joined(wanted, viewer)
         finally:
             self.leave(wanted, place)
 
+    def _joined(self, wanted: TailFilter, viewer: Viewer) -> Joined:
+        away = [one for one in self._sources if one.is_missed()] if len(self._sources) > 1 else []
+        for source in away:
+            source.away = True
+            viewer.tell(source.gaps(AWAY)[wanted.alone])
+        known = [
+            Origin(one.name, one.feed, one.run, one.place[0], one.connected, one in away)
+            for one in self._sources
+            if one.run
+        ]
+        return Joined(wanted, viewer, self.places(), known, sum(not one.run for one in away))
+
     def leave(self, wanted: TailFilter, viewer: Viewer) -> None:
         """Harmless when repeated."""
-        viewer.end()
-        viewers = self._watched.get(wanted, [])
-        if viewer in viewers:
-            viewers.remove(viewer)
-        if not viewers:
-            self._watched.pop(wanted, None)
-        if not self._watched and self._tasks and self._stop is None:
+        self._audience.leave(wanted, viewer)
+        if not self.viewers and self._tasks and self._stop is None:
             self._stop = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close)
 
     def end(self) -> None:
         """The process is about to end: every stream ends, and its viewer comes back to the next process."""
         self.ended = True
-        for viewers in self._watched.values():
-            for viewer in viewers:
-                viewer.ready.set()
+        self._audience.wake()
 
     async def close(self) -> None:
         self.end()
@@ -164,11 +205,9 @@ class TailHub:
             self._stop.cancel()
             self._stop = None
         if not self._tasks:
-            self._sources = [Source(Feed(address, self._headers)) for address in self._addresses]
+            self._sources = [Source(way, Feed(way)) for way in self._ways]
             self._heard.clear()
-            self._said = asyncio.Queue(QUEUED)
-            work = [self._follow(source) for source in self._sources]
-            self._tasks = [asyncio.ensure_future(one) for one in (*work, self._tell_all())]
+            self._tasks = [asyncio.ensure_future(self._follow(source)) for source in self._sources]
 
     def _close(self) -> list[asyncio.Task[None]]:
         tasks, self._tasks = self._tasks, []
@@ -180,138 +219,191 @@ class TailHub:
         return [*tasks, *closing]
 
     async def _reached(self) -> None:
+        """Until it is known of each gateway whether it answers, but not long; one has to."""
         try:
-            await asyncio.wait_for(self._heard.wait(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                await self._heard.wait()
+                for source in self._sources:
+                    await source.settled.wait()
         except TimeoutError:
-            raise Unavailable("cannot tail: no gateway answers") from None
+            if not self._heard.is_set():
+                raise Unavailable("cannot tail: no gateway answers") from None
 
     async def _follow(self, source: Source) -> None:
         """Read a gateway's stream for as long as somebody watches, and begin again whenever it ends."""
         failures = 0
         while True:
             try:
-                async for said in source.feed.said():
-                    failures = 0
-                    await self._said.put((source, said))
+                async with aclosing(source.feed.said()) as stream:
+                    async for said in stream:
+                        await self._hear(source, said)
+                        failures = 0
+                        if source.double:
+                            break
             except NeveError as error:
-                log.info("%s", error)
+                failures += 1
+                await self._lost(source, failures, error)
+            except Exception:
+                log.exception("fault while following gateway %s", _label(source.name))
+                failures += 1
+                self._audience.tell_gap(Gap(0, FAULT, unknown=True))
+                await self._lost(source, failures, Unavailable("cannot follow gateway: a fault", ""))
+            if source.double:
+                source.settled.set()
+                await asyncio.sleep(DOUBLE_SECONDS)
+            else:
+                await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
+
+    async def _lost(self, source: Source, failures: int, error: NeveError) -> None:
+        """A stream ended, or did not begin. One that can be had again at once is nothing to speak of."""
+        async with self._lock:
             source.connected = False
             if not any(one.connected for one in self._sources):
                 self._heard.clear()
-            await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
-            failures += 1
+            if (failures > 1 or not source.run) and not source.away and source.is_expected():
+                source.away = True
+                log.warning("cannot hear gateway %s: %s", _label(source.name), error)
+                if len(self._sources) > 1:
+                    self._audience.tell_of(source, AWAY)
+        source.settled.set()
 
     # --- telling -----------------------------------------------------------------------------------------
 
-    async def _tell_all(self) -> None:
-        while True:
-            source, said = await self._said.get()
-            async with self._lock:
-                try:
-                    await self._take(source, said)
-                except NeveError as error:
-                    log.warning("%s", error)
-                    self._tell_gap(Gap(0, BEHIND, unknown=True))
-                except Exception:  # whatever it was, viewers are told and the next block is told
-                    log.exception("fault while telling viewers")
-                    self._tell_gap(Gap(0, FAULT, unknown=True))
-
-    async def _take(self, source: Source, said: Said) -> None:
+    async def _hear(self, source: Source, said: Said) -> None:
+        """Tell what a gateway said. Raises Unavailable where it can't be asked for what came before it said hello."""
         if isinstance(said, Hello):
-            try:
-                await self._begin(source, said)
-            finally:
-                source.connected = True
-                self._heard.set()
-        elif isinstance(said, Missed):
-            for namespace, rows in said.rows.items():
-                gap = Gap(0, f"{BEHIND}: {rows} events were not looked at", unknown=True)
-                self._tell_gap(gap, namespace, Gap(0, BEHIND, unknown=True))
-            source.place = (said.upto, ALL_ROWS)
-        elif said.sequence > source.place[0]:
-            await self._tell_block(source, said.sequence, said.data)
+            async with self._lock:
+                if is_double(self._sources, source, said):
+                    return
+                known, since = source.run, self._begin(source, said)
+            filled = since is None or await self._catch_up(source, since, said, again=known == said.run)
+            async with self._lock:
+                self._caught_up(source, said, filled=filled and known == said.run)
+            return
+        async with self._lock:
+            if source.double:
+                return
+            if isinstance(said, Missed):
+                self._tell_unheard(source, said)
+            elif said.sequence > source.place[0]:
+                await self._tell_block(source, said)
 
-    async def _begin(self, source: Source, hello: Hello) -> None:
-        """A stream begins: for the first time, or again, and then what arrived meanwhile comes first."""
+    def _begin(self, source: Source, hello: Hello) -> int | None:
+        """A stream begins. For the first time: None; else the sequence after which it goes on."""
         known, source.run = source.run, hello.run
+        source.connected = True
+        self._heard.set()
+        source.settled.set()
         if not known:
             source.place = (hello.position, ALL_ROWS)
-            return
+            return None
         if known != hello.run:
             # What lies in the spool has the sequences of the old run; what had left it before it was told, nobody
             # knows. New blocks come after all that lies there.
             source.place = (min(source.place[0], hello.recovered), ALL_ROWS)
-            self._tell_gap(Gap(0, RESTARTED, unknown=True))
-        listed, whole = await source.feed.arrivals(source.place[0], hello.position, hello.run)
-        if not whole and known == hello.run:
-            self._tell_gap(Gap(0, FORGOTTEN, unknown=True))
+            source.away = False
+            self._audience.tell_of(source, RESTARTED)
+        return source.place[0]
+
+    async def _catch_up(self, source: Source, since: int, hello: Hello, *, again: bool) -> bool:
+        """What arrived while a gateway was not heard comes first; is it all of it? The others go on meanwhile."""
+        listed, whole = await source.feed.arrivals(since, hello.position, hello.run)
+        if again and not whole:
+            async with self._lock:
+                self._audience.tell_gap(Gap(0, FORGOTTEN, unknown=True))
         for one in listed:
-            await self._tell_missed(source, one)
+            if source.double:
+                return False
+            whole &= await self._tell_missed(source, one)
+        return whole
+
+    def _caught_up(self, source: Source, hello: Hello, *, filled: bool) -> None:
+        if source.double:
+            return
         source.place = (max(source.place[0], hello.position), ALL_ROWS)
+        if source.away:
+            source.away = False
+            log.warning("gateway %s is heard again", _label(source.name))
+            if len(self._sources) > 1:
+                self._audience.tell_of(source, FILLED if filled else BACK, unknown=not filled)
 
-    async def _tell_missed(self, source: Source, one: Listed) -> None:
+    def _tell_unheard(self, source: Source, missed: Missed) -> None:
+        whose = f" of gateway {source.name}" if source.name else ""
+        for namespace, rows in missed.rows.items():
+            self._unheard[source.name] += rows
+            gap = Gap(0, f"{BEHIND}: {rows} events{whose} were not looked at", unknown=True)
+            self._audience.tell_gap(gap, namespace, Gap(0, BEHIND, unknown=True))
+        source.place = (missed.upto, ALL_ROWS)
+
+    async def _tell_missed(self, source: Source, one: Listed) -> bool:
+        """A block that arrived while its gateway was not heard; can it be told? Raises Unavailable."""
         arrival = one.arrival
-        if arrival.block_id in self._delivered or not self._wanted(arrival.namespace):
-            source.place = (arrival.sequence, ALL_ROWS)
-            return
-        data = await source.feed.block(arrival)
-        if data is not None:
-            await self._tell_block(source, arrival.sequence, data)
-            return
-        await self._tell_stored(source, arrival)
-        source.place = (arrival.sequence, ALL_ROWS)
+        told = True
+        if not self._audience.was_told(arrival.block_id) and self._audience.wanted(arrival.namespace):
+            data = await source.feed.block(arrival)
+            if data is None:
+                told = await self._tell_stored(source, arrival)
+            else:
+                async with self._lock:
+                    if not source.double:
+                        await self._tell_block(source, Block(arrival.sequence, data))
+        async with self._lock:
+            if not source.double:
+                source.place = (max(source.place[0], arrival.sequence), ALL_ROWS)
+        return told
 
-    async def _tell_stored(self, source: Source, arrival: Arrival) -> None:
-        """A block that left the gateway's spool before it was told."""
-        self._is_new(arrival.block_id)
-        places = self.places()
-        for wanted in self._wanted(arrival.namespace):
+    async def _tell_stored(self, source: Source, arrival: Arrival) -> bool:
+        """A block that left the gateway's spool before it was told. The store is asked while the others go on."""
+        found: dict[TailFilter, list[Row]] = {}
+        while True:
+            with self._audience.told_of_faults() as faults:
+                for wanted in self._audience.wanted(arrival.namespace):
+                    if wanted not in found:
+                        found[wanted] = await self._from_store(wanted, arrival)
+            async with self._lock:
+                if faults:
+                    return False
+                if all(wanted in found for wanted in self._audience.wanted(arrival.namespace)):
+                    self._tell_rows(source, arrival, found)
+                    return True
+
+    def _tell_rows(self, source: Source, arrival: Arrival, found: dict[TailFilter, list[Row]]) -> None:
+        if source.double or not self._audience.is_new(arrival.block_id):
+            return
+        places, told = self.places(), {}
+        for wanted, rows in found.items():
             encoded = []
-            for row in await self._from_store(wanted, arrival):
+            for row in rows:
                 places[source.run] = (arrival.sequence, row[10] + 1)
                 encoded.append(encode_event(write(row[0], places), row))
-            self._tell(wanted, list(chunked(encoded)))
+            told[wanted] = list(chunked(encoded))
+        self._audience.tell(source, arrival.sequence, arrival.block_id, told)
+        source.place = (arrival.sequence, ALL_ROWS)
 
-    async def _tell_block(self, source: Source, sequence: int, data: bytes) -> None:
+    async def _tell_block(self, source: Source, block: Block) -> None:
         try:
-            header = parse_header(data)[0]
-            if self._is_new(header.block_id):
-                wanted = self._wanted(header.namespace)
+            header = parse_header(block.data)[0]
+            if self._audience.is_new(header.block_id):
+                wanted = self._audience.wanted(header.namespace)
                 if wanted:
-                    await self._digest(source, sequence, data, wanted)
+                    with self._audience.told_of_faults():
+                        await self._digest(source, block, header.block_id, wanted)
         except BlockDamaged as error:
             log.warning("%s", error)
-            self._tell_gap(Gap(0, DAMAGED, unknown=True))
-        source.place = (sequence, ALL_ROWS)
+            self._audience.tell_gap(Gap(0, DAMAGED, unknown=True))
+        source.place = (block.sequence, ALL_ROWS)
 
-    async def _digest(self, source: Source, sequence: int, data: bytes, wanted: list[TailFilter]) -> None:
+    async def _digest(
+        self, source: Source, block: Block, block_id: bytes, filters: Sequence[TailFilter]
+    ) -> None:
         loop = asyncio.get_running_loop()
-        places = self.places()
-        found = await loop.run_in_executor(self._thread, digest, data, source.run, sequence, places, wanted)
+        asked = (block.data, source.run, block.sequence, self.places(), filters)
+        found = await loop.run_in_executor(self._thread, digest, *asked)
         self.blocks += 1
-        self.evaluations += len(wanted)
-        for one, chunks in found.items():
-            self._tell(one, chunks)
+        self.evaluations += len(filters)
+        self._audience.tell(source, block.sequence, block_id, found)
 
-    def _tell(self, wanted: TailFilter, chunks: list[Chunk]) -> None:
-        for viewer in self._watched.get(wanted, ()):
-            for chunk in chunks:
-                viewer.offer(chunk)
 
-    def _wanted(self, namespace: str) -> list[TailFilter]:
-        return [wanted for wanted in self._watched if wanted.namespace == namespace]
-
-    def _is_new(self, block_id: bytes) -> bool:
-        if block_id in self._delivered:
-            return False
-        self._delivered[block_id] = None
-        if len(self._delivered) > DELIVERED:
-            self._delivered.popitem(last=False)
-        return True
-
-    def _tell_gap(self, gap: Gap, namespace: str | None = None, alone: Gap | None = None) -> None:
-        """`alone`: what is said to those for whom not all events exist."""
-        for wanted, viewers in self._watched.items():
-            if namespace in (None, wanted.namespace):
-                for viewer in viewers:
-                    viewer.tell(alone if alone is not None and wanted.alone else gap)
+def _label(name: str) -> str:
+    """As logs and metrics call a gateway."""
+    return name or "local"

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from query.errors import RequestInvalid
+from storage.config import MOST_GATEWAYS
 
 ALL_ROWS = (1 << 32) - 1
 _PART = re.compile(r"([0-9a-f]{16})-([0-9a-f]{1,16})-([0-9a-f]{1,8})")
 _TIME = re.compile(r"-?[0-9a-f]{1,16}")
-MAX_PARTS = 64
+MAX_PARTS = MOST_GATEWAYS + 1  # the one beside may not be among them
 
 Place = tuple[int, int]
 """Sequence of a block, and the first row of it that was not seen."""

@@ -12,6 +12,7 @@ VIEWER_BYTES = 16 << 20
 TOTAL_BYTES = 128 << 20
 """That may wait for all of them; what several wait for counts once."""
 SLOW = "this viewer is too slow"
+REASON_CHARACTERS = 400
 
 
 @dataclass
@@ -32,8 +33,11 @@ class Gap:
     unknown: bool = False
 
     def plus(self, other: Gap) -> Gap:
-        """Both, as one. A reason is kept that says more than slowness."""
+        """Both, as one. Of the reasons those are kept that say more than slowness, while they are few."""
         reason = other.reason if self.reason == SLOW else self.reason
+        if other.reason not in (SLOW, reason) and other.reason not in reason:
+            longer = f"{reason}; {other.reason}"
+            reason = longer if len(longer) <= REASON_CHARACTERS else reason
         return Gap(self.skipped + other.skipped, reason, self.unknown or other.unknown)
 
     def encode(self) -> bytes:
@@ -81,6 +85,36 @@ class Viewer:
         self._queue: deque[Chunk | Gap] = deque()
         self._bytes = 0
         self._gap: Gap | None = None  # what was left out since the queue was full
+        self._filling: set[bytes] | None = None  # blocks that came live while what was missed is fetched
+        self._filled: set[bytes] = set()  # blocks whose events it got that way
+        self._past: dict[str, int] = {}  # by run, the last block that it got elsewhere
+
+    def fill(self) -> None:
+        """What was missed is about to be fetched by time, so that a block may come that way and live."""
+        self._filling = set()
+
+    def fetched(self, block_id: bytes) -> bool:
+        """An event of this block was fetched: is it to be told, or does its block come live?"""
+        if self._filling is not None and block_id in self._filling:
+            return False
+        self._filled.add(block_id)
+        return True
+
+    def begin_after(self, run: str, sequence: int) -> None:
+        """It was told up to there by a server that was ahead of this one, or is by what is fetched."""
+        self._past[run] = sequence
+
+    def has(self, block_id: bytes, run: str, sequence: int) -> bool:
+        """A block comes live: were its events told already?"""
+        if sequence <= self._past.get(run, -1):
+            return True
+        if self._filling is not None and block_id not in self._filled:
+            self._filling.add(block_id)
+        return block_id in self._filled
+
+    def filled(self) -> None:
+        """All that was missed was fetched."""
+        self._filling = None
 
     def offer(self, chunk: Chunk) -> None:
         """A chunk is next; where there is no room it is left out, and counted."""

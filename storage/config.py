@@ -12,6 +12,8 @@ from storage.errors import ConfigError
 from storage.numbers import MOST_SHARDS
 from storage.sections import NO_SECRET, Secret
 
+MOST_GATEWAYS = 64
+"""Each is named in the id of each event of a live tail."""
 SCHEMES = {"clickhouse": False, "clickhouses": True}  # scheme → TLS
 DEFAULT_PORTS = {False: 9000, True: 9440}
 DEFAULT_HTTP_PORTS = {False: 8123, True: 8443}
@@ -42,13 +44,17 @@ class ClusterConfig:
     """Several ClickHouse servers, each with a part of the events."""
 
     shards: Mapping[str, ShardUrls] = field(default_factory=dict)  # by name; new ones go to the end
-    gateways: tuple[str, ...] = ()  # addresses of all, where senders meet several behind one
+    gateways: tuple[str, ...] = ()  # addresses of all: senders may meet several as one; live tail, backups
+    backup_disk: str = ""  # a disk of each server that its `backups.allowed_disk` names, for neve backup
 
     def __post_init__(self) -> None:
         for url in self.gateways:
             if not re.fullmatch("https?://[^/]+/?", url):
                 key = "cluster.gateways"
                 raise ConfigError(f"cannot use configuration key {key!r}: {url!r}", "give http://HOST:PORT")
+        if len(self.gateways) > MOST_GATEWAYS:
+            what = f"cannot use {len(self.gateways)} addresses in cluster.gateways"
+            raise ConfigError(what, f"use at most {MOST_GATEWAYS}")
 
     def __bool__(self) -> bool:
         return bool(self.shards)

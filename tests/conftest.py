@@ -18,11 +18,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.native.block import SealedBlock, Source, seal
 from storage.schema import namespace_database
+
+settings.register_profile("neve", deadline=None)  # a machine may be busy: no test asserts on the clock
+settings.load_profile("neve")
 
 SHARDS = 31
 TAGS = "Map(LowCardinality(String), String)"

@@ -66,6 +66,11 @@ class Access:
         """What one process of the server shows another."""
         return {INSIDE_HEADER.decode(): self._inside.decode()}
 
+    @property
+    def shares_secret(self) -> bool:
+        """Is the secret one that servers on other machines have, too? With authentication it has to be."""
+        return self.enabled or bool(self.config.inside)
+
     def secret(self) -> bytes:
         """What this server's processes share, and nobody else knows."""
         return self._inside

@@ -109,10 +109,10 @@ def copy(table: Table, part: ColdPart, folder: Path, known: Mapping[str, int]) -
 # --- restoring ------------------------------------------------------------------------------------------------
 
 
-def restore_copied(hot: Hot, cold: ColdTier, part: ColdPart, folders: Sequence[Path]) -> None:
+def restore_copied(hots: Sequence[Hot], cold: ColdTier, part: ColdPart, folders: Sequence[Path]) -> None:
     """Make a table of the files that were copied, in the warehouse as configured, and let queries read it.
 
-    `folders`: of the backup and those that it stands on. Raises BackupDamaged, ColdUnavailable.
+    `hots`: of each shard; `folders`: of the backup and those that it stands on. Raises BackupDamaged, ColdUnavailable.
     """
     table = cold.catalog.made(part.namespace, part.unit)
     provider = load_location_provider(table.location(), table.properties)
@@ -133,10 +133,10 @@ def restore_copied(hot: Hot, cold: ColdTier, part: ColdPart, folders: Sequence[P
         "restore",
         lambda table, _record: _first(table, Change(record, append=tuple(made), anew=not made)),
     )
-    _publish(hot, cold, part.namespace, table)
+    _publish(hots, cold, part.namespace, table)
 
 
-def restore_held(hot: Hot, cold: ColdTier, part: ColdPart, folder: Path) -> str:
+def restore_held(hots: Sequence[Hot], cold: ColdTier, part: ColdPart, folder: Path) -> str:
     """Point the catalog to what is held in the warehouse; what was done, in a word.
 
     A catalog that has the table keeps what it has: that is as late, or later. Raises ColdUnavailable, BackupDamaged.
@@ -151,16 +151,17 @@ def restore_held(hot: Hot, cold: ColdTier, part: ColdPart, folder: Path) -> str:
         with io.new_output(place).create() as sink:
             sink.write(kept.read_bytes())
     table = cold.catalog.register(part.namespace, place)
-    _publish(hot, cold, part.namespace, table)
+    _publish(hots, cold, part.namespace, table)
     return f"as it was, snapshot {part.snapshot_id}"
 
 
-def _publish(hot: Hot, cold: ColdTier, namespace: str, table: Table) -> None:
+def _publish(hots: Sequence[Hot], cold: ColdTier, namespace: str, table: Table) -> None:
     """What the registry says was published is of a table that may be another by now."""
     pinned = cold.pinned(namespace, table)
     assert pinned is not None
-    forget(hot, namespace)
-    publish(hot, pinned)
+    for hot in hots:
+        forget(hot, namespace)
+        publish(hot, pinned)
 
 
 def _first(table: Table, change: Change) -> Change | None:

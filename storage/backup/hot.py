@@ -26,8 +26,11 @@ DISK = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 POLL_SECONDS = 0.1
 
 
-def freeze(hot: Hot) -> HotPart:
-    """Clone every table that has something to keep; what was cloned. Raises NeveError; `thaw` removes what there is."""
+def freeze(hot: Hot, disk: str = "", name: str = "") -> HotPart:
+    """Clone every table that has something to keep; what was cloned. Raises NeveError; `thaw` removes what there is.
+
+    `disk`: which it will be written to; `name`: of the shard.
+    """
     thaw(hot)
     tables: list[tuple[str, str]] = []
     scopes = [migrations.SYSTEM_SCOPE, *hot.namespaces()]
@@ -38,7 +41,7 @@ def freeze(hot: Hot) -> HotPart:
             hot.execute(f"CREATE TABLE {_clones_of(database)}.{table} CLONE AS {database}.{table}")
             tables.append((database, table))
     versions = {scope: tuple(sorted(migrations.applied(hot, scope))) for scope in scopes}
-    return HotPart(hot.version(), "", tuple(tables), versions)
+    return HotPart(hot.version(), disk, tuple(tables), versions, hot.number, name)
 
 
 def thaw(hot: Hot) -> None:

@@ -5,7 +5,8 @@
     configuration.toml   what held, without secrets
     patterns.toml        what operators say about patterns
     gateway/             spool, ledger, dead letters
-    hot/                 ClickHouse's own backup of the tables, where its server is the embedded one
+    hot/                 ClickHouse's own backup of the tables, where its server is the embedded one; others have theirs
+                         on a disk of their own, under the backup's id, and of a cluster the shard's number
     cold/NAMESPACE/      the Parquet files of the cold tables, where they were to be copied
 
 What a later backup says is in an earlier one (its base) is not in its own folder again.
@@ -23,8 +24,9 @@ from typing import Any
 
 from storage.embedded_files import write_private
 from storage.errors import BackupDamaged, BackupRefused
+from storage.numbers import FIRST_SHARD
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, PARTIAL = "backup.json", "backup.partial"
 HOT, COLD, GATEWAY = "hot", "cold", "gateway"
 CONFIGURATION, PINS = "configuration.toml", "patterns.toml"
@@ -33,15 +35,22 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class HotPart:
-    """What is there of ClickHouse: `tables` as (database, table), `migrations` by namespace, the system's as \"\".
+    """What is there of one ClickHouse: `tables` as (database, table), `migrations` by namespace, the system's as \"\".
 
-    `disk`: of an outside server, on which the backup lies under the backup's id; empty: it is in the folder.
+    `disk`: of an outside server, on which the backup lies at `path`; empty: it is in the folder. `shard`: its number,
+    and `name`, empty of a server alone.
     """
 
     version: str
     disk: str
     tables: tuple[tuple[str, str], ...]
     migrations: Mapping[str, tuple[int, ...]]
+    shard: int = FIRST_SHARD
+    name: str = ""
+
+    def path(self, id_: str) -> str:
+        """Where it is on its disk, as a part of the backup of this id."""
+        return f"{id_}/{self.shard}" if self.name else id_
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,31 @@ class Base:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup is. `taken`: RFC 3339; what was acknowledged by then is in it."""
+    """What a backup is. `taken`: RFC 3339; what was acknowledged by then is in it.
+
+    `shards`: the names of a cluster's, in their order, also of those that it was made without; none of a server alone.
+    """
 
     id: str
     neve: str
     taken: str
-    hot: HotPart
+    hot: tuple[HotPart, ...]
     cold: tuple[ColdPart, ...] = ()
     spooled: int = 0
     dead_letters: int = 0
     base: Base | None = None
+    shards: tuple[str, ...] = ()
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The shards whose hot tier is not in it."""
+        there = {one.shard for one in self.hot}
+        return tuple(name for number, name in enumerate(self.shards, FIRST_SHARD) if number not in there)
+
+    def part(self, shard: int) -> HotPart | None:
+        """The hot tier of the shard of this number, where it is in it."""
+        return next((one for one in self.hot if one.shard == shard), None)
 
     def to_text(self) -> str:
         body = {"format": FORMAT, **asdict(self)}
@@ -97,18 +120,20 @@ class Manifest:
     def from_text(cls, text: str) -> Manifest:
         """Raises ValueError, KeyError, TypeError for what is none, or was changed."""
         said = json.loads(text)
-        if said.pop("checksum") != _checksum(said) or said.pop("format") != FORMAT:
+        if said.pop("checksum") != _checksum(said) or (format_ := said.pop("format")) not in (1, FORMAT):
             raise ValueError("its checksum or format is another")
-        hot = said["hot"]
-        hot["tables"] = tuple(map(tuple, hot["tables"]))
-        hot["migrations"] = {name: tuple(versions) for name, versions in hot["migrations"].items()}
+        hot = [said["hot"]] if format_ == 1 else said["hot"]  # that was of one server always
         cold = [
             ColdPart(**{**one, "files": tuple(ColdFile(**file) for file in one["files"])})
             for one in said["cold"]
         ]
         files = {name: (size, digest) for name, (size, digest) in said["files"].items()}
         base = Base(**said["base"]) if said["base"] else None
-        return cls(**{**said, "hot": HotPart(**hot), "cold": tuple(cold), "files": files, "base": base})
+        parts = tuple(map(_hot_part, hot))
+        shards = tuple(said.get("shards", ()))
+        return cls(
+            **{**said, "hot": parts, "cold": tuple(cold), "files": files, "base": base, "shards": shards}
+        )
 
 
 def begin(folder: Path, id_: str) -> None:
@@ -194,10 +219,21 @@ def verify_all(folder: Path, tell: Callable[[str], None]) -> None:
         tell(
             f"{place}: backup {manifest.id} of {manifest.taken}: {len(manifest.files)} files, {size:,} bytes, all right"
         )
-        if manifest.hot.disk:
-            tell(
-                f"{place}: the hot tier is on clickhouse's disk {manifest.hot.disk}, where it was not looked at"
-            )
+        for part in manifest.hot:
+            if part.disk:
+                of = f" of shard {part.name}" if part.name else ""
+                tell(
+                    f"{place}: the hot tier{of} is on clickhouse's disk {part.disk}, as {part.path(manifest.id)}, "
+                    "where it was not looked at"
+                )
+        for name in manifest.without:
+            tell(f"{place}: it is without shard {name}: what was hot there is not in it")
+
+
+def _hot_part(said: dict[str, Any]) -> HotPart:
+    tables = tuple(map(tuple, said["tables"]))
+    migrations = {name: tuple(versions) for name, versions in said["migrations"].items()}
+    return HotPart(**{**said, "tables": tables, "migrations": migrations})
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
+from neve_restore import spread_deletions
+from storage import deletions
 from storage.backup import hot as hot_backup
+from storage.config import ShardConfig
+from storage.deletions import Deletion
 from storage.embedded import EmbeddedServer
 from storage.embedded_files import BACKUP_DISK, backups_folder
 from storage.errors import BackupRefused, ConfigError, EpochClosed
 from storage.hot import Hot
+from storage.matching import Matching
 from storage.native.block import SealedBlock
+from storage.shards import Shards
 
 ID = "0123456789abcdef"
 MakeBlock = Callable[..., SealedBlock]
@@ -73,3 +79,33 @@ def test_what_could_leave_a_statement_is_refused(disk: str, path: str) -> None:
     part = hot_backup.HotPart("", "", (("neve", "epochs"),), {})
     with pytest.raises(BackupRefused, match="cannot use disk of clickhouse"):
         hot_backup.write(nobody, part, disk, path)
+
+
+def test_a_deletion_that_only_some_shards_know_holds_on_all(
+    hot: Hot, clickhouse: EmbeddedServer, second_clickhouse: EmbeddedServer, namespace: str
+) -> None:
+    """It was being asked for while tables were cloned."""
+    configs = [ShardConfig("a", 1, clickhouse.config), ShardConfig("b", 2, second_clickhouse.config)]
+    shards = Shards(configs)
+    first, second = shards.all
+    try:
+        second.hot.migrate()
+        second.hot.create_namespace(namespace)
+        epoch = second.hot.current_epoch(namespace)
+        asked = Deletion(
+            namespace, "service:gone", Matching("service = {p0:String}", {"p0": "gone"}), until=7
+        )
+        deletions.record(hot, replace(asked, done=True, through=7, hot_rows=3))
+        spread_deletions(shards.all)
+        spread_deletions(shards.all)
+        [known] = deletions.active(second.hot, namespace)
+        assert (known.id, known.query, known.matching) == (asked.id, asked.query, asked.matching)
+        assert (known.until, known.through, known.done, known.hot_rows) == (epoch, 0, False, 0)
+        [same] = deletions.active(first.hot, namespace)
+        assert (same.until, same.done) == (7, True)
+    finally:
+        for one in shards:
+            one.hot.execute("DELETE FROM neve.deletions WHERE namespace = {n:String}", {"n": namespace})
+        second.hot.execute(f"DROP DATABASE neve_{namespace}")
+        second.hot.execute("DELETE FROM neve.migrations WHERE scope = {n:String}", {"n": namespace})
+        shards.close()

@@ -2,20 +2,28 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import neve_hold
 from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
 from ingest.peers import Peers
 from ingest.spool import Spool
+from neve_hold import Gateway, Held, others_of, wait_stored
+from storage.access.among import RESTS, word_for
 from storage.access.carried import Carried
+from storage.access.config import AuthConfig
 from storage.embedded import EmbeddedServer
+from storage.errors import BackupFailed, BackupRefused
 from storage.hot import Hot
 from storage.native import frames
 from storage.native.block import SealedBlock, pack
+from storage.sections import Secret
 from tests.listening import Listening
 
 Make = Callable[..., SealedBlock]
@@ -143,3 +151,54 @@ def test_gateways_know_one_another_by_a_word_that_only_they_can_make() -> None:
     assert one.is_word(two._word)
     assert not one.is_word(other._word)
     assert not one.is_word("same")
+
+
+def test_a_backup_beside_another_gateway_lets_this_one_rest(
+    pair: Pair, hot: Hot, namespace: str, make_block: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair.running[1], pair.running[2]
+    names = [one.get("/gateway/status").json()["inserter"] for one in (first, second)]
+    urls = pair.settings[0].gateways
+    others = others_of(names[0], urls, "word")
+    assert list(others) == names[1:], "its own address is known for what it is"
+    other = others[names[1]]
+    with other:
+        began = time.monotonic()
+        with Held(other):
+            data = whole(make_block([{"message": "during"}]))
+            assert second.post("/api/v1/blocks", content=data).json()["status"] == "accepted"
+            assert other.waiting()[1].keys() == {1}
+            wait_stored([other], began, without={1})
+            assert count(hot, namespace) == 0, "it rests"
+            monkeypatch.setattr(neve_hold, "WAIT_SECONDS", 0.0)
+            with pytest.raises(
+                BackupFailed, match=f"what gateway {urls[1]} took .* still waits in its spool"
+            ):
+                wait_stored([other], time.monotonic(), without=())
+            monkeypatch.undo()
+        wait_stored([other], time.monotonic(), without=())
+        assert count(hot, namespace) == 1
+    assert second.get("/gateway/peers/waiting").status_code == 403, "without a word"
+    pair.stop(2)
+    with pytest.raises(
+        BackupRefused, match=f"cannot ask gateway {urls[1]}: ConnectError; what waits in its spool"
+    ):
+        others_of(names[0], urls, "word")
+
+
+def test_with_authentication_only_servers_of_the_cluster_let_a_gateway_rest(pair: Pair) -> None:
+    pair.stop(2)
+    inside = Secret("planted")
+    pair.settings[1] = replace(pair.settings[1], auth=AuthConfig(enabled=True, inside=inside))
+    pair.start(2)
+    url = pair.settings[0].gateways[1]
+    with Gateway.at(url, word_for(RESTS, b"planted")) as other:
+        assert other.waiting()[1] == {}
+        with Held(other):
+            pass
+    for word in (word_for(RESTS, b"another"), "planted"):
+        with (
+            Gateway.at(url, word) as other,
+            pytest.raises(BackupFailed, match="cannot use this path: it is for other servers"),
+        ):
+            other.waiting()

@@ -71,6 +71,10 @@ def test_what_is_printed_has_the_shards_and_no_secret(
         ("cluster = 3", "'cluster'"),
         ("[cluster]\ngateways = ['one:8780']", "'cluster.gateways': 'one:8780'"),
         (
+            f"[cluster]\ngateways = {['http://one:1'] * 65}",
+            "65 addresses in cluster.gateways; use at most 64",
+        ),
+        (
             "[cluster]\ngateways = ['http://one:8780']\n[auth]\nenabled = true",
             "cluster.gateways: they would not know one another",
         ),

@@ -50,14 +50,14 @@ def test_what_is_held_outlives_expiry_and_comes_back(
         warehouse=both.cold.config.warehouse_uri,
     )
     cold = ColdTier(empty)
-    assert "as it was" in cold_backup.restore_held(both.hot, cold, part, tmp_path)
+    assert "as it was" in cold_backup.restore_held([both.hot], cold, part, tmp_path)
     pinned = cold.pin(both.namespace)
     assert pinned is not None
     assert (pinned.rows, pinned.snapshot_id) == (5, part.snapshot_id)
     read = tier_state(both.hot, cold.config, both.namespace).pinned
     assert read is not None
     assert both.hot.scalars(f"SELECT count() AS n FROM ({read.select(['row'])})", read.parameters) == [5]
-    assert "keeps what it has" in cold_backup.restore_held(both.hot, cold, part, tmp_path)
+    assert "keeps what it has" in cold_backup.restore_held([both.hot], cold, part, tmp_path)
 
     assert let_go(both.cold, "0123456789abcdef") == 1
     assert let_go(both.cold, "0123456789abcdef") == 0
@@ -78,12 +78,12 @@ def test_what_a_killed_backup_left_is_removed(
     part = hot_backup.freeze(both.hot)
     assert (both.database, "events") in part.tables
     assert clones(both.hot)
-    assert clear(both.hot, both.cold, place) == ["fedcba9876543210"]
+    assert clear([both.hot], both.cold, place) == ["fedcba9876543210"]
     assert not clones(both.hot)
     table.refresh()
     assert set(table.metadata.refs) == {"main"}
     assert not list((tmp_path / ASIDE).iterdir())
-    assert clear(both.hot, both.cold, place) == []
+    assert clear([both.hot], both.cold, place) == []
 
 
 def clones(hot: Hot) -> list[str]:

@@ -68,6 +68,25 @@ def test_a_slow_watcher_is_told_what_it_missed() -> None:
     in_loop(work)
 
 
+def test_what_waits_for_all_watchers_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals_module, "TOTAL_BYTES", 20)
+
+    def work() -> None:
+        arrivals = Arrivals(queue_bytes=16)
+        one, two = (arrivals.watch()[0] for _ in range(2))
+        arrivals.publish([(arrival(1, 3), b"12345678"), (arrival(2, 5), b"12345678")])
+        assert (arrivals.waiting_bytes, arrivals.missed) == (16, 10)
+        assert [arrivals.take(one) for _ in range(2)] == [
+            (arrival(1, 3), b"12345678"),
+            {"after": 1, "upto": 2, "rows": {"main": 5}},
+        ]
+        assert arrivals.take(two) == (arrival(1, 3), b"12345678")
+        arrivals.publish([(arrival(3), b"12345678")])
+        assert arrivals.take(one) == (arrival(3), b"12345678")
+
+    in_loop(work)
+
+
 def test_the_last_are_remembered_and_it_is_said_what_is_not() -> None:
     arrivals = Arrivals(remembered=3)
     arrivals.publish([(arrival(number), b"") for number in (1, 2, 4, 5)])

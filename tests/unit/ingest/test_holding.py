@@ -85,3 +85,14 @@ def test_all_inserters_of_a_gateway_rest_at_once() -> None:
             assert not another.busy
             assert (one.inserts, another.inserts) == before
             assert holding.end(number)
+
+
+def test_who_inserts_into_a_shard_that_is_left_out_is_not_waited_for() -> None:
+    holding = Holding()
+    with Inserter(holding):
+        holding.join("its shard is away", lambda: None, 2)
+        assert holding.begin(0.05) == 0
+        number = holding.begin(10, {2})
+        assert number
+        assert holding.rests("its shard is away"), "should it come back meanwhile"
+        assert holding.end(number)

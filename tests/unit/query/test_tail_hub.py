@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from lexer import Columns
+from query import audience
 from query import tail as tail_module
 from query.client import told
 from query.digest import TailFilter
 from query.errors import Unavailable
-from query.feed import Block, Hello, Listed, Missed, Said
+from query.feed import Block, Hello, Listed, Missed, Said, Way
 from query.plan import make_plan
 from query.tail import Joined, TailHub
+from query.tailsource import RESTARTED, said_of
 from query.viewers import Chunk
 from storage.arrivals import Arrival
 from storage.native.block import parse_header, seal
@@ -43,7 +45,7 @@ class Gateway:
         self.spool |= {sequence} if spooled else set()
         return Block(sequence, self.blocks[sequence])
 
-    async def said(self) -> AsyncIterator[Said]:
+    async def said(self) -> AsyncGenerator[Said]:
         while (one := await self.said_.get()) is not None:
             yield one
         raise Unavailable("cannot follow gateway: it ended the stream")
@@ -98,9 +100,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def run(test: Test, store: Any = no_store) -> None:
         async def main() -> None:
             gateway = Gateway()
-            monkeypatch.setattr(tail_module, "Feed", lambda _address, _headers: gateway)
+            monkeypatch.setattr(tail_module, "Feed", lambda _way: gateway)
             monkeypatch.setattr(tail_module, "START_SECONDS", 0.5)
-            hub = TailHub(["gateway"], store)
+            hub = TailHub([Way.beside("gateway", {})], store)
             try:
                 await test(gateway, hub)
             finally:
@@ -143,7 +145,11 @@ def test_another_run_tells_what_lay_in_its_spool_and_that_some_may_be_missing(
         gateway.add(3, "line 3")  # durable, and the stream broke
         for one in (None, Hello(OTHER_RUN, 3, 3), gateway.add(4, "line 4")):
             await gateway.said_.put(one)
-        assert await heard(joined, 3) == [gap(skipped=None, reason=tail_module.RESTARTED), "line 3", "line 4"]
+        assert await heard(joined, 3) == [
+            gap(skipped=None, reason=said_of("", RESTARTED)),
+            "line 3",
+            "line 4",
+        ]
 
     hub(test)
 
@@ -175,7 +181,7 @@ def test_a_fault_ends_nothing(hub: Callable[..., None], monkeypatch: pytest.Monk
         with monkeypatch.context() as patched:
             patched.setattr(tail_module, "digest", broken)
             await gateway.said_.put(gateway.add(1, "line 1"))
-            assert await heard(joined, 1) == [gap(skipped=None, reason=tail_module.FAULT)]
+            assert await heard(joined, 1) == [gap(skipped=None, reason=audience.FAULT)]
         await gateway.said_.put(gateway.add(2, "line 2"))
         assert await heard(joined, 1) == ["line 2"]
 

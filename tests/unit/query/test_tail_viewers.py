@@ -88,7 +88,7 @@ def test_what_comes_after_a_gap_that_was_told_is_not_left_out() -> None:
     viewer.tell(Gap(0, "away", unknown=True))
     viewer.tell(Gap(0, "again", unknown=True))
     viewer.offer(second)
-    assert drained(viewer) == [first, Gap(0, "away", unknown=True), second]
+    assert drained(viewer) == [first, Gap(0, "away; again", unknown=True), second]
 
 
 def test_gaps_become_one() -> None:

@@ -1,5 +1,6 @@
 """The file that says what a backup is: what it is not is refused in a line."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ def made(folder: Path, id_: str, base: Base | None = None) -> Manifest:
     begin(folder, id_)
     (folder / "gateway" / "spool").mkdir(parents=True)
     (folder / "gateway" / "spool" / "one.block").write_bytes(b"block of " + id_.encode())
-    return finish(folder, Manifest(id_, "0.1.0", "2026-01-31T10:00:00Z", HOT, (COLD,), 1, 0, base))
+    return finish(folder, Manifest(id_, "0.1.0", "2026-01-31T10:00:00Z", (HOT,), (COLD,), 1, 0, base))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -92,3 +93,32 @@ def test_those_that_one_stands_on_are_found_where_both_were_moved(tmp_path: Path
     place.write_text(replace(read(tmp_path / "moved" / "a"), id="cc").to_text())
     with pytest.raises(BackupRefused, match="is not the backup that it stands on"):
         chain(tmp_path / "moved" / "b")
+
+
+def test_one_of_the_first_format_is_read_as_that_of_a_server_alone(tmp_path: Path) -> None:
+    written = made(tmp_path / "a", "aa")
+    said = json.loads(written.to_text())
+    del said["checksum"], said["shards"]
+    for added in ("shard", "name"):
+        del said["hot"][0][added]
+    said |= {"format": 1, "hot": said["hot"][0]}
+    summed = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    (tmp_path / "a" / MANIFEST).write_text(json.dumps({**said, "checksum": summed}))
+    assert read(tmp_path / "a") == written
+    assert written.hot[0].path("aa") == "aa"
+
+
+def test_what_it_was_made_without_is_said(tmp_path: Path) -> None:
+    second = replace(HOT, disk="far", shard=2, name="b")
+    whole = replace(made(tmp_path / "a", "aa"), hot=(second,), shards=("a", "b", "c"))
+    (tmp_path / "a" / MANIFEST).write_text(whole.to_text())
+    assert read(tmp_path / "a") == whole
+    assert whole.without == ("a", "c")
+    assert whole.part(2) == second
+    said: list[str] = []
+    verify_all(tmp_path / "a", said.append)
+    assert [line.partition(": ")[2] for line in said[1:]] == [
+        "the hot tier of shard b is on clickhouse's disk far, as aa/2, where it was not looked at",
+        "it is without shard a: what was hot there is not in it",
+        "it is without shard c: what was hot there is not in it",
+    ]
