@@ -234,7 +234,7 @@ NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]  # each try asks th
 
 
 @given(case=CASES)
-@settings(max_examples=40, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
 def test_neve_finds_what_a_plain_reading_finds(
     hot: Hot, namespace: str, store: Callable[..., Any], case: tuple[list[dict[str, Any]], list[ast.Filter]]
 ) -> None:

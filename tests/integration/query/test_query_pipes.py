@@ -432,7 +432,7 @@ NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]  # each try asks th
 
 
 @given(case=CASES)
-@settings(max_examples=25, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+@settings(max_examples=18, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
 def test_pipes_give_what_a_plain_reading_gives(
     hot: Hot, namespace: str, store: Callable[..., Any], case: tuple[list[Event], list[tuple[ast.Pipe, ...]]]
 ) -> None:

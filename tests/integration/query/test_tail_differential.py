@@ -54,7 +54,7 @@ def found_by_evaluation(texts: Texts, namespace: str, text: str) -> set[int] | N
 
 
 @given(case=CASES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_live_events_are_found_as_stored_ones_are(
     hot: Hot, namespace: str, store: Store, case: tuple[list[dict[str, Any]], list[ast.Filter]]
 ) -> None:
