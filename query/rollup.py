@@ -20,6 +20,7 @@ from query.tiers import COLD, HOT
 from query.times import SECOND
 from storage.errors import QueryLimit, QueryTimeout
 from storage.schema import MINUTE_NANOS, NANOS
+from storage.shard_states import ClusterState
 from storage.standing import hidden_by
 
 COUNTED = ("service", "level")
@@ -162,19 +163,20 @@ def _counted(plan: Plan, params: Params, known: Split, step: str) -> str:
     """Whole minutes from the counts. Each shard adds up its own: not every minute of it comes over the network."""
     if known.fingerprints:
         at = f"toInt64(toUnixTimestamp(minute)) * {SECOND}"
-        name, columns = "rollup", f"min({at}) AS at, max({at}) + {MINUTE_NANOS - 1} AS until"
+        name, until = "rollup", f"{at} + {MINUTE_NANOS - 1}"
     else:
-        name, at, columns = "counts", "counts.first", "min(counts.first) AS at, max(counts.last) AS until"
+        name, at, until = "counts", "counts.first", "counts.last"
     wanted = [f"epoch IN {params.add(list(known.epochs), 'Array(UInt32)')}"]
     if known.cold:
         wanted.append(f"NOT ({plan.tiers.hot_condition()})")
     where = [f"({' OR '.join(wanted)})", *_known_where(plan, params, fingerprints=known.fingerprints)]
     more = ", fingerprint" if known.fingerprints else ""
+    given = f"FROM {plan.database}.{name} WHERE {' AND '.join(where)}"
+    if not isinstance(plan.tiers.state, ClusterState):  # of one server it would be work for nothing
+        return f"SELECT {at} AS at, {until} AS until, service, level, {name}.count AS n{more} {given}"
     groups = f"service, level{more}{f', {at} - positiveModulo({at}, {step})' if step else ''}"
-    return (
-        f"SELECT {columns}, service, level, sum({name}.count) AS n{more} FROM {plan.database}.{name} "
-        f"WHERE {' AND '.join(where)} GROUP BY {groups}"
-    )
+    columns = f"min({at}) AS at, max({until}) AS until, service, level, sum({name}.count) AS n{more}"
+    return f"SELECT {columns} {given} GROUP BY {groups}"
 
 
 def _known_where(plan: Plan, params: Params, *, fingerprints: bool) -> list[str]:
