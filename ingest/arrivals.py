@@ -83,13 +83,15 @@ class Arrivals:
     def publish(self, blocks: Iterable[tuple[Arrival, Data]]) -> None:
         """Tell of blocks that are durable, in the order of their sequences. Never waits for a watcher."""
         with self._lock:
+            room = TOTAL_BYTES - sum(one.bytes for one in self._watchers)
             for arrival, data in blocks:
                 if len(self._remembered) == self._remembered.maxlen:
                     self._forgotten = self._remembered[0].sequence
                 self._remembered.append(arrival)
                 for watcher in self._watchers:
-                    room = TOTAL_BYTES - sum(one.bytes for one in self._watchers)
-                    if not watcher.put(arrival, data, self._position, room):
+                    if watcher.put(arrival, data, self._position, room):
+                        room -= len(data)
+                    else:
                         self.missed += arrival.rows
                 self._position = arrival.sequence
         self._wake()

@@ -9,26 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 
 from ingest import operations
-from ingest.errors import RequestRefused
+from ingest.peer_words import by_peer
 from ingest.receivers.body import gateway_of
-from storage.access.among import PEER_HEADER, RESTS, is_word
-from storage.errors import Forbidden
+from storage.access.among import RESTS
 
 WAITING, HOLD, RELEASE = (f"/gateway/peers/{name}" for name in ("waiting", "hold", "release"))
 
 
-async def from_peer(request: Request) -> None:
-    """Let by another server of the cluster. RequestRefused, Forbidden."""
-    gateway = gateway_of(request)
-    if gateway.peers is None:
-        hint = "name the same [cluster] gateways to all"
-        raise RequestRefused("no_peers", "cannot answer another server: no gateways are configured", hint)
-    said, access = request.headers.get(PEER_HEADER, ""), gateway.access
-    if not said or (access.shares_secret and not is_word(said, RESTS, access.secret())):
-        raise Forbidden("cannot use this path: it is for other servers", "set the same auth.inside for all")
-
-
-router = APIRouter(dependencies=[Depends(from_peer)], include_in_schema=False)
+router = APIRouter(dependencies=[Depends(by_peer(RESTS))], include_in_schema=False)
 
 
 @router.get(WAITING)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest.destination import ANSWER_BYTES, connect
 from ingest.errors import RequestRefused
-from storage.access.among import ARRIVALS, BLOCKS, PEER_HEADER, is_word, word_for
+from storage.access.among import BLOCKS, PEER_HEADER, is_word, word_for
 from storage.access.carried import Carried
 
 PATH = "/gateway/peers/blocks/"
@@ -58,10 +58,10 @@ class Peers:
         """Is it what another gateway says?"""
         return is_word(said, BLOCKS, self._secret)
 
-    def may_hear(self, said: str) -> bool:
-        """Is it what another server says that wants to hear what arrives? Some word it is in any case, which no page of
-        another site can send."""
-        return bool(said) and (not self._shared or is_word(said, ARRIVALS, self._secret))
+    def may(self, purpose: bytes, said: str) -> bool:
+        """Is it what another server says for a purpose? Some word it is in any case, which no page of another site can
+        send."""
+        return bool(said) and (not self._shared or is_word(said, purpose, self._secret))
 
     def begin(self, block_id: bytes, *, again: bool) -> None:
         """A block is on its way into the spool, until `end`. Raises RequestRefused where it may not be taken."""

@@ -15,10 +15,10 @@ from fastapi.responses import Response, StreamingResponse
 from ingest.arrivals import Arrivals, Watcher
 from ingest.errors import RequestRefused
 from ingest.gateway import GatewayState
+from ingest.peer_words import by_peer
 from ingest.receivers.body import gateway_of
-from storage.access.among import PEER_HEADER
+from storage.access.among import ARRIVALS
 from storage.arrivals import ALIVE, ALIVE_SECONDS, BLOCK, GAP, HELLO, SEQUENCE, head, record
-from storage.errors import Forbidden
 
 MEDIA_TYPE = "application/octet-stream"
 MAX_LISTED = 10_000
@@ -28,16 +28,6 @@ async def from_inside(request: Request) -> None:
     """Let by what did not come through the front door, which names its client. RequestRefused."""
     if "x-forwarded-for" in request.headers:
         raise RequestRefused("not_found", "cannot find path: it is not for clients", "look at /docs", 404)
-
-
-async def from_peer(request: Request) -> None:
-    """Let by a search process of the same cluster. RequestRefused, Forbidden."""
-    peers = gateway_of(request).peers
-    if peers is None:
-        hint = "name the same [cluster] gateways to all"
-        raise RequestRefused("no_peers", "cannot answer another server: no gateways are configured", hint)
-    if not peers.may_hear(request.headers.get(PEER_HEADER, "")):
-        raise Forbidden("cannot use this path: it is for other servers", "set the same auth.inside for all")
 
 
 Gateway = Annotated[GatewayState, Depends(gateway_of)]
@@ -116,4 +106,4 @@ def _router(prefix: str, by: Callable[[Request], Awaitable[None]]) -> APIRouter:
 
 
 inside = _router("/gateway/arrivals", from_inside)
-peers = _router("/gateway/peers/arrivals", from_peer)
+peers = _router("/gateway/peers/arrivals", by_peer(ARRIVALS))
