@@ -104,6 +104,21 @@ GUARDS = (
         f"{UNIT}/test_rotation.py::test_copy_of_lines_that_were_read_and_never_spooled",
     ),
     Guard(
+        "copytruncate: an original that holds something else now is gone",
+        LINEAGE,
+        "if not gone or not rotation.is_there(its_key, progress.path, mark_there):",
+        "if not gone or rotation.locate(its_key, progress.path) is None:",
+        f"{UNIT}/test_rotation.py::test_copytruncate_over_the_copy_before",
+    ),
+    Guard(
+        "copytruncate over a file of which nothing was read",
+        LINEAGE,
+        "return known.latest is not None and known.latest.offset > 0",
+        "return True",
+        f"{UNIT}/test_rotation.py::test_copytruncate_over_the_copy_before",
+        (("if not file.size():", "if False:"),),
+    ),
+    Guard(
         "rotation to .gz: content, not packed bytes",
         ROTATION,
         "if not is_compressed(path):",

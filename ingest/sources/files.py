@@ -163,13 +163,15 @@ class Files:
 
     def _open(self, path: str, key: Key) -> None:
         """Raises OSError, NotYetWhole."""
-        file = rotation.open_content(path, key)
+        self._go_on(path, key, rotation.open_content(path, key))
+
+    def _go_on(self, path: str, key: Key, file: OpenFile) -> None:
+        """Read on in a file, where it can be told yet what of it was read."""
         progress = self._lineage.progress_of(path, key, file)
         if progress is None:
             file.close()
-            return
-        self._cut_short.pop(key, None)
-        self._add(path, key, file, progress)
+        else:
+            self._add(path, key, file, progress)
 
     def _add(self, path: str, key: Key, file: OpenFile, progress: Progress) -> None:
         service = self._labels.service or service_of(path)
@@ -179,6 +181,7 @@ class Files:
         labels = relabel(replace(known, service=service), path)
         self._tails[key] = Tail(path, key, file, labels, progress)
         self._moved[key] = time.monotonic()
+        self._cut_short.pop(key, None)
         self._lineage.settled(key)
         self._counters.add("files_opened")
 
@@ -255,7 +258,7 @@ class Files:
             if file is None:
                 return True
             if mark is None or mark.matches(file):
-                self._add(path, key, file, self._lineage.continued(path, key, file, progress))
+                self._go_on(path, key, file)
                 return True
             file.close()
             self._lineage.replaced(key, progress.path, mark)

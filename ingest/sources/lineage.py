@@ -50,10 +50,13 @@ class Lineage:
     def progress_of(self, path: str, key: Key, file: OpenFile) -> Progress | None:
         """Where to begin in a file that is followed; None while that cannot be told yet."""
         known = self.known(key)
-        if known is not None and _holds(known, file):
-            return self.continued(path, key, file, known)
         kin = rotation.family(path)
-        if kin[1] != os.path.basename(path):
+        rotated = kin[1] != os.path.basename(path)
+        if known is not None and _holds(known, file) and (_was_read(known) or not rotated):
+            return self.continued(path, key, file, known)
+        if rotated:
+            if not file.size():
+                return None  # what is copied into it may be known
             original = self._known_copy(key, file, [kin], gone=True)
             if original is not None:
                 return self.adopt(path, key, file, *original)
@@ -69,7 +72,7 @@ class Lineage:
         Nobody named it, so a copy of what is known is left alone while the original is there.
         """
         known = self.known(key)
-        if known is not None and _holds(known, file):
+        if known is not None and _holds(known, file) and _was_read(known):
             known = self.continued(path, key, file, known)
             return known if file.size() > known.offset else None
         if any(
@@ -120,7 +123,7 @@ class Lineage:
             mark_there = progress.latest
             if mark_there is None or not rotation.holds(mark_there, file):
                 continue
-            if not gone or rotation.locate(its_key, progress.path) is None:
+            if not gone or not rotation.is_there(its_key, progress.path, mark_there):
                 return its_key, mark_there
         return None
 
@@ -145,3 +148,8 @@ class Lineage:
 
 def _holds(known: Progress, file: Content) -> bool:
     return known.latest is None or known.latest.matches(file)
+
+
+def _was_read(known: Progress) -> bool:
+    """Any of it; else its mark says nothing of what it holds."""
+    return known.latest is not None and known.latest.offset > 0

@@ -75,6 +75,16 @@ def locate(key: Key, path: str) -> str | None:
     return next((other for other, found in neighbours(path) if key_of(found) == key), None)
 
 
+def is_there(key: Key, path: str, known: Mark) -> bool:
+    """Does the file with this device and inode, under `path` or near it, still hold what is known of it?"""
+    found = locate(key, path)
+    file = None if found is None else _open_if(found, known)
+    if file is None:
+        return False
+    file.close()
+    return True
+
+
 def find_copy(path: str, known: Mark, *, apart_from: set[Key]) -> tuple[str, Key, OpenFile] | None:
     """The rotated copy of what was read from `path`, open, or None.
 
