@@ -1,0 +1,222 @@
+"""One shard that reads the cold tier beside two that read a part of it each: the same searches, in turn in one run.
+
+    python -m bench.coldshards [--rows N] [--s3] [--quick] [--json]
+
+Events of eight days are shipped to a server over two shards and age; then those of one more day come, and stay hot. Each
+search is asked of the query engine in this process, over the same two ClickHouse servers, once as if there were too
+little to read for two, once for both, in turn; the answers must be the same. Figures are medians: of milliseconds, of
+CPU of both servers, and of the one of them that took more (`busiest`), which is what two machines would wait for. With
+`--s3` the cold tier is on an S3 of Python (moto) in a process of its own, which is slow: it shares the cores too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import corpus
+from bench.cluster import START_DAY, of_day, shipped
+from bench.processes import cpu_seconds
+from bench.report import Report, parser
+from bench.sites import Site, site
+from bench.tiers import passed
+from query import sources
+from query.limits import Limits
+from query.overview import histogram
+from query.patterns import patterns
+from query.plan import Plan, make_plan
+from query.running import Running
+from query.search import search
+from query.serving import Gate
+from query.tables import run_table
+from storage.cold_config import ColdConfig
+from storage.config import ShardConfig
+from storage.shards import Shards
+from storage.spreading import Spread
+
+DAYS = 8
+TIMES = 5  # that each search is asked; the first answer is left out
+KEY, SECRET = "bench", "bench-secret"
+NEVER = 1 << 62  # events that a range never has
+NOW = corpus.START + 20 * 86_400 * 10**9
+
+Work = Callable[[Plan, Running], Any]
+
+
+def counted(plan: Plan, running: Running) -> Any:
+    return sorted(run_table(plan, running, 10_000, None).rows, key=str)
+
+
+def page(plan: Plan, running: Running) -> Any:
+    return search(plan, running).rows
+
+
+def drawn(plan: Plan, running: Running) -> Any:
+    return histogram(plan, running, 60, "service")
+
+
+def shapes(plan: Plan, running: Running) -> Any:
+    return patterns(plan, running, 20, None)
+
+
+# name: what is asked, how, and of which days of the nine, of which the last is hot
+SEARCHES: dict[str, tuple[str, Work, int, int]] = {
+    "word": (f'"{corpus.NEEDLE}" | stats count() as n', counted, 0, DAYS),
+    "service, level": ("* | stats count() as n by service, level", counted, 0, DAYS),
+    "tag": ("* | stats uniq(user_id) as users, p95(bytes) as p by region", counted, 0, DAYS),
+    "regex": ("/lease.*refused/ | stats count() as n by service", counted, 0, DAYS),
+    "rare page": (f'"{corpus.NEEDLE}"', page, 0, DAYS),
+    "newest page": ("*", page, 0, DAYS),
+    "a day": ("* | stats count() as n by region", counted, 2, 3),
+    "histogram": ("level:error bytes:>500", drawn, 0, DAYS),
+    "patterns": ("level:error bytes:>500", shapes, 0, DAYS),
+    "across": ("* | stats count() as n by region", counted, 0, DAYS + 1),
+    "across, word": (f'"{corpus.NEEDLE}" | stats count() as n', counted, 0, DAYS + 1),
+    "across, page": (f'"{corpus.NEEDLE}"', page, 0, DAYS + 1),
+}
+
+
+@contextmanager
+def s3() -> Iterator[str]:
+    """The address of an S3 with a bucket `lake`."""
+    import boto3
+
+    arguments = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        found = next(
+            one for line in process.stderr if (one := re.search(r"Running on (http://127\S+)", line))
+        )
+        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=found[1], **keys).create_bucket(Bucket="lake")
+        # What it says of each request is read away, or it would wait.
+        with subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL):
+            yield found[1]
+            process.terminate()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cold_of(folder: Path, endpoint: str) -> ColdConfig:
+    """Where the cold tier is, for a site in this folder."""
+    if not endpoint:
+        return ColdConfig(folder / "lake", str(folder / "lake" / "warehouse"))
+    catalog = {
+        "type": "sql",
+        "uri": f"sqlite:///{folder}/catalog.db",
+        "s3.endpoint": endpoint,
+        "s3.access-key-id": KEY,
+        "s3.secret-access-key": SECRET,
+        "s3.region": "us-east-1",
+    }
+    return ColdConfig(folder / "lake", "s3://lake/cold", catalog)
+
+
+def written(cold: ColdConfig) -> str:
+    """The same in a configuration."""
+    catalog = "".join(f'"{name}" = "{value}"\n' for name, value in cold.catalog.items())
+    return f'[cold]\nwarehouse = "{cold.warehouse}"\ngrace_seconds = 0\n[cold.catalog]\n{catalog}'
+
+
+def filled(there: Site, path: Path, folder: Path) -> None:
+    """Ship eight days, let them age, and ship one more."""
+    for day in range(DAYS + 1):
+        if day == DAYS:
+            passed(there.server, "default")
+        shipped(there, of_day(path, day), folder / f"agent-{day}")
+
+
+@contextmanager
+def engine(there: Site, cold: ColdConfig) -> Iterator[Gate]:
+    """The query engine over the site's shards."""
+    names = enumerate(there.shards, 1)
+    configs = [ShardConfig(f"shard{number}", number, one.config) for number, one in names]
+    with Shards(configs) as shards:
+        while len(shards.alive()) < len(configs):
+            time.sleep(0.05)
+        yield Gate(Spread(shards), Limits(), cold)
+
+
+def asked(there: Site, gate: Gate, times: int) -> dict[str, dict[str, dict[str, float]]]:
+    """By who reads, and by search: what it took."""
+    found: dict[str, dict[str, dict[str, float]]] = {"one reads": {}, "both read": {}}
+    pids = [one.pid for one in there.shards if one.pid is not None]
+    for name, (text, work, low, high) in SEARCHES.items():
+        took: dict[str, list[tuple[float, list[float], int]]] = defaultdict(list)
+        for turn in range(times + 1):
+            answers = []
+            for reader, most in sorted({"one reads": NEVER, "both read": 1}.items(), reverse=turn % 2 == 0):
+                sources.APART_EVENTS = most
+                running = Running(gate.hot, gate.limits, gate.states)
+                plan = make_plan(text, now=NOW, namespace="default", from_=day(low), to=day(high))
+                before, begun = [cpu_seconds(pid) for pid in pids], time.monotonic()
+                answers.append(running.answer(plan, lambda settled: work(settled, running)))  # noqa: B023
+                spent = [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
+                if turn:
+                    took[reader].append((time.monotonic() - begun, spent, running.bytes_read))
+                if running.lacking:
+                    raise RuntimeError(f"cannot trust this run: {name} lacks {running.lacking}")
+            if answers[0] != answers[1]:
+                raise RuntimeError(f"cannot trust this run: answers to {name} differ")
+        for reader, each in took.items():
+            found[reader][name] = {
+                "median_ms": median(seconds for seconds, _, _ in each) * 1000,
+                "cpu_ms": median(sum(spent) for _, spent, _ in each) * 1000,
+                "busiest_ms": median(max(spent) for _, spent, _ in each) * 1000,
+                "bytes_read": median(size for _, _, size in each),
+            }
+    return found
+
+
+def day(number: int) -> str:
+    return START_DAY.replace(day=START_DAY.day + number).isoformat() + "T00:00:00Z"
+
+
+def run(rows: int, folder: Path, times: int, endpoint: str) -> Report:
+    cold = cold_of(folder, endpoint)
+    path, _ = corpus.write(folder / "corpus", rows // (DAYS + 1))
+    report = Report("coldshards", rows)
+    with site(folder, 2, written(cold)) as there:
+        filled(there, path, folder)
+        there.merge_all()
+        with engine(there, cold) as gate:
+            answers = asked(there, gate, times)
+    for reader, queries in answers.items():
+        report.add(reader, queries=queries)
+    first, second = answers.values()
+    ratio = {q: {key: second[q][key] / value for key, value in found.items()} for q, found in first.items()}
+    report.add("ratio", queries=ratio)
+    return report
+
+
+def main() -> int:
+    options = parser("one shard that reads the cold tier beside two", 1_000_000)
+    options.add_argument("--s3", action="store_true", help="on a made-up S3, which is slow")
+    args = options.parse_args()
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    with tempfile.TemporaryDirectory(prefix="neve-bench-") as name:
+        folder = Path(name)
+        rows, times = (90_000, 2) if args.quick else (args.rows, TIMES)
+        if args.s3:
+            with s3() as endpoint:
+                report = run(rows, folder, times, endpoint)
+        else:
+            report = run(rows, folder, times, "")
+    report.print(args.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
