@@ -13,7 +13,7 @@ import pytest
 
 from lexer.book import Entry
 from lexer.pins import Pattern
-from query import ast
+from query import ast, sources
 from query.app import create_app
 from storage.errors import NeveError
 from storage.native.block import SealedBlock
@@ -29,13 +29,14 @@ from .test_query_differential_cold import drawn
 
 START = 1_769_860_800_000_000_000  # 2026-01-31T12:00:00Z
 SECOND = 10**9
+HALF_HOUR = 1800 * SECOND
 Store = Callable[[list[Any]], SealedBlock]
 
 
-def plain(count: int, start: int = 0, **more: Any) -> list[dict[str, Any]]:
+def plain(count: int, start: int = 0, step: int = SECOND, **more: Any) -> list[dict[str, Any]]:
     return [
         {
-            "timestamp": START + (start + i) * SECOND,
+            "timestamp": START + (start + i) * step,
             "service": "shop" if i % 3 else "api",
             "level": "info",
             "message": f"number {start + i}",
@@ -62,24 +63,46 @@ def ask(api: httpx.Client, path: str, **params: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_filters_find_over_shards_what_a_plain_reading_finds(cluster: Cluster, spread_store: Store) -> None:
-    for number, (events, nodes) in enumerate(drawn(filters.CASES, 8)):
-        run = f"run-{number}"
-        events = [{**event, "host": run} for event in events]
-        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
-        by_id = {event["id"]: event for event in stored}
-        for node in nodes[:6]:
+class Runs:
+    """Runs of events on both shards, each of a host of its own, with what is to be asked of them."""
+
+    def __init__(self, cases: list[Any], store: Store) -> None:
+        self._cases = cases
+        self._stored = []
+        for number, (events, _) in enumerate(cases):
+            events = [{**event, "host": f"run-{number}"} for event in events]
+            self._stored.append(pipes.stored(store, events[::2]) + pipes.stored(store, events[1::2]))
+
+    def asked(self, which: slice) -> Iterator[tuple[str, list[Any], Any]]:
+        """A run, its events, and one thing to ask."""
+        for number, ((_, asked), stored) in enumerate(zip(self._cases, self._stored, strict=True)):
+            for one in asked[which]:
+                yield f"run-{number}", stored, one
+
+
+HOT, ACROSS = slice(4), slice(4, 6)
+
+
+def test_filters_find_over_shards_what_a_plain_reading_finds(
+    cluster: Cluster, spread_store: Store, apart: None
+) -> None:
+    runs = Runs(drawn(filters.CASES, 8), spread_store)
+    for which in (HOT, ACROSS):
+        for run, stored, node in runs.asked(which):
+            by_id = {event["id"]: event for event in stored}
             filters.check_filter(cluster.running(), cluster.namespace, run, node, by_id)
+        cluster.age(2)
 
 
-def test_pipes_give_over_shards_what_a_plain_reading_gives(cluster: Cluster, spread_store: Store) -> None:
-    for number, (events, queries) in enumerate(drawn(pipes.CASES, 8)):
-        run = f"run-{number}"
-        events = [{**event, "host": run} for event in events]
-        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
-        for steps in queries[:6]:
+def test_pipes_give_over_shards_what_a_plain_reading_gives(
+    cluster: Cluster, spread_store: Store, apart: None
+) -> None:
+    runs = Runs(drawn(pipes.CASES, 8), spread_store)
+    for which in (HOT, ACROSS):
+        for run, stored, steps in runs.asked(which):
             query = ast.Query(ast.Match("host", ast.Text(run)), steps)
             pipes.check_pipes(cluster.running(), cluster.namespace, query, stored)
+        cluster.age(2)
 
 
 ASKED = [
@@ -109,25 +132,31 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("moved", ["hot", "across", pytest.param("cold", marks=pytest.mark.slow)])
 def test_every_path_answers_as_one_server_does(
-    moved: str, cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+    moved: str,
+    cluster: Cluster,
+    api: httpx.Client,
+    make_block: Callable[..., SealedBlock],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cluster.insert(1, make_block(plain(200)))
+    events = plain(200, step=HALF_HOUR)
+    cluster.insert(1, make_block(events))
     first = [same(ask(api, path, **params)) for path, params in ASKED]
     cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.events")
     for table in ("rollup", "counts", "seen"):
         cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.{table}")
-    events = plain(200)
     cluster.insert(1, make_block(events[::2]))
     cluster.insert(2, make_block(events[1::2]))
     if moved == "across":
         assert cluster.age(2) == 100
     elif moved == "cold":
         assert cluster.age() == 200
-    for (path, params), expected in zip(ASKED, first, strict=True):
-        answer = ask(api, path, **params)
-        assert answer["stats"]["complete"] is True
-        assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
-        assert same(answer) == expected, (path, params)
+    for least in (1, sources.APART_EVENTS) if moved != "hot" else (1,):
+        monkeypatch.setattr(sources, "APART_EVENTS", least)
+        for (path, params), expected in zip(ASKED, first, strict=True):
+            answer = ask(api, path, **params)
+            assert answer["stats"]["complete"] is True
+            assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
+            assert same(answer) == expected, (path, params)
 
 
 def test_pages_and_streams_give_each_event_of_both_shards_once(
@@ -263,8 +292,12 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     api: httpx.Client,
     make_block: Callable[..., SealedBlock],
     monkeypatch: pytest.MonkeyPatch,
+    apart: None,
 ) -> None:
-    cluster.insert(1, make_block(plain(30)))
+    for number in (1, 2):
+        cluster.insert(number, make_block(plain(10, step=HALF_HOUR * 8)))
+    assert cluster.age() == 20
+    cluster.insert(1, make_block(plain(10)))
     cluster.insert(2, make_block(plain(7)))
     assert ask(api, "search", q="* | stats count() as n")["rows"] == [[37]]
 
@@ -283,10 +316,10 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
 
 
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
-    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock], apart: None
 ) -> None:
     cluster.insert(1, make_block(plain(30)))
-    cluster.insert(2, make_block(plain(7)))
+    cluster.insert(2, make_block(plain(7, step=HALF_HOUR * 12)))
     cluster.age(2)
     cluster.insert(2, make_block(plain(40)))
     with Counting(api) as counting:
