@@ -3,7 +3,7 @@
 Each branch has the whole filter, and the cold one also what Parquet has bounds and bloom filters of, in the columns of
 the cold table: so partitions, files and row groups are ruled out.
 
-Of a cluster one shard reads the cold tier, or where there is much to read each shard a part of its files (decision 030).
+Of a cluster one shard reads the cold tier; where there is much to read, each shard a part of its files (decision 030).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.standing import hidden_by
 
 COLUMNS = ", ".join(name for name, _ in EVENT_COLUMNS)
 APART_EVENTS = 1
-"""From so many cold events on, by the length of the range, each shard reads a part: each has to plan the snapshot then."""
+"""From so many cold events on, by the length of the range, each shard reads a part. Each has to plan the snapshot."""
 
 
 @dataclass(frozen=True)

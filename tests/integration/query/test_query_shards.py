@@ -83,9 +83,8 @@ class Runs:
 HOT, ACROSS = slice(4), slice(4, 6)
 
 
-def test_filters_find_over_shards_what_a_plain_reading_finds(
-    cluster: Cluster, spread_store: Store, apart: None
-) -> None:
+@pytest.mark.usefixtures("apart")
+def test_filters_find_over_shards_what_a_plain_reading_finds(cluster: Cluster, spread_store: Store) -> None:
     runs = Runs(drawn(filters.CASES, 8), spread_store)
     for which in (HOT, ACROSS):
         for run, stored, node in runs.asked(which):
@@ -94,9 +93,8 @@ def test_filters_find_over_shards_what_a_plain_reading_finds(
         cluster.age(2)
 
 
-def test_pipes_give_over_shards_what_a_plain_reading_gives(
-    cluster: Cluster, spread_store: Store, apart: None
-) -> None:
+@pytest.mark.usefixtures("apart")
+def test_pipes_give_over_shards_what_a_plain_reading_gives(cluster: Cluster, spread_store: Store) -> None:
     runs = Runs(drawn(pipes.CASES, 8), spread_store)
     for which in (HOT, ACROSS):
         for run, stored, steps in runs.asked(which):
@@ -285,6 +283,7 @@ def test_no_error_has_a_password(cluster: Cluster) -> None:
     assert cluster.servers[1].config.password not in said
 
 
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize("initiator", [0, 1])
 def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     initiator: int,
@@ -292,7 +291,6 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     api: httpx.Client,
     make_block: Callable[..., SealedBlock],
     monkeypatch: pytest.MonkeyPatch,
-    apart: None,
 ) -> None:
     for number in (1, 2):
         cluster.insert(number, make_block(plain(10, step=HALF_HOUR * 8)))
@@ -315,8 +313,9 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
 
 
+@pytest.mark.usefixtures("apart")
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
-    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock], apart: None
+    cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
 ) -> None:
     cluster.insert(1, make_block(plain(30)))
     cluster.insert(2, make_block(plain(7, step=HALF_HOUR * 12)))
