@@ -5,7 +5,7 @@
 Events of eight days are shipped to a server over two shards and age; then those of one more day come, and stay hot.
 Each search is asked of the query engine in this process, over the same two ClickHouse servers, once as if there were
 too little to read for two, once for both, in turn; the answers must be the same. Figures are medians: of milliseconds,
-of CPU of both servers, and of the one of them that took more (`busiest`), which is what two machines would wait for. With
+of CPU of both servers, and of the one that took more (`busiest`), which is what two machines would wait for. With
 `--s3` the cold tier is on an S3 of Python (moto) in a process of its own, which is slow: it shares the cores too.
 """
 
@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import httpx
 
 from bench import corpus
 from bench.cluster import START_DAY, of_day, shipped
@@ -90,8 +92,6 @@ SEARCHES: dict[str, tuple[str, Work, int, int]] = {
 @contextmanager
 def s3() -> Iterator[str]:
     """The address of an S3 with a bucket `lake`."""
-    import boto3
-
     arguments = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     try:
@@ -99,8 +99,7 @@ def s3() -> Iterator[str]:
         found = next(
             one for line in process.stderr if (one := re.search(r"Running on (http://127\S+)", line))
         )
-        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        boto3.client("s3", endpoint_url=found[1], **keys).create_bucket(Bucket="lake")
+        httpx.put(f"{found[1]}/lake").raise_for_status()
         # What it says of each request is read away, or it would wait.
         with subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL):
             yield found[1]
