@@ -1,12 +1,14 @@
 """One shard that reads the cold tier beside two that read a part of it each: the same searches, in turn in one run.
 
-    python -m bench.coldshards [--rows N] [--s3] [--quick] [--json]
+    python -m bench.coldshards [--rows N] [--copies N] [--times N] [--s3] [--quick] [--json]
 
-Events of eight days are shipped to a server over two shards and age; then those of one more day come, and stay hot.
+Events of eight days are shipped to a server over two shards and age; then those of one more day come, and stay hot. Of
+each cold file there are `--copies`, as if as many times as many events had aged: that is what takes long to make.
 Each search is asked of the query engine in this process, over the same two ClickHouse servers, once as if there were
-too little to read for two, once for both, in turn; the answers must be the same. Figures are medians: of milliseconds,
-of CPU of both servers, and of the one that took more (`busiest`), which is what two machines would wait for. With
-`--s3` the cold tier is on an S3 of Python (moto) in a process of its own, which is slow: it shares the cores too.
+too little to read for two, once for both (pages: by the engine's own rule), in turn; the answers must be the same.
+Figures are medians: of milliseconds, of CPU of both servers, and of the one that took more (`busiest`), which is what
+two machines would wait for. With `--s3` the cold tier is on an S3 of Python (moto) in a process of its own, which is
+slow: it shares the cores too.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
 from bench import corpus
 from bench.cluster import START_DAY, of_day, shipped
@@ -41,8 +47,12 @@ from query.running import Running
 from query.search import search
 from query.serving import Gate
 from query.tables import run_table
+from storage.cold import ColdTier
 from storage.cold_config import ColdConfig
+from storage.commits import Change, commit
 from storage.config import ShardConfig
+from storage.parquet import data_file
+from storage.published import publish
 from storage.shards import Shards
 from storage.spreading import Spread
 
@@ -51,6 +61,7 @@ TIMES = 5  # that each search is asked; the first answer is left out
 PATIENCE_SECONDS = 600.0  # a busy machine is slow, and its CPU counts all the same
 KEY, SECRET = "bench", "bench-secret"
 NEVER = 1 << 62  # events that a range never has
+OWN_RULE = sources.APART_EVENTS
 NOW = corpus.START + 20 * 86_400 * 10**9
 
 Work = Callable[[Plan, Running], Any]
@@ -138,6 +149,31 @@ def filled(there: Site, path: Path, folder: Path) -> None:
         shipped(there, of_day(path, day), folder / f"agent-{day}")
 
 
+def multiplied(there: Site, cold: ColdConfig, copies: int) -> None:
+    """So many copies of each cold file in the table, and in what queries read."""
+    tier = ColdTier(cold)
+    table = tier.catalog.table("default")
+    assert table is not None
+    more = [copied(table, task.file, n) for task in table.scan().plan_files() for n in range(1, copies)]
+    if more:
+        commit(table, "copies", lambda _table, record: Change(record, append=tuple(more)))
+    pinned = tier.pin("default")
+    assert pinned is not None
+    for one in there.hots:
+        publish(one, pinned)
+
+
+def copied(table: Table, file: DataFile, number: int) -> DataFile:
+    """A data file beside another, with the same events."""
+    location = file.file_path.replace(".parquet", f"-{number}.parquet")
+    with table.io.new_input(file.file_path).open() as source:
+        content = source.read()
+    with table.io.new_output(location).create() as target:
+        target.write(content)
+    metadata = pq.read_metadata(BytesIO(content))
+    return data_file(table, location, file.partition[0], len(content), metadata)
+
+
 @contextmanager
 def engine(there: Site, cold: ColdConfig) -> Iterator[Gate]:
     """The query engine over the site's shards."""
@@ -157,8 +193,11 @@ def asked(there: Site, gate: Gate, times: int) -> dict[str, dict[str, dict[str, 
         took: dict[str, list[tuple[float, list[float], int]]] = defaultdict(list)
         for turn in range(times + 1):
             answers = []
-            for reader, most in sorted({"one reads": NEVER, "both read": 1}.items(), reverse=turn % 2 == 0):
-                sources.APART_EVENTS = most
+            both = OWN_RULE if work is page else 1
+            for reader, least in sorted(
+                {"one reads": NEVER, "both read": both}.items(), reverse=turn % 2 == 0
+            ):
+                sources.APART_EVENTS = least
                 running = Running(gate.hot, gate.limits, gate.states)
                 plan = make_plan(text, now=NOW, namespace="default", from_=day(low), to=day(high))
                 before, begun = [cpu_seconds(pid) for pid in pids], time.monotonic()
@@ -184,13 +223,14 @@ def day(number: int) -> str:
     return START_DAY.replace(day=START_DAY.day + number).isoformat() + "T00:00:00Z"
 
 
-def run(rows: int, folder: Path, times: int, endpoint: str) -> Report:
+def run(rows: int, copies: int, folder: Path, times: int, endpoint: str) -> Report:
     cold = cold_of(folder, endpoint)
     path, _ = corpus.write(folder / "corpus", rows // (DAYS + 1))
-    report = Report("coldshards", rows)
+    report = Report("coldshards", rows // (DAYS + 1) * (DAYS * copies + 1))
     with site(folder, 2, written(cold)) as there:
         filled(there, path, folder)
         there.merge_all()
+        multiplied(there, cold, copies)
         with engine(there, cold) as gate:
             answers = asked(there, gate, times)
     for reader, queries in answers.items():
@@ -204,17 +244,18 @@ def run(rows: int, folder: Path, times: int, endpoint: str) -> Report:
 def main() -> int:
     options = parser("one shard that reads the cold tier beside two", 1_000_000)
     options.add_argument("--s3", action="store_true", help="on a made-up S3, which is slow")
+    options.add_argument("--copies", type=int, default=6, help="of each cold file, the first among them")
     options.add_argument("--times", type=int, default=TIMES, help="that each search is asked")
     args = options.parse_args()
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     with tempfile.TemporaryDirectory(prefix="neve-bench-") as name:
         folder = Path(name)
-        rows, times = (90_000, 2) if args.quick else (args.rows, args.times)
+        rows, copies, times = (90_000, 2, 2) if args.quick else (args.rows, args.copies, args.times)
         if args.s3:
             with s3() as endpoint:
-                report = run(rows, folder, times, endpoint)
+                report = run(rows, copies, folder, times, endpoint)
         else:
-            report = run(rows, folder, times, "")
+            report = run(rows, copies, folder, times, "")
     report.print(args.json)
     return 0
 

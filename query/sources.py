@@ -23,8 +23,10 @@ from storage.spreading import PART, TABLE, on_each, own_table
 from storage.standing import hidden_by
 
 COLUMNS = ", ".join(name for name, _ in EVENT_COLUMNS)
-APART_EVENTS = 1
+APART_EVENTS = 4_000_000
 """From so many cold events on, by the length of the range, each shard reads a part. Each has to plan the snapshot."""
+NARROW, NARROWER = ("service", "host", "trace_id", "span_id"), 16
+"""A filter by one of these leaves about one row group of so many to read: the table is sorted so, or has indexes."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def events_source(
     `cold_where`: what follows from it for a row `cold` of the cold table.
     """
     tiers = plan.tiers.read(low, high)
-    if _is_apart(plan, low, high):
+    if _is_apart(plan, low, high, narrow=bool(cold_where)):
         found = hot_sources(plan, params, where, own=True) if HOT in tiers else []
         found.append(cold_source(plan, params, where, low, high, (*cold_where, PART)))
         if (apart := _on_each(found)) is not None:
@@ -78,10 +80,17 @@ def _together(sources: list[Source]) -> str:
     return " UNION ALL ".join(f"SELECT {COLUMNS}, {one.tier} AS tier FROM {one}" for one in sources)
 
 
-def _is_apart(plan: Plan, low: int | None, high: int | None) -> bool:
-    """Is there enough to read in the cold tier for all shards?"""
+def _is_apart(plan: Plan, low: int | None, high: int | None, *, narrow: bool = False) -> bool:
+    """Is there enough to read in the cold tier for all shards? `narrow`: most of its row groups are ruled out."""
     pinned = plan.tiers.pinned
-    return plan.tiers.apart and pinned is not None and pinned.about(low, high) >= APART_EVENTS
+    if not plan.tiers.apart or pinned is None:
+        return False
+    least = APART_EVENTS * NARROWER if narrow or any(map(_is_narrow, plan.parts)) else APART_EVENTS
+    return pinned.about(low, high) >= least
+
+
+def _is_narrow(part: c.Condition) -> bool:
+    return isinstance(part, c.IsIn) and isinstance(part.field, c.Column) and part.field.name in NARROW
 
 
 def _on_each(sources: list[Source]) -> Source | None:

@@ -250,9 +250,9 @@ class Reading:
     def passes(self, event: Event, node: ast.Filter) -> bool:
         match node:
             case ast.And(children):
-                return all(self.passes(event, child) for child in children)
+                return all([self.passes(event, child) for child in children])  # each, for what is an error
             case ast.Or(children):
-                return any(self.passes(event, child) for child in children)
+                return any([self.passes(event, child) for child in children])
             case ast.Not(child):
                 return not self.passes(event, child)
             case ast.Match(None, ast.Text(text)) | ast.Match("message", ast.Text(text)):
