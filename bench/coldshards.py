@@ -122,11 +122,10 @@ def s3() -> Iterator[str]:
 
 def cold_of(folder: Path, endpoint: str) -> ColdConfig:
     """Where the cold tier is, for a site in this folder."""
+    catalog = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db"}
     if not endpoint:
-        return ColdConfig(folder / "lake", str(folder / "lake" / "warehouse"))
-    catalog = {
-        "type": "sql",
-        "uri": f"sqlite:///{folder}/catalog.db",
+        return ColdConfig(folder / "lake", str(folder / "lake" / "warehouse"), catalog)
+    catalog |= {
         "s3.endpoint": endpoint,
         "s3.access-key-id": KEY,
         "s3.secret-access-key": SECRET,

@@ -7,6 +7,7 @@ then, and what it heard and the others did not is not known; the answer says tha
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from storage.cold_config import ColdConfig
 from storage.published import TierState, TierStates
 from storage.shards import Shard
 
+log = logging.getLogger("neve.shards")
 TOGETHER_SECONDS = 60.0
 """A shard that cannot read the cold tier makes one query in so long begin again."""
 
@@ -55,6 +57,7 @@ class ShardStates:
 
     def read_together(self) -> None:
         """Some shard cannot read the cold tier: for a while it is read by one alone."""
+        log.warning("some shard cannot read the cold tier: for %d s one alone reads it", TOGETHER_SECONDS)
         self._together_until = time.monotonic() + TOGETHER_SECONDS
 
     def now(self, namespace: str, asked: Sequence[Shard], *, fresh: bool = False) -> ClusterState:
