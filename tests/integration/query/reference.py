@@ -250,7 +250,9 @@ class Reading:
     def passes(self, event: Event, node: ast.Filter) -> bool:
         match node:
             case ast.And(children):
-                each = [self.passes(event, child) for child in children]  # what is an error is one behind any other
+                each = [
+                    self.passes(event, child) for child in children
+                ]  # what is an error is one behind any other
                 return all(each)
             case ast.Or(children):
                 each = [self.passes(event, child) for child in children]

@@ -120,6 +120,20 @@ ASKED = [
 ]
 
 
+LOGS = [
+    {"query": '{service_name="shop"} |= "number"', "limit": "150"},
+    {"query": 'sum by (service_name) (count_over_time({service_name=~".+"} [1d]))', "step": "86400"},
+]
+
+
+def logs(api: httpx.Client) -> list[Any]:
+    """What Loki's clients are told of all that `plain` made."""
+    span = {"start": str(START), "end": str(START + 200 * HALF_HOUR)}
+    found = [api.get("/loki/api/v1/query_range", params={**span, **one}) for one in LOGS]
+    assert [one.status_code for one in found] == [200, 200], [one.text for one in found]
+    return [sorted(one.json()["data"]["result"], key=str) for one in found]
+
+
 def same(answer: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on where events are: all but figures of the work, ids, and the tier."""
     answer = {key: value for key, value in answer.items() if key not in ("stats", "next_cursor")}
@@ -138,7 +152,8 @@ def test_every_path_answers_as_one_server_does(
 ) -> None:
     events = plain(200, step=HALF_HOUR)
     cluster.insert(1, make_block(events))
-    first = [same(ask(api, path, **params)) for path, params in ASKED]
+    first, first_logs = [same(ask(api, path, **params)) for path, params in ASKED], logs(api)
+    assert all(first_logs)
     cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.events")
     for table in ("rollup", "counts", "seen"):
         cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.{table}")
@@ -155,6 +170,7 @@ def test_every_path_answers_as_one_server_does(
             assert answer["stats"]["complete"] is True
             assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
             assert same(answer) == expected, (path, params)
+        assert logs(api) == first_logs
 
 
 def test_pages_and_streams_give_each_event_of_both_shards_once(

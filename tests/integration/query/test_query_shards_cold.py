@@ -13,6 +13,7 @@ from query import asking
 from query.plan import make_plan
 from query.search import search
 from query.tables import run_table
+from query.tiers import COLD, HOT
 from storage.native.block import SealedBlock
 from storage.shards import Shard
 from tests.integration.conftest import Cluster
@@ -65,6 +66,7 @@ def counted(cluster: Cluster, text: str = "*", **bounds: str) -> tuple[Any, list
     running = cluster.running()
     plan = make_plan(f"{text} | stats count() as n", now=NOW, namespace=cluster.namespace, **bounds)
     table = running.answer(plan, lambda settled: run_table(settled, running, 100, None))
+    assert running.tiers == {HOT, COLD}
     return table.rows, running.lacking, running.rows_read
 
 
