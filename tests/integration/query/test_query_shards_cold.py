@@ -101,6 +101,14 @@ def test_where_a_shard_cannot_read_the_files_one_reads_them(aged: Cluster, state
     assert statements.readers == [2, 1, 1]  # it is known for a while
 
 
+def test_a_shard_that_lacks_the_namespace_has_no_part(aged: Cluster, statements: Statements) -> None:
+    second = aged.shards.all[1].hot
+    second.execute(f"DROP DATABASE neve_{aged.namespace}")
+    second.execute("DELETE FROM neve.migrations WHERE scope = {n:String}", {"n": aged.namespace})
+    assert counted(aged)[:2] == ([[81]], ["shard:b"])
+    assert statements.readers == [2, 1]
+
+
 def test_what_is_read_is_added_up_over_shards(
     aged: Cluster, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
