@@ -23,7 +23,7 @@ from storage.spreading import PART, TABLE, on_each, own_table
 from storage.standing import hidden_by
 
 COLUMNS = ", ".join(name for name, _ in EVENT_COLUMNS)
-APART_EVENTS = 4_000_000
+APART_EVENTS = 8_000_000
 """From so many cold events on, by the length of the range, each shard reads a part. Each has to plan the snapshot."""
 NARROW, NARROWER = ("service", "host", "trace_id", "span_id"), 16
 """A filter by one of these leaves about one row group of so many to read: the table is sorted so, or has indexes."""
