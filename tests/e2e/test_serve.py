@@ -118,6 +118,8 @@ def test_a_wrong_query_is_explained(server: Server, neve: Run) -> None:
         (["nonsense"], 2),
         (["serve", "--listen", "nowhere"], 2),
         (["serve", "--config", "/does/not/exist"], 2),
+        (["serve", "--data", "/dev/null"], 2),
+        (["serve", "--data", "/proc/nowhere"], 2),
         (["lex", "/does/not/exist"], 1),
         (["search", "x", "--url", "http://127.0.0.1:1"], 1),
         (["ship"], 2),
@@ -141,3 +143,14 @@ def test_a_second_server_on_the_same_data_is_refused(server: Server, neve: Run) 
     done = neve("serve", "--data", str(server.folder / "data"), "--listen", "127.0.0.1:0")
     assert done.returncode == 2
     assert "in use" in done.stderr
+
+
+def test_a_second_server_at_the_same_address_is_refused(server: Server, neve: Run, tmp_path: Path) -> None:
+    """It would take the other one's answers for its own."""
+    address = server.url.removeprefix("http://")
+    done = neve("serve", "--data", str(tmp_path), "--listen", address)
+    assert done.returncode == 2
+    assert "ready at" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"neve: cannot listen on {address}: address already in use; stop who listens there, or choose another --listen"
+    )
