@@ -148,7 +148,9 @@ def read_config(path: Path) -> ServeConfig:
         found = tomllib.loads(path.read_text())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"cannot read configuration {path}: {reason}", "check the path and its rights") from None
+        raise ConfigError(
+            f"cannot read configuration {path}: {reason}", "check the path and its rights"
+        ) from None
     except ValueError as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
     if isinstance(found.get("clickhouse"), str):
