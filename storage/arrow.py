@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from typing import Any
 from urllib.parse import urlencode
 
@@ -81,7 +82,8 @@ def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:
 
 
 def _batches(answer: Sips) -> Iterator[pa.RecordBatch]:
-    stream = pa.BufferedInputStream(pa.PythonFile(answer, "r"), READ_BYTES)
+    whole = BufferedReader(answer)  # gives as much as is asked for, as Arrow expects
+    stream = pa.BufferedInputStream(pa.PythonFile(whole, "r"), READ_BYTES)
     with pa.ipc.open_stream(stream) as reader:
         yield from reader
 
