@@ -320,3 +320,9 @@ def test_nothing_found_says_what_to_do(open_page: Open) -> None:
     page = open_page({"q": "service:OpenStack"})
     page.get_by_role("link", name="look at all time").click()
     expect(summary(page)).to_have_text("2,000 events")
+
+
+def test_a_field_as_others_write_it_is_no_dead_end(open_page: Open) -> None:
+    page = open_page({"q": "service=OpenStack", "from": "all"})
+    page.get_by_role("link", name="service:OpenStack").click()
+    expect(summary(page)).to_have_text("2,000 events")
