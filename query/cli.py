@@ -161,6 +161,7 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         else:
             _show_event(args, screen, item)
         shown += "stats" not in item
+    screen.done()
     if not shown and not args.json and sys.stderr.isatty():
         print(f"neve: {nothing(' '.join(args.query), args.from_ or args.to)}", file=sys.stderr)
     return _complete(stats)
