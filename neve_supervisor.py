@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -211,14 +212,17 @@ def migrate_all(servers: Sequence[ShardConfig]) -> None:
 
 
 def not_free(host: str, port: int) -> str:
-    """Why nobody can listen there; empty where somebody can."""
+    """That somebody has the address, or that we may not; else nothing: what is wrong besides the front door says."""
     try:
         for family, kind, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(address)
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return os.strerror(error.errno).lower()
     return ""
 
 

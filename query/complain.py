@@ -136,7 +136,7 @@ def _at_word(text: str, offset: int) -> QueryInvalid | None:
         return invalid_at(text, offset, "cannot read regex", r"end it with / and write \/ for a slash in it")
     if follower in "\"'" and word.endswith(("=", "=~")):
         said = LOGQL if word.startswith("{") else AS_FIELD
-        return invalid_at(text, end, f"cannot read {_short(word)}", said)
+        return invalid_at(text, end, NO_SPACE, said)
     if follower in "\"'" or quoted:
         return invalid_at(text, end, NO_SPACE, ESCAPED)
     if follower == "(":
