@@ -35,7 +35,7 @@ def _mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def mortal(_mortal: Server) -> Server:
     """One server for the tests that kill or stop parts of it; a test gets it with all of them running again."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while set(_mortal.pids()) != PARTS or not is_ready(_mortal.client):
         assert time.monotonic() < deadline, _mortal.pids()
         time.sleep(0.05)
@@ -44,7 +44,7 @@ def mortal(_mortal: Server) -> Server:
 
 def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=300, check=False)
+    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=600, check=False)
     return subprocess.CompletedProcess(
         done.args,
         done.returncode,

@@ -679,7 +679,8 @@ def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     server.process.send_signal(signal.SIGHUP)
     patiently(lambda: serial() != before or None)
     assert server.client.get("/readyz").status_code == 200
-    assert "certificates are read again" in (server.folder / "serve.log").read_text()
+    said = server.folder / "serve.log"
+    patiently(lambda: "certificates are read again" in said.read_text() or None)
 
 
 def test_backup_is_an_administrators_and_has_no_secret(house: House, tmp_path: Path) -> None:

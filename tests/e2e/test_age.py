@@ -108,9 +108,9 @@ def test_age_while_events_arrive_loses_none(tmp_path: Path, neve: Run) -> None:
         nonlocal written
         with log.open("a") as file:
             while not stop.wait(0.02):
-                file.writelines(f"2026-01-31T10:00:00Z number={written + i}\n" for i in range(50))
+                file.writelines(f"2026-01-31T10:00:00Z number={written + i}\n" for i in range(10))
                 file.flush()
-                written += 50
+                written += 10
 
     with Server(tmp_path / "server") as server:
         state = str(tmp_path / "state")

@@ -41,7 +41,7 @@ def talk(url: str, work: Callable[[Client], Awaitable[Any]]) -> Any:
         async with Client(program) as client:
             return await work(client)
 
-    return asyncio.run(asyncio.wait_for(session(), 60))
+    return asyncio.run(asyncio.wait_for(session(), 240))
 
 
 def call(url: str, tool: str, /, **arguments: Any) -> dict[str, Any]:

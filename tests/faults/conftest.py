@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import runpy
 import signal
-import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.server import free_port
 from storage.embedded import EmbeddedServer
 from storage.errors import NeveError
 from storage.hot import Hot
@@ -109,7 +109,7 @@ class Site:
     def kill_clickhouse(self) -> None:
         assert self.clickhouse.pid is not None
         os.kill(self.clickhouse.pid, signal.SIGKILL)
-        self.clickhouse.wait(10)
+        assert self.clickhouse.wait(60) is not None
 
     def restart_clickhouse(self) -> None:
         self.config = self.clickhouse.start()
@@ -171,12 +171,6 @@ def ended(process: ForkServerProcess, seconds: float = DEADLINE_SECONDS) -> int 
     """Wait for the end; the exit code, -9 after SIGKILL, None where it did not end."""
     process.join(seconds)
     return process.exitcode
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def numbered(numbers: Iterable[int]) -> str:

@@ -88,7 +88,7 @@ def test_earlier_queries_come_back(open_page: Open) -> None:
 
 
 def test_ranges_are_chosen_typed_dragged_and_left(open_page: Open, filled: Server) -> None:
-    page = open_page({"q": "service:shop"})
+    page = open_page({"q": "service:shop", "from": "now-2h"})
     page.locator("#range").click()
     page.get_by_role("button", name="Last 6 hours").click()
     expect(summary(page)).to_have_text("11,350 events")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
-WAIT_MS = 20_000  # at most: what is waited for comes as soon as it is there
+WAIT_MS = 90_000  # at most: what is waited for comes as soon as it is there
 
 
 class Watched:

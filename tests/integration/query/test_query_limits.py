@@ -33,7 +33,7 @@ NOW = 1_769_860_800
 NDJSON = {"Accept": "application/x-ndjson"}
 # Nothing is found, and each of these walks through every message: none holds a text that could be looked for.
 SLOW = " OR ".join(f"/[a-z]+ ([a-z]|[0-9 ])*[Q-Z]{{{number}}}[A-P]$/" for number in range(1, 200))
-PATIENCE = 20.0  # seconds
+PATIENCE = 120.0  # seconds
 
 Serve = Callable[..., str]
 

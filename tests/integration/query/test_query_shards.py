@@ -214,7 +214,7 @@ class Counting:
         """Until an answer from now on lacks just these."""
         with self._heard:
             known = len(self.answers)
-            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
+            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 180)
 
 
 def test_a_shard_that_lacks_the_namespace_is_left_out_and_said(
