@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,10 +68,12 @@ class Server:
                 stderr=out,
             )
         deadline = time.monotonic() + READY_SECONDS
-        while not is_ready(self.client):
+        for pause in pauses():
+            if is_ready(self.client):
+                break
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"cannot start server: {log.read_text().strip()}")
-            time.sleep(0.05)
+            time.sleep(pause)
         self.hot = Hot(self.clickhouse or saved_config(self.folder / "data" / "clickhouse"))
         return self
 
@@ -110,10 +112,12 @@ class Server:
         """Wait until at least so many events can be found. Raises RuntimeError for more, or for too few too long."""
         patience = ARRIVE_SECONDS + events / ARRIVE_RATE
         deadline = time.monotonic() + patience
-        while (found := self._counted(query, parameters)) < events:
+        for pause in pauses():
+            if (found := self._counted(query, parameters)) >= events:
+                break
             if time.monotonic() > deadline:
                 raise RuntimeError(f"cannot find {events} events for {query}: {found} after {patience:.0f} s")
-            time.sleep(0.05)
+            time.sleep(pause)
         if exact and found > events:
             raise RuntimeError(f"cannot trust the store: {found} events for {query}, {events} expected")
 
@@ -143,6 +147,14 @@ def run_measured(arguments: list[str]) -> tuple[float, Cost]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments)
     return time.monotonic() - begun, Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between two looks, ever more of them: each look takes from what is waited for."""
+    pause = 0.02
+    while True:
+        yield pause
+        pause = min(1.5 * pause, 0.3)
 
 
 def is_ready(client: httpx.Client) -> bool:

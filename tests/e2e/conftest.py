@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import neve as program
 from bench.server import NEVE, Server, is_ready
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "loghub"
@@ -57,6 +58,21 @@ def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
 def neve() -> Run:
     """The program: `neve("lex", "-", stdin=b"…")`."""
     return run_neve
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Run:
+    """The same within this process, for what is refused at once."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        try:
+            code = program.main(list(arguments))
+        except SystemExit as end:  # of argparse
+            code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from storage.embedded_files import INSERTER, SEARCHER
 from storage.native.block import seal
 from storage.tls import client_context
 from tests.certificates import Authority
+from tests.e2e.conftest import Run
 from tests.e2e.guarded import Guarded, patiently
 from tests.integration.query.conftest import serving
 from tests.provider import Browser, TestProvider
@@ -798,7 +799,7 @@ WRONG_URLS = (
 
 
 @pytest.mark.parametrize("url", WRONG_URLS)
-def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, url: str) -> None:
+def test_no_password_of_a_wrong_address_is_said(house: House, said: Run, tmp_path: Path, url: str) -> None:
     secret = "planted-url-password"
     address = url.format(secret)
     config = tmp_path / "neve.toml"
@@ -810,7 +811,7 @@ def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, ur
         done = (
             house.server.neve(*arguments, "--once", "--state", str(tmp_path))
             if arguments[0] == "ship"
-            else (house.server.neve(*arguments))
+            else said(*arguments)
         )
         assert done.returncode in (1, 2), arguments[0]
         assert secret not in done.stdout + done.stderr, arguments[0]

@@ -52,7 +52,7 @@ def test_age_says_every_step(tmp_path: Path, neve: Run) -> None:
         assert "the catalog has it" in restored.stderr
 
 
-def test_errors_are_a_line(server: Server, neve: Run, tmp_path: Path) -> None:
+def test_errors_are_a_line(server: Server, said: Run, tmp_path: Path) -> None:
     for arguments, code, words in [
         (["--namespace", "nobody", "--to", server.url], 1, "cannot find namespace: nobody"),
         (["--before", "soon", "--to", server.url], 2, "cannot use --before"),
@@ -60,13 +60,13 @@ def test_errors_are_a_line(server: Server, neve: Run, tmp_path: Path) -> None:
         (["--to", "http://127.0.0.1:1"], 1, "cannot reach neve"),
         (["--data", str(tmp_path)], 2, "cannot find a clickhouse server"),
     ]:
-        done = neve("age", *arguments)
+        done = said("age", *arguments)
         assert words in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1
         assert done.returncode == code
 
 
-def test_configuration_of_the_cold_tier_is_checked(tmp_path: Path, neve: Run) -> None:
+def test_configuration_of_the_cold_tier_is_checked(tmp_path: Path, said: Run) -> None:
     for text, words in [
         ("[cold]\nages = 1\n", "'cold.ages'"),
         ("[cold]\npartition = 'week'\n", "week"),
@@ -78,7 +78,7 @@ def test_configuration_of_the_cold_tier_is_checked(tmp_path: Path, neve: Run) ->
     ]:
         file = tmp_path / "neve.toml"
         file.write_text(text)
-        done = neve("serve", "--config", str(file), "--data", str(tmp_path / "data"))
+        done = said("serve", "--config", str(file), "--data", str(tmp_path / "data"))
         assert done.returncode == 2
         assert words in done.stderr
 

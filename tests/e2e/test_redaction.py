@@ -32,7 +32,7 @@ LIMITS = (
     "[limits]\nslow_body_seconds = 5.0\n[limits.namespaces.slow]\nlines_per_second = 1\n"
     "[limits.search]\nresult_rows = 2\n"
 )
-CONFIG = '[redaction]\nclasses = ["all"]\nkeys = ["pin"]\n'
+CONFIG = 'spool_bytes = 123456789\n[redaction]\nclasses = ["all"]\nkeys = ["pin"]\n'
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,8 @@ def test_a_body_that_trickles_is_ended(masking: Server) -> None:
     assert "neve_gateway_requests_too_slow_total 1" in masking.client.get("/metrics").text
 
 
-def test_limits_of_search_are_those_of_the_configuration(masking: Server) -> None:
+def test_the_configuration_reaches_every_process(masking: Server) -> None:
+    assert masking.client.get("/gateway/status").json()["spool"]["quota_bytes"] == 123456789
     masking.client.post("/api/v1/ingest?service=bounded", content="one\ntwo\nthree\n")
     masking.wait_for("service:bounded", 3)
     answer = masking.search("service:bounded | stats count() by message")

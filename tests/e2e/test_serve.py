@@ -127,18 +127,11 @@ def test_a_wrong_query_is_explained(server: Server, neve: Run) -> None:
         (["ship"], 2),
     ],
 )
-def test_wrong_use_is_one_line(neve: Run, arguments: list[str], code: int) -> None:
-    done = neve(*arguments)
+def test_wrong_use_is_one_line(said: Run, arguments: list[str], code: int) -> None:
+    done = said(*arguments)
     assert done.returncode == code
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
-
-
-def test_the_configuration_reaches_every_process(tmp_path: Path) -> None:
-    file = tmp_path / "neve.toml"
-    file.write_text("spool_bytes = 123456789\n")
-    with Server(tmp_path / "server", options=["--config", str(file)]) as server:
-        assert server.client.get("/gateway/status").json()["spool"]["quota_bytes"] == 123456789
 
 
 def test_a_second_server_on_the_same_data_is_refused(server: Server, neve: Run) -> None:

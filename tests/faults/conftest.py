@@ -6,12 +6,13 @@ import runpy
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
-from bench.server import free_port
+from bench.server import free_port, pauses
 from storage.embedded import EmbeddedServer
 from storage.errors import NeveError
 from storage.hot import Hot
@@ -21,7 +22,7 @@ CHILD = str(Path(__file__).with_name("child.py"))
 # Processes are forked from one that has everything imported: real ones, to be killed as such, and quick to start.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.faults.preloaded"])
-DEADLINE_SECONDS = 180.0  # on a machine with much else to do
+DEADLINE_SECONDS = 300.0  # on a machine with much else to do
 NUMBERS = """
     SELECT toUInt64OrZero(extract(message, 'number ([0-9]+)$')) AS number
     FROM neve_default.events WHERE number >= {first:UInt64} ORDER BY number
@@ -133,13 +134,13 @@ class Site:
         """Wait until at least `count` lines are stored, and return their numbers."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         found: list[int] = []
-        while len(found) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} lines after {DEADLINE_SECONDS} s"
-            time.sleep(0.1)
-            try:
+        for pause in pauses():
+            with suppress(NeveError):
                 found = self.numbers(first)
-            except NeveError:
-                continue
+            if len(found) >= count:
+                break
+            assert time.monotonic() < deadline, f"{len(found)} of {count} lines after {DEADLINE_SECONDS} s"
+            time.sleep(pause)
         return found
 
     def new_log(self) -> tuple[Path, int]:
