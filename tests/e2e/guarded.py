@@ -69,7 +69,7 @@ class Guarded(Server):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         context = options.pop("context", self.context)
         return httpx.Client(
-            base_url=self.url, headers=headers, verify=context, timeout=60, trust_env=False, **options
+            base_url=self.url, headers=headers, verify=context, timeout=240, trust_env=False, **options
         )
 
     def key(self, *options: str) -> str:

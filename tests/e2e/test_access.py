@@ -601,7 +601,7 @@ def test_a_login_is_written_down(house: House, provider: TestProvider) -> None:
     """From the provider to the audit log, and what the person then asked; as is who could not log in."""
     server, query = house.server, f"q{secrets.token_hex(6)}"
     provider.claims["groups"] = ["sre"]
-    with Browser(base_url=server.url, verify=server.context, trust_env=False, timeout=60) as browser:
+    with Browser(base_url=server.url, verify=server.context, trust_env=False, timeout=240) as browser:
         assert browser.login(provider).status_code == 303
         assert browser.get("/auth/me").json()["name"] == "ann@example.com"
         assert browser.get("/api/v1/search", params={"q": query, "format": "ndjson"}).status_code == 200

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from tests.e2e.guarded import patiently
 from tests.e2e.wire.conftest import Place
 
 MORE_BYTES = 300 << 20  # of memory; what bodies may take together is a tenth of it
@@ -80,6 +81,10 @@ def test_it_goes_on(wire: Place, before: int) -> None:
         assert wire.server.client.get("/gateway/status").status_code == 200, (port, name)
     sound(wire)
     wire.server.wait_for("hostilesound", 3)
+    status = wire.server.client.get
+    patiently(
+        lambda: status("/gateway/status").json()["spool"]["depth"] == 0 or None
+    )  # or others wait for room
     assert resident(wire) - before < MORE_BYTES
     log = (wire.server.folder / "data" / "logs" / "gateway.log").read_text()
     assert "Traceback" not in log

@@ -64,7 +64,7 @@ def namespace(many: str) -> str:
 
 def get(url: str, q: str, **params: Any) -> dict[str, Any]:
     asked = {"q": q, **params}
-    answer = httpx.get(f"{url}/api/v1/search", params=asked, trust_env=False, timeout=60)
+    answer = httpx.get(f"{url}/api/v1/search", params=asked, trust_env=False, timeout=240)
     found: dict[str, Any] = answer.json()
     return found
 
@@ -156,7 +156,7 @@ def test_more_than_may_wait_is_refused_and_later_answered(serve: Serve, hot: Hot
         with requested(url, slow):
             wait_for(lambda: running(hot) == 1, "the query never ran")
             asked = [
-                threads.submit(httpx.get, f"{url}/api/v1/search", trust_env=False, timeout=60)
+                threads.submit(httpx.get, f"{url}/api/v1/search", trust_env=False, timeout=240)
                 for _ in range(2)
             ]
             done, waits = wait(asked, timeout=PATIENCE, return_when=FIRST_COMPLETED)
@@ -243,7 +243,7 @@ def test_a_stream_of_any_length_takes_little_memory(clickhouse: EmbeddedServer, 
             lines, last = 0, b""
             params: dict[str, Any] = {"limit": limit}
             with httpx.stream(
-                "GET", f"{url}/api/v1/search", params=params, headers=NDJSON, trust_env=False, timeout=60
+                "GET", f"{url}/api/v1/search", params=params, headers=NDJSON, trust_env=False, timeout=240
             ) as got:
                 for chunk in got.iter_raw():
                     lines += chunk.count(b"\n")

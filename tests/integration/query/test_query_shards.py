@@ -52,7 +52,7 @@ def api(cluster: Cluster) -> Iterator[httpx.Client]:
     app = create_app(
         Spread(cluster.reading), owner=cluster.spread, default_namespace=cluster.namespace, cold=cluster.cold
     )
-    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
         yield client
 
 
