@@ -32,8 +32,9 @@ from storage.tags import column_of
 NOW = 1_769_860_800
 ROWS = 400_000
 NDJSON = {"Accept": "application/x-ndjson"}
-# Nothing is found, and each of these walks through every message: none holds a text that could be looked for.
-SLOW = " OR ".join(f"/[a-z]+ ([a-z]|[0-9 ])*[Q-Z]{{{number}}}[A-P]$/" for number in range(1, 200))
+# Nothing is found, and each of these walks through every message: none holds a text that could be looked for. Together
+# they take seconds; more of them would, too, for one block of rows, within which ClickHouse does not look at the clock.
+SLOW = " OR ".join(f"/[a-z]+ ([a-z]|[0-9 ])*[Q-Z]{{{number}}}[A-P]$/" for number in range(1, 60))
 PATIENCE = 120.0  # seconds
 
 Serve = Callable[..., str]
