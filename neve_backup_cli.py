@@ -50,7 +50,8 @@ def add_commands(commands: Any) -> None:
 def add_restore(actions: Any) -> None:
     """Add `restore backup`."""
     parser = actions.add_parser(
-        "backup", help="make a server's data folder anew of a backup; the server is not running"
+        "backup",
+        help="make a server's data folder anew of a backup; the server is not running; or one lost shard",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="what neve backup made")
     parser.add_argument(
@@ -58,6 +59,11 @@ def add_restore(actions: Any) -> None:
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="its configuration; default: ./neve.toml, if there is one"
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="NAME",
+        help="of a cluster, this shard alone, while the others go on; the data folder is left as it is",
     )
     parser.set_defaults(run=run_restore)
 
@@ -68,7 +74,7 @@ def run_backup(args: argparse.Namespace) -> int:
     if action == "verify":
         from storage.backup.manifest import verify_all
 
-        verify_all(folder, lambda text: print(text, flush=True))
+        verify_all(folder, say)
         return DONE
     if action == "release":
         from storage.backup.manifest import read
@@ -82,13 +88,23 @@ def run_backup(args: argparse.Namespace) -> int:
 def run_restore(args: argparse.Namespace) -> int:
     """Restore; what was done is said."""
     from neve_restore import Restoring
+    from neve_restore_shard import RestoringShard
     from neve_serve import ServeConfig, config_file, read_config
 
     file = config_file(args.config)
     config = read_config(file) if file else ServeConfig()
     config = replace(config, data=(args.data or config.data).absolute())
-    Restoring(args.folder.absolute(), config, lambda text: print(text, flush=True)).run()
+    folder = args.folder.absolute()
+    if args.shard is not None:
+        RestoringShard(folder, config, args.shard, say).run()
+    else:
+        Restoring(folder, config, say).run()
     return DONE
+
+
+def say(text: str) -> None:
+    """A line, seen at once."""
+    print(text, flush=True)
 
 
 def _action(words: list[str]) -> tuple[str, Path]:

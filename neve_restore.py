@@ -74,11 +74,7 @@ class Restoring:
         manifest = stands_on[0][1]
 
         def put_back(shard: Shard) -> None:
-            part = manifest.part(shard.number)
-            assert part is not None
-            hot_backup.restore(shard.hot, part, part.disk or BACKUP_DISK, part.path(manifest.id))
-            of = f" of shard {shard.name}" if shard.name else ""
-            self.tell(f"{len(part.tables)} tables are back in clickhouse{of}")
+            put_back_hot(shard, manifest, self.tell)
 
         place = Place(self.config.data, "", embedded=not self.config.shards())
         with (
@@ -92,6 +88,8 @@ class Restoring:
             self.tell(
                 f"{part.namespace}: {part.rows:,} cold events: {self._restore_cold(shards, cold, part, stands_on)}"
             )
+        for one in shards:
+            hot_backup.finish(one.hot)
 
     def _restore_cold(
         self,
@@ -113,14 +111,14 @@ class Restoring:
 
     @contextmanager
     def _storage(self, data: Path, servers: Sequence[ShardConfig]) -> Iterator[Shards]:
-        """The shards, of which nobody looks which answer: all have to."""
+        """The shards: all have to answer."""
         if servers:
-            with _opened(servers) as shards:
+            with opened(servers) as shards:
                 yield shards
             return
         lake = self.config.cold_config().lake
         with EmbeddedServer(data / "clickhouse", lake=lake) as server:
-            with _opened([ShardConfig("", FIRST_SHARD, server.config)]) as shards:
+            with opened([ShardConfig("", FIRST_SHARD, server.config)]) as shards:
                 yield shards
             sync_folders(server.data_dir)
 
@@ -159,8 +157,18 @@ def check_places(manifest: Manifest, servers: Sequence[ShardConfig]) -> None:
         )
 
 
+def put_back_hot(shard: Shard, manifest: Manifest, tell: Tell) -> None:
+    """The hot tier of a shard, which nobody uses until `hot_backup.finish`. Raises BackupRefused, BackupFailed."""
+    part = manifest.part(shard.number)
+    assert part is not None
+    hot_backup.restore(shard.hot, part, part.disk or BACKUP_DISK, part.path(manifest.id))
+    of = f" of shard {shard.name}" if shard.name else ""
+    tell(f"{len(part.tables)} tables are back in clickhouse{of}")
+
+
 @contextmanager
-def _opened(servers: Sequence[ShardConfig]) -> Iterator[Shards]:
+def opened(servers: Sequence[ShardConfig]) -> Iterator[Shards]:
+    """Connections to all of them, of which nobody asks whether they answer."""
     shards = Shards(servers)
     try:
         yield shards
@@ -170,17 +178,21 @@ def _opened(servers: Sequence[ShardConfig]) -> Iterator[Shards]:
 
 def _refuse_used_shards(servers: Sequence[ShardConfig]) -> None:
     """All of them, before anything is made on one. Raises BackupRefused, StorageUnavailable."""
-    with _opened(servers) as shards:
+    with opened(servers) as shards:
         for one in shards:
             hot_backup.refuse_used(one.hot)
 
 
-def spread_deletions(shards: Sequence[Shard]) -> None:
-    """One that was being asked for while tables were cloned may be on some shards only: it holds on all of them."""
-    known = {one.number: {said.id for said in deletions.active(one.hot)} for one in shards}
+def spread_deletions(shards: Sequence[Shard], to: Sequence[Shard] | None = None) -> None:
+    """One that was being asked for while tables were cloned may be on some shards only: it holds on all of them.
+
+    `to`: those that may lack one; default: all.
+    """
+    to = shards if to is None else to
+    known = {one.number: {said.id for said in deletions.active(one.hot)} for one in to}
     for source in shards:
         for deletion in deletions.active(source.hot):
-            for one in shards:
+            for one in to:
                 if deletion.id not in known[one.number]:
                     known[one.number].add(deletion.id)
                     deletions.record(one.hot, _anew(deletion, one))

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from bench import corpus, tiers
 from bench.capacity_model import Search, Unit, Units
 from bench.ingest import one_core
+from bench.merges import wait_until_merged
 from bench.processes import cost
 from bench.profile import Pipeline
 from bench.report import machine
@@ -154,8 +154,7 @@ def costs(path: Path, rows: int, folder: Path, runs: int) -> tuple[dict[str, flo
 def merge(server: Server) -> float:
     """CPU seconds of merging all events once."""
     pid = server.pids()["clickhouse"]
-    while server.hot.scalars("SELECT count() AS n FROM system.merges")[0]:
-        time.sleep(0.1)
+    wait_until_merged([server.hot])
     before = cost(pid).cpu
     server.hot.query("OPTIMIZE TABLE neve_default.events FINAL")
     return cost(pid).cpu - before

@@ -26,12 +26,12 @@ from statistics import median
 from typing import Any
 
 from bench import corpus
+from bench.merges import wait_until_merged
 from bench.report import Report, parser, table
 from bench.search_load import Constants
 from bench.server import NEVE, Server, run_measured
 
 HOUR = 3600 * 10**9
-MERGED_SECONDS = 300.0
 FORGET = "SYSTEM CLEAR QUERY CONDITION CACHE"
 
 Ask = tuple[str, dict[str, Any]]
@@ -133,11 +133,7 @@ def fill(server: Server, path: Path, rows: int, folder: Path) -> float:
     arguments = [*NEVE, "ship", str(path), "--to", server.url, "--once", "--state", str(folder / "agent")]
     seconds, _ = run_measured(arguments)
     server.wait_for("*", rows)
-    deadline = time.monotonic() + MERGED_SECONDS
-    while server.hot.query("SELECT count() AS n FROM system.merges").rows[0][0]:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"cannot wait for merges any longer than {MERGED_SECONDS:.0f} s")
-        time.sleep(0.2)
+    wait_until_merged([server.hot])
     return rows / seconds
 
 

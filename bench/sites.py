@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.merges import wait_until_merged
 from bench.processes import cpu_seconds, cpu_seconds_of_threads
 from bench.server import Server
 from storage.embedded import EmbeddedServer
@@ -23,8 +24,6 @@ EVENTS = ("Query", "MergedRows")
 INSERTS = "inserts"
 """Of the gateway: INSERTs of events."""
 POLL_SECONDS = 0.1  # of the gateway, which asks nobody
-MERGES_SECONDS = 0.5  # of ClickHouse
-QUIET_SECONDS = 2.0  # without a merge: none is to come
 SETTLE_SECONDS = 120.0
 
 
@@ -84,14 +83,7 @@ class Site:
 
     def wait_until_merged(self) -> None:
         """Wait until no server merges any more."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        quiet_since = time.monotonic()
-        while time.monotonic() < quiet_since + QUIET_SECONDS:
-            if any(one.scalars("SELECT count() AS n FROM system.merges")[0] for one in self.hots):
-                quiet_since = time.monotonic()
-            if time.monotonic() > deadline:
-                raise RuntimeError("cannot wait for merges: they do not end")
-            time.sleep(MERGES_SECONDS)
+        wait_until_merged(self.hots)
 
     def merge_all(self) -> None:
         """Make one part of all events of each server, so that sites are alike to who searches."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.merges import wait_until_merged
 from bench.processes import cost, forget_peak
 from bench.table_variants import Variant
 from lexer import Columns
@@ -19,7 +19,6 @@ from storage.native.connection import NativeConnection
 BLOCK_ROWS = 49_152  # of an agent's full block
 TOGETHER = 10  # blocks in one INSERT: as many as the inserter takes
 SMALL_ROWS = 4_096  # of a block of an agent that has little to say
-QUIET_SECONDS = 1.0
 MERGE_TRIES = 20
 RECEIVED = 1_751_400_000_000_000_000  # near the corpus's own times
 PIECE = 8 << 20
@@ -100,7 +99,7 @@ class Store:
 
         def run() -> None:
             self._insert(variant, files, 1)
-            self._rest()
+            wait_until_merged([self.hot])
             self._merge()
 
         return self._measured(run)
@@ -115,16 +114,8 @@ class Store:
             sql = "SELECT count() AS n FROM system.parts WHERE active AND database = 'bench' AND table = 'events'"
             if self.hot.scalars(sql)[0] == 1:
                 return
-            self._rest()
+            wait_until_merged([self.hot])
         raise RuntimeError(f"cannot merge {self.table} into one part")
-
-    def _rest(self) -> None:
-        """Wait until no merge has run for a while."""
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < QUIET_SECONDS:
-            if self.hot.scalars("SELECT count() AS n FROM system.merges")[0]:
-                quiet_since = time.monotonic()
-            time.sleep(0.1)
 
     def _insert(self, variant: Variant, files: Sequence[Path], together: int) -> None:
         settings = {**INSERT_SETTINGS, **variant.insert_settings}

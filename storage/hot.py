@@ -163,9 +163,11 @@ class Hot:
             resources.enter_context(closing(packets))
             return QueryStream(packets, resources.pop_all())
 
-    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that gives no rows; what it defines is synced."""
-        self.query(sql, params, {"async_insert": 0, "fsync_metadata": 1})
+    def execute(
+        self, sql: str, params: Mapping[str, Any] | None = None, silence: float | None = None
+    ) -> None:
+        """Run a statement that gives no rows; what it defines is synced. `silence`: as `query` has it."""
+        self.query(sql, params, {"async_insert": 0, "fsync_metadata": 1}, silence=silence)
 
     def scalars(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Any]:
         """The first column of a query."""
@@ -183,8 +185,13 @@ class Hot:
 
     # --- namespaces --------------------------------------------------------------------------------------
 
-    def migrate(self) -> int:
-        """Bring the tables of the system and of every namespace to this version; how many migrations."""
+    def migrate(self, *, restoring: bool = False) -> int:
+        """Bring the tables of the system and of every namespace to this version; how many migrations.
+
+        Raises ConfigError where a backup was not put back to its end, but to whoever is `restoring` it.
+        """
+        if not restoring:
+            migrations.refuse_half(self)
         done = migrations.apply_system(self)
         for name in self.namespaces():
             done += migrations.apply_namespace(self, name)

@@ -15,6 +15,8 @@ from storage import schema
 from storage.errors import ConfigError
 
 SYSTEM_SCOPE = ""
+HALF_RESTORED = "neverestoring"
+"""A database that is there while a backup is being put back; no namespace's has such a name."""
 
 
 class Runner(Protocol):
@@ -87,6 +89,16 @@ NAMESPACE: tuple[Migration, ...] = (
     Migration(5, "index for scripts without spaces", schema.add_later_indexes),
     Migration(6, "counting views run as the owner", schema.views_of_owner),
 )
+
+
+def refuse_half(runner: Runner) -> None:
+    """Raises ConfigError where a backup is being put back, or was not put back to its end."""
+    if runner.scalars("SELECT 1 AS x FROM system.databases WHERE name = {n:String}", {"n": HALF_RESTORED}):
+        raise ConfigError(
+            "cannot use this clickhouse: a backup was not put back to its end there",
+            f"wait for neve restore, or drop the databases whose names begin with {schema.SYSTEM_DATABASE} "
+            "and restore again",
+        )
 
 
 def apply_system(runner: Runner) -> int:

@@ -30,6 +30,7 @@ TABLE = re.compile(r"\bFROM (neve(?:_[a-z0-9_]+)?)\.([a-z_]+)(?: AS (\w+))?\b")
 """Nothing else in our SQL looks like that, and nothing of a user's is in it."""
 SILENCE_SECONDS = 5  # of a shard that is asked; one that is well says how far it is ten times a second
 CONNECT_MS = 1000
+WRITE_SECONDS = 20.0  # that one may say nothing while it is given something small
 HOOK_SECONDS = 10.0  # that a shard may say nothing while another gets from it what it lacks
 LOOK_SECONDS = 2.0  # for one that is to say whether it is there
 QUERY_BYTES = 16 << 20  # what is bound stands in the text that the others get
@@ -158,7 +159,7 @@ class Spread:
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """On every shard that answers. Raises StorageUnavailable where none does."""
-        self.shards.each(lambda one: one.hot.execute(sql, params))
+        self.shards.each(lambda one: one.hot.execute(sql, params, WRITE_SECONDS))
 
     def rewrite(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """As `Hot.rewrite`, on every shard that answers."""

@@ -23,6 +23,7 @@ from pyiceberg.table.locations import load_location_provider
 
 from storage import cold_schema
 from storage.backup.manifest import COLD, ColdFile, ColdPart
+from storage.catching_up import catch_up_all
 from storage.cold import ColdTier
 from storage.commits import Change, commit, speaking_of
 from storage.errors import BackupDamaged, ColdUnavailable
@@ -153,6 +154,19 @@ def restore_held(hots: Sequence[Hot], cold: ColdTier, part: ColdPart, folder: Pa
     table = cold.catalog.register(part.namespace, place)
     _publish(hots, cold, part.namespace, table)
     return f"as it was, snapshot {part.snapshot_id}"
+
+
+def follow(hot: Hot, cold: ColdTier) -> dict[str, int]:
+    """Let a hot tier that was put back know what has become cold since; by namespace the epoch that new ones are above.
+
+    Raises ColdUnavailable, ColdBroken.
+    """
+    ahead = catch_up_all(hot, cold)
+    for namespace in cold.catalog.namespaces():
+        table = cold.catalog.table(namespace)
+        if table is not None and table.current_snapshot() is not None:
+            _publish([hot], cold, namespace, table)
+    return ahead
 
 
 def _publish(hots: Sequence[Hot], cold: ColdTier, namespace: str, table: Table) -> None:

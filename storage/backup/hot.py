@@ -18,6 +18,7 @@ from storage.hot import Hot
 
 CLONES = "nevebackup"
 """Starts the names of databases that hold clones; no namespace's database does."""
+HALF = migrations.HALF_RESTORED
 AT_WORK = frozenset(("leases", "inserters", "evictions", "waiting"))
 """Tables of the system that say who is at work now: nothing of it holds after a restore."""
 SCRATCH = frozenset((schema.REBUILT_ROLLUP, schema.REBUILT_COUNTS, schema.KEPT_EVENTS))
@@ -67,11 +68,13 @@ def write(hot: Hot, part: HotPart, disk: str, path: str, base: str = "") -> None
 def restore(hot: Hot, part: HotPart, disk: str, path: str) -> None:
     """Make the tables as they were, with all that was in them, on a server that has none of ours, and migrate them.
 
-    Raises BackupRefused where it has some, ConfigError where a newer Neve made the backup, BackupFailed, NeveError.
+    Nobody uses the server until `finish`. Raises BackupRefused where it has some, ConfigError where a newer Neve made
+    the backup, BackupFailed, NeveError.
     """
     refuse_used(hot)
     for scope, versions in part.migrations.items():
         migrations.check_known(scope, set(versions))
+    hot.execute(f"CREATE DATABASE {HALF}")
     for scope, versions in part.migrations.items():
         migrations.build(hot, scope, set(versions))
     made = [(database, table) for database, table in part.tables if _are_names(database, table)]
@@ -80,14 +83,24 @@ def restore(hot: Hot, part: HotPart, disk: str, path: str) -> None:
     )
     # The fences of closed epochs are in the definitions that were backed up, and are put up again by `migrate`.
     _do(hot, f"RESTORE {listed} FROM {_place(disk, path)}", {"allow_different_table_def": "1"})
-    hot.migrate()
+    hot.migrate(restoring=True)
+
+
+def finish(hot: Hot) -> None:
+    """All that belongs to the restore is there: the server may be used."""
+    hot.execute(f"DROP DATABASE IF EXISTS {HALF} SYNC")
 
 
 def refuse_used(hot: Hot) -> None:
     """Raises BackupRefused where the server has tables of ours."""
-    if hot.scalars(
-        "SELECT 1 AS x FROM system.databases WHERE name = {n:String}", {"n": schema.SYSTEM_DATABASE}
-    ):
+    sql = "SELECT name FROM system.databases WHERE name IN {names:Array(String)}"
+    found = hot.scalars(sql, {"names": [schema.SYSTEM_DATABASE, HALF]})
+    if HALF in found:
+        raise BackupRefused(
+            "cannot restore: an earlier restore did not finish on this clickhouse",
+            f"drop its databases whose names begin with {schema.SYSTEM_DATABASE}",
+        )
+    if found:
         raise BackupRefused(
             "cannot restore: this clickhouse has databases of neve",
             "name an empty server, or an empty folder",

@@ -90,6 +90,7 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
                 done = neve("backup", str(whole), "--url", server.url)
                 refused(done, "gateway other on two.example inserts too, and what waits in its spool")
             assert neve("backup", str(early), "--with-cold", "--url", server.url).returncode == 0
+            kept = wait_for_kept(server, shards)
             with Load(server).running() as load:
                 wait_for_both(shards)
                 before = load.acknowledged
@@ -100,13 +101,25 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
                 assert done.returncode == 0, done.stderr
                 after = load.acknowledged
             assert all(f"tables of shard {name}" in done.stdout for name in "ab")
+            # What came before the backup becomes cold, or is deleted, after it.
+            wait_for_empty_spool(server)
+            to = ("--to", server.url)
+            assert neve("age", "--now", "--grace", "0", "--namespace", "default", *to).returncode == 0
+            gone = min(numbers(shards[1], 2, "kept"))
+            words = ("delete", f'"event number {gone}"', "--namespace", "kept", "--yes")
+            assert neve(*words, "--url", server.url).returncode == 0
             kill(shards[1])
             refused(neve("backup", str(part), "--url", server.url), "shard b is away, and what is hot there")
             assert not part.exists(), "nothing was begun"
             done = neve("backup", str(part), "--base", str(whole), "--without", "b", "--url", server.url)
             assert done.returncode == 0, done.stderr
             assert done.stdout.rstrip().endswith("without shard b")
-        shards[1].start()
+            put_back_alone(neve, tmp_path, shards, whole)
+            wait_for_all_shards(server)
+            assert sorted(found_of(server, "kept", "service:kept")) == sorted(kept - {gone})
+            assert sorted(found_of(server, "default", "service:load")) == list(range(load.acknowledged))
+            assert neve("age", "--now", "--grace", "0", "--namespace", "kept", *to).returncode == 0
+            assert sorted(found_of(server, "kept", "service:kept", ["cold"])) == sorted(kept - {gone})
 
         def restore(folder: Path, config: Path) -> subprocess.CompletedProcess[str]:
             return neve(
@@ -151,6 +164,59 @@ def test_every_shard_comes_back_to_its_place(neve: Run, tmp_path: Path) -> None:
             assert server.search("service:load", limit=1)["stats"]["tiers"] == ["cold"]
 
 
+def put_back_alone(neve: Run, folder: Path, shards: list[EmbeddedServer], backup: Path) -> None:
+    """Shard b, which was lost, of a backup, while the rest of the cluster runs."""
+    lost = shards[1]
+    aside = EmbeddedServer(folder / "aside", lake=folder)
+    aside.data_dir.mkdir()
+    for password in lost.data_dir.glob("password*"):
+        shutil.copy(password, aside.data_dir)
+    shutil.copytree(lost.data_dir / "backups", aside.data_dir / "backups")
+    with aside:
+        config = folder / "aside.toml"
+        text = (folder / "lake.toml").read_text()
+        config.write_text(text.replace(lost.config.url(), aside.config.url()))
+        words = ("restore", "backup", str(backup), "--config", str(config), "--shard")
+        refused(neve(*words, "c"), "cluster.shards has no shard of this name; it has a, b")
+        done = neve(*words, "b")
+        assert done.returncode == 0, done.stderr
+        assert "tables are back in clickhouse of shard b" in done.stdout
+        assert "default: what has become cold since the backup is read there" in done.stdout
+        refused(neve(*words, "b"), "this clickhouse has databases of neve")
+    lost.stop()
+    shutil.rmtree(lost.data_dir / "store")
+    (aside.data_dir / "store").rename(lost.data_dir / "store")
+    lost.start()
+
+
+def wait_for_all_shards(server: Server) -> None:
+    deadline = time.monotonic() + 120
+    while not server.search("service:kept", namespace="kept")["stats"]["complete"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def found_of(server: Server, namespace: str, query: str, tiers: list[str] | None = None) -> list[int]:
+    """The numbers of all events that a search finds."""
+    answer = server.search(query, namespace=namespace, limit=10_000)
+    assert answer["stats"]["complete"]
+    assert tiers in (None, answer["stats"]["tiers"])
+    return [int(one["message"].rpartition(" ")[2]) for one in answer["events"]]
+
+
+def wait_for_kept(server: Server, shards: list[EmbeddedServer]) -> set[int]:
+    """Send numbers to another namespace, until each shard has some; which those are."""
+    deadline = time.monotonic() + 120
+    sent = 0
+    while not all(has_events(one, "kept") for one in shards):
+        assert time.monotonic() < deadline
+        params = {"service": "kept", "namespace": "kept"}
+        server.client.post("/api/v1/ingest", params=params, content=batch(sent)).raise_for_status()
+        sent += BATCH
+        wait_for_empty_spool(server)
+    return set(range(sent))
+
+
 def wait_for_both(shards: list[EmbeddedServer]) -> None:
     """Until each shard has a part of the load."""
     deadline = time.monotonic() + 240
@@ -159,10 +225,17 @@ def wait_for_both(shards: list[EmbeddedServer]) -> None:
         time.sleep(0.2)
 
 
-def has_events(shard: EmbeddedServer) -> bool:
-    parts = "SELECT 1 AS x FROM system.parts WHERE active AND database = 'neve_default' AND table = 'events'"
+def has_events(shard: EmbeddedServer, namespace: str = "default") -> bool:
+    parts = "SELECT 1 AS x FROM system.parts WHERE active AND database = {d:String} AND table = 'events'"
     with Hot(shard.config) as hot:
-        return bool(hot.scalars(parts))
+        return bool(hot.scalars(parts, {"d": f"neve_{namespace}"}))
+
+
+def numbers(shard: EmbeddedServer, number: int, namespace: str) -> list[int]:
+    """Of the events of a namespace that a shard has."""
+    with Hot(shard.config, number=number) as hot:
+        found = hot.scalars(f"SELECT message AS m FROM neve_{namespace}.events")
+    return [int(one.rpartition(" ")[2]) for one in found]
 
 
 @contextmanager

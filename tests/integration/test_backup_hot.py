@@ -53,6 +53,14 @@ def test_tables_come_back_on_another_server(
         with pytest.raises(ConfigError, match="cannot make tables of version 999: a newer neve made them"):
             hot_backup.restore(other, newer, BACKUP_DISK, ID)
         hot_backup.restore(other, part, BACKUP_DISK, ID)
+        with pytest.raises(
+            ConfigError, match="a backup was not put back to its end there; wait for neve restore"
+        ):
+            other.migrate()
+        with pytest.raises(BackupRefused, match="an earlier restore did not finish on this clickhouse; drop"):
+            hot_backup.restore(other, part, BACKUP_DISK, ID)
+        hot_backup.finish(other)
+        assert other.migrate() == 0
         assert other.rows_present(namespace, [block.header.block_id, late.header.block_id]) == {
             block.header.block_id: 2,
             late.header.block_id: 0,

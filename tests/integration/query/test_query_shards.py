@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from lexer.book import Entry
 from lexer.pins import Pattern
 from query import ast
 from query.app import create_app
+from storage.documents import Documents
 from storage.errors import NeveError
 from storage.native.block import SealedBlock
 from storage.patterns import add_entries, has_new_templates
@@ -280,6 +282,25 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     finally:
         os.kill(pid, signal.SIGCONT)
     assert (answer["rows"], answer["stats"]["limits_hit"]) == ([[30]], ["shard:b"])
+
+
+def test_what_is_written_waits_for_no_shard_that_hangs(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.spreading.WRITE_SECONDS", 1)
+    documents = Documents(cluster.spread, "saved")
+    pid = cluster.servers[1].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as pool:  # it had waited for five minutes
+            pool.submit(documents.put, cluster.namespace, {"said": "meanwhile"}).result(100)
+        assert not cluster.shards.all[1].alive
+        assert documents.get(cluster.namespace) == {"said": "meanwhile"}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    cluster.wait_alive(2)
+    assert Documents(cluster.shards.all[1].hot, "saved").get(cluster.namespace) == {"said": "meanwhile"}
 
 
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
