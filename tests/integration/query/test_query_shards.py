@@ -54,7 +54,7 @@ def api(cluster: Cluster) -> Iterator[httpx.Client]:
     app = create_app(
         Spread(cluster.reading), owner=cluster.spread, default_namespace=cluster.namespace, cold=cluster.cold
     )
-    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
         yield client
 
 
@@ -216,7 +216,7 @@ class Counting:
         """Until an answer from now on lacks just these."""
         with self._heard:
             known = len(self.answers)
-            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 60)
+            assert self._heard.wait_for(lambda: lacking in [hit for _, hit in self.answers[known:]], 180)
 
 
 def test_a_shard_that_lacks_the_namespace_is_left_out_and_said(
