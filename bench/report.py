@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-QUERY_FIGURES = ("median_ms", "cpu_ms", "statements", "bytes_read")
+QUERY_FIGURES = ("median_ms", "cpu_ms", "busiest_ms", "statements", "bytes_read")
 
 Row = dict[str, Any]
 

@@ -30,13 +30,15 @@ SETTLE_SECONDS = 120.0
 class Site:
     """A server over so many shards, which it has to itself."""
 
-    def __init__(self, folder: Path, shards: int, opened: ExitStack) -> None:
+    def __init__(self, folder: Path, shards: int, opened: ExitStack, more: str = "") -> None:
+        """`more`: of its configuration."""
         self.shards = [self._shard(folder, number, opened) for number in range(shards)]
         self.hots = [opened.enter_context(Hot(one.config)) for one in self.shards]
         config = folder / "neve.toml"
         urls = [one.config.url() for one in self.shards]
         named = "".join(f'shard{number} = "{url}"\n' for number, url in enumerate(urls))
-        config.write_text(f'clickhouse = "{urls[0]}"\n' if shards == 1 else f"[cluster.shards]\n{named}")
+        where = f'clickhouse = "{urls[0]}"\n' if shards == 1 else f"[cluster.shards]\n{named}"
+        config.write_text(where + more)
         options = ["--config", str(config)]
         clickhouse = self.shards[0].config
         self.server = opened.enter_context(Server(folder / "server", options=options, clickhouse=clickhouse))
@@ -105,6 +107,6 @@ def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[
 
 
 @contextmanager
-def site(folder: Path, shards: int) -> Iterator[Site]:
+def site(folder: Path, shards: int, more: str = "") -> Iterator[Site]:
     with ExitStack() as opened:
-        yield Site(folder, shards, opened)
+        yield Site(folder, shards, opened, more)

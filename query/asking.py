@@ -22,7 +22,17 @@ from storage.errors import (
 from storage.results import QueryStream
 from storage.shard_states import ClusterState, ShardStates
 from storage.shards import Shard, Shards
-from storage.spreading import NOT_THERE, SETTINGS, SILENCE_SECONDS, TRIES, look, over, some_alive
+from storage.spreading import (
+    APART_SETTINGS,
+    NOT_THERE,
+    PART,
+    SETTINGS,
+    SILENCE_SECONDS,
+    TRIES,
+    look,
+    over,
+    some_alive,
+)
 
 OUT_OF_TIME = (159, 160)  # the query's own, not a shard's
 PASSING = {3, 32, 101, 102, 209, 210, 236, 279, 519, 1000, 1001, 1002}
@@ -70,6 +80,19 @@ class Asking:
             except ShardLost:
                 pass
 
+    @property
+    def apart(self) -> bool:
+        """May each shard read a part of the cold tier?"""
+        return len(self.asked) > 1 and self._states is not None and self._states.apart
+
+    def read_together(self, sql: str) -> bool:
+        """A statement that reads the cold tier failed, by no fault of a shard that went. Had each shard to read a part?
+        Then one alone does so from now on, and may be asked again."""
+        if PART not in sql or self._states is None:
+            return False
+        self._states.read_together()
+        return True
+
     def choose(self) -> None:
         """Ask those that are there now, through any of them. Raises StorageUnavailable where none is."""
         alive = [one for one in some_alive(self._shards) if one.number not in self._without]
@@ -115,6 +138,8 @@ class Asking:
         # One that is well but was silent, while it planned, is given longer.
         silence = SILENCE_SECONDS * 2**self._tries
         patient = {**SETTINGS, "receive_timeout": silence, **settings}
+        if PART in sql:
+            patient |= APART_SETTINGS
         return self._initiator.hot.query_iter(text, bound, patient, query_id, timeout, silence)
 
     def cancel(self, query_id: str) -> None:

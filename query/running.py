@@ -111,7 +111,8 @@ class Running:
         self._seconds = min(self._seconds, closer.limit("query_seconds") or self._seconds)
         if self._shards is not None:
             state = self._shards.settle(plan.namespace, fresh=fresh)
-            return replace(plan, tiers=HOT_ALONE if COLD in self.limits_hit else Tiers(state))
+            whole = Tiers(state, self._shards.apart)
+            return replace(plan, tiers=HOT_ALONE if COLD in self.limits_hit else whole)
         if self._states is None or COLD in self.limits_hit:
             return replace(plan, tiers=HOT_ALONE)
         return replace(plan, tiers=Tiers(self._states.now(plan.namespace, fresh=fresh)))
@@ -173,7 +174,7 @@ class Running:
             if LAMBDA.search(sql):
                 settings |= NO_PREWHERE
         with (
-            self._noting_cold(tiers),
+            self._noting_cold(sql, tiers),
             _translated(),
             self._shards.judging() if self._shards is not None else nullcontext(),
             self._hot.query_iter(sql, params, settings, self._query_id, left) as stream,
@@ -190,7 +191,7 @@ class Running:
             self._note_budget(stream, left, rows_left, bytes_left)
 
     @contextmanager
-    def _noting_cold(self, tiers: list[str]) -> Iterator[None]:
+    def _noting_cold(self, sql: str, tiers: list[str]) -> Iterator[None]:
         """What fails for no reason of the user's, and reads the cold tier, fails because of it."""
         try:
             yield
@@ -200,7 +201,8 @@ class Running:
             if COLD not in tiers:
                 raise
             log.warning("cannot read the cold tier: %s %s", error, error.detail)
-            self.hit(COLD)
+            if self._shards is None or not self._shards.read_together(sql):
+                self.hit(COLD)
             raise ColdUnreadable from None
 
     def cancel(self) -> None:

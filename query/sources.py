@@ -2,6 +2,8 @@
 
 Each branch has the whole filter, and the cold one also what Parquet has bounds and bloom filters of, in the columns of
 the cold table: so partitions, files and row groups are ruled out.
+
+Of a cluster one shard reads the cold tier; where there is much to read, each shard a part of its files (decision 030).
 """
 
 from __future__ import annotations
@@ -17,9 +19,14 @@ from query.tiers import COLD, HOT
 from storage.cold_columns import TEXTS
 from storage.matching import Matching
 from storage.schema import EVENT_COLUMNS
+from storage.spreading import PART, TABLE, on_each, own_table
 from storage.standing import hidden_by
 
 COLUMNS = ", ".join(name for name, _ in EVENT_COLUMNS)
+APART_EVENTS = 8_000_000
+"""From so many cold events on, by the length of the range, each shard reads a part. Each has to plan the snapshot."""
+NARROW, NARROWER = ("service", "host", "trace_id", "span_id"), 16
+"""A filter by one of these leaves about one row group of so many to read: the table is sorted so, or has indexes."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,49 @@ def events_source(
     `cold_where`: what follows from it for a row `cold` of the cold table.
     """
     tiers = plan.tiers.read(low, high)
+    if _is_apart(plan, low, high, narrow=bool(cold_where)):
+        found = hot_sources(plan, params, where, own=True) if HOT in tiers else []
+        found.append(cold_source(plan, params, where, low, high, (*cold_where, PART)))
+        if (apart := _on_each(found)) is not None:
+            return apart
     found = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
     found += [cold_source(plan, params, where, low, high, cold_where)] if COLD in tiers else []
-    if len(found) == 1:
-        return found[0]
-    branches = [f"SELECT {COLUMNS}, {branch.tier} AS tier FROM {branch}" for branch in found]
-    return Source(f"({' UNION ALL '.join(branches)})", (), "tier")
+    return found[0] if len(found) == 1 else Source(f"({_together(found)})", (), "tier")
+
+
+def page_sources(plan: Plan, params: Params, where: str, low: int | None, high: int | None) -> list[Source]:
+    """As `events_source`, for who sorts and cuts each: so the hot table need not make the other events whole."""
+    tiers = plan.tiers.read(low, high)
+    found = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
+    if COLD not in tiers:
+        return found
+    apart = None
+    if _is_apart(plan, low, high):
+        apart = _on_each([cold_source(plan, params, where, low, high, (PART,))])
+    return [*found, apart or cold_source(plan, params, where, low, high)]
+
+
+def _together(sources: list[Source]) -> str:
+    return " UNION ALL ".join(f"SELECT {COLUMNS}, {one.tier} AS tier FROM {one}" for one in sources)
+
+
+def _is_apart(plan: Plan, low: int | None, high: int | None, *, narrow: bool = False) -> bool:
+    """Is there enough to read in the cold tier for all shards? `narrow`: most of its row groups are ruled out."""
+    pinned = plan.tiers.pinned
+    if not plan.tiers.apart or pinned is None:
+        return False
+    least = APART_EVENTS * NARROWER if narrow or any(map(_is_narrow, plan.parts)) else APART_EVENTS
+    return pinned.about(low, high) >= least
+
+
+def _is_narrow(part: c.Condition) -> bool:
+    return isinstance(part, c.IsIn) and isinstance(part.field, c.Column) and part.field.name in NARROW
+
+
+def _on_each(sources: list[Source]) -> Source | None:
+    """These sources on each shard; None where they ask tables that all shards have to be asked for."""
+    select = _together(sources)
+    return None if TABLE.search(select) else Source(on_each(select), (), "tier")
 
 
 def page_sql(
@@ -68,9 +112,7 @@ def page_sql(
 
     `order`: the ORDER BY over columns of the table, and over those of the answer; `bound`: the LIMIT, if any.
     """
-    tiers = plan.tiers.read(low, high)
-    sources = hot_sources(plan, params, where) if HOT in tiers or COLD not in tiers else []
-    sources += [cold_source(plan, params, where, low, high)] if COLD in tiers else []
+    sources = page_sources(plan, params, where, low, high)
     tags = some_tags(plan.tags, params)
     parts = [
         f"SELECT {event_columns(one.tier, tags=tags)} FROM {one} ORDER BY {order['table']}{bound}"
@@ -82,8 +124,11 @@ def page_sql(
     return f"SELECT * FROM ({both}) ORDER BY {order['answer']}{bound}"
 
 
-def hot_sources(plan: Plan, params: Params, where: str) -> list[Source]:
-    """The events of the hot tier alone: two parts where some may be hidden, of which only one is looked at for that."""
+def hot_sources(plan: Plan, params: Params, where: str, *, own: bool = False) -> list[Source]:
+    """The events of the hot tier alone: two parts where some may be hidden, of which only one is looked at for that.
+
+    `own`: those of the shard that the statement runs on.
+    """
     kept = plan.tiers.hot_condition()
     conditions = (*((kept,) if kept else ()), *_guard(plan, params), where)
     hidden = hidden_by(plan.tiers.standing)
@@ -94,7 +139,8 @@ def hot_sources(plan: Plan, params: Params, where: str) -> list[Source]:
             (*conditions, f"NOT {hidden.among}"),
             (*conditions, hidden.among, f"NOT {hidden.where}"),
         ]
-    return [Source(f"{plan.database}.events", part, f"'{HOT}'") for part in parts]
+    table = own_table(plan.database, "events") if own else f"{plan.database}.events"
+    return [Source(table, part, f"'{HOT}'") for part in parts]
 
 
 def cold_source(

@@ -15,7 +15,7 @@ from storage.pinned import Pinned
 from storage.published import TierState
 
 HOT, COLD = "hot", "cold"
-HOT_TABLE = re.compile(r"\bneve_[a-z0-9_]+\.events\b")
+HOT_TABLE = re.compile(r"\bneve_[a-z0-9_]+`?\.events\b")
 COLD_PATH = "cold_path"  # the parameter that every read of the cold tier has bound
 
 
@@ -24,6 +24,7 @@ class Tiers:
     """What one query reads, fixed from its beginning to its end. By default the hot table, whole."""
 
     state: TierState | None = None
+    apart: bool = False  # may each shard read a part of the cold tier?
 
     @property
     def pinned(self) -> Pinned | None:

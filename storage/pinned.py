@@ -71,6 +71,14 @@ class Pinned:
             return False
         return (low is None or low < self.high) and (high is None or high > self.low)
 
+    def about(self, low: int | None, high: int | None) -> int:
+        """How many events there are at low <= time < high, were they spread evenly over the time that they span."""
+        if self.low is None or self.high is None or not self.overlaps(low, high):
+            return 0
+        first = self.low if low is None else max(low, self.low)
+        end = self.high if high is None else min(high, self.high)
+        return self.rows * (end - first) // max(self.high - self.low, 1)
+
     def columns(self) -> dict[str, str]:
         """Hot column → its SQL over a row `cold`: the value and the type that it had when it was hot."""
         return hot_columns(self.record.raw)

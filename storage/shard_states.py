@@ -7,12 +7,18 @@ then, and what it heard and the others did not is not known; the answer says tha
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from storage.cold_config import ColdConfig
 from storage.published import TierState, TierStates
 from storage.shards import Shard
+
+log = logging.getLogger("neve.shards")
+TOGETHER_SECONDS = 60.0
+"""A shard that cannot read the cold tier makes one query in so long begin again."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,17 @@ class ShardStates:
 
     def __init__(self, shards: Sequence[Shard], config: ColdConfig) -> None:
         self._of = {one.number: TierStates(one.hot, config) for one in shards}
+        self._together_until = float("-inf")
+
+    @property
+    def apart(self) -> bool:
+        """May each shard read a part of the cold tier? Not for a while after some shard could not."""
+        return time.monotonic() >= self._together_until
+
+    def read_together(self) -> None:
+        """Some shard cannot read the cold tier: for a while it is read by one alone."""
+        log.warning("some shard cannot read the cold tier: for %d s one alone reads it", TOGETHER_SECONDS)
+        self._together_until = time.monotonic() + TOGETHER_SECONDS
 
     def now(self, namespace: str, asked: Sequence[Shard], *, fresh: bool = False) -> ClusterState:
         """What is where on these shards. Raises StorageUnavailable where one does not answer."""

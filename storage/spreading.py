@@ -28,6 +28,9 @@ from storage.shards import Shard, Shards, bring_up
 
 TABLE = re.compile(r"\bFROM (neve(?:_[a-z0-9_]+)?)\.([a-z_]+)(?: AS (\w+))?\b")
 """Nothing else in our SQL looks like that, and nothing of a user's is in it."""
+ON_EACH = "remote({shards:String}, view("
+PART = "cityHash64(cold._path) % {shards_asked:UInt64} = shardNum() - 1"
+"""For a row `cold` of the cold table within `on_each`: is its file among those that this shard reads?"""
 SILENCE_SECONDS = 5  # of a shard that is asked; one that is well says how far it is ten times a second
 CONNECT_MS = 1000
 WRITE_SECONDS = 20.0  # that one may say nothing while it is given something small
@@ -47,6 +50,8 @@ SETTINGS: Mapping[str, Any] = {
     "distributed_product_mode": "global",  # IN (SELECT …): asked once, of all shards, and its answer sent along
     "max_query_size": QUERY_BYTES,
 }
+APART_SETTINGS: Mapping[str, Any] = {"prefer_localhost_replica": 0}
+"""For `on_each`: the one that is asked is a shard as the others are, and has its number told in the same way."""
 NOT_THERE = (60, 81)  # ClickHouse's codes for a table and a database that are missing
 
 
@@ -62,9 +67,27 @@ def over(sql: str, params: Mapping[str, Any], shards: Sequence[Shard]) -> tuple[
         )
         return f"FROM {remote}({where}) AS {alias or table}"
 
-    addresses = ",".join(_address(one) for one in shards)
-    bound = {"shards": addresses, "shards_user": first.user, "shards_password": first.password}
-    return TABLE.sub(call, sql), {**params, **bound}
+    bound = {
+        "shards": ",".join(_address(one) for one in shards),
+        "shards_user": first.user,
+        "shards_password": first.password,
+        "shards_asked": len(shards),
+    }
+    text = TABLE.sub(call, sql).replace(ON_EACH, ON_EACH.replace("remote", remote, 1))
+    return text, {**params, **bound}
+
+
+def on_each(select: str) -> str:
+    """A table function: what a SELECT gives on each shard that is asked, put together. `over` binds what is named.
+
+    It reads tables of the shard that it runs on, as `own_table` names them, and no others.
+    """
+    return f"{ON_EACH}{select}), {{shards_user:String}}, {{shards_password:String}})"
+
+
+def own_table(database: str, table: str) -> str:
+    """A table of the shard that a SELECT of `on_each` runs on, to stand behind FROM: `over` leaves it as it is."""
+    return f"`{database}`.{table}"
 
 
 def _address(shard: Shard) -> str:

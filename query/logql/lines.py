@@ -14,9 +14,8 @@ from query.logql.pipeline import Stages, checked
 from query.plan import Plan
 from query.running import Running
 from query.search import ORDERS, Statement, bounds, in_range, search
-from query.sources import cold_source, hot_sources
+from query.sources import page_sources
 from query.sql import compile_condition
-from query.tiers import COLD, HOT
 from query.windows import Window
 
 PAGE = 5_000  # lines that are read at once where only some of them are given
@@ -73,10 +72,7 @@ def _statement(plan: Plan, stages: tuple[ast.Stage, ...]) -> tuple[Statement, fr
     def statement(asked: Plan, window: Window, limit: int | None) -> tuple[str, dict[str, object]]:
         params = asked.params()
         where = " AND ".join((compile_condition(asked.condition, params), *in_range(asked, window, params)))
-        low, high = bounds(asked, window)
-        tiers = asked.tiers.read(low, high)
-        sources = hot_sources(asked, params, where) if HOT in tiers or COLD not in tiers else []
-        sources += [cold_source(asked, params, where, low, high)] if COLD in tiers else []
+        sources = page_sources(asked, params, where, *bounds(asked, window))
         order = ORDERS[asked.newest]
         bound = f" LIMIT {params.add(limit, 'UInt64')}" if limit is not None else ""
         parts = []

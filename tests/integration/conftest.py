@@ -120,6 +120,12 @@ def cluster(
 
 
 @pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shard reads a part of the cold tier, however few events it has."""
+    monkeypatch.setattr("query.sources.APART_EVENTS", 1)
+
+
+@pytest.fixture
 def spread_store(
     cluster: Cluster, make_block: Callable[..., SealedBlock]
 ) -> Callable[[Sequence[Any]], SealedBlock]:

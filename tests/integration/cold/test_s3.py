@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
+from query import asking
+from query.limits import Limits
+from query.serving import Gate
 from storage.cold_config import ColdConfig
 from storage.errors import ColdUnavailable
+from storage.spreading import Spread
 from storage.upkeep import Upkeep, named_files, stored_files
+from tests.integration.conftest import Cluster
+
+from .test_ageing_shards import counted
 
 Both = Any
 KEY, SECRET = "AKIDHUSHHUSHHUSHHUSH", "hush-hush-secret"
@@ -65,6 +72,41 @@ def test_credentials_are_said_nowhere(new_both: Any, on_s3: ColdConfig, make_blo
     assert not any(SECRET in one or KEY in one for one in said)
     log = both.clickhouse.log_file.read_text(errors="replace")
     assert SECRET not in log
+
+
+def test_shards_that_read_a_part_each_say_no_credential(
+    cluster: Cluster,
+    on_s3: ColdConfig,
+    make_block: Any,
+    events: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster.cold, cluster.gate = on_s3, Gate(Spread(cluster.reading), Limits(), on_s3)
+    day = 86_400 * 10**9
+    cluster.insert(1, make_block(events(4, step=day)))
+    cluster.insert(2, make_block(events(3, step=day)))
+    assert cluster.age() == 7
+    assert counted(cluster) == (7, [])
+    real, said = asking.over, []
+
+    def elsewhere(sql: str, params: Any, shards: Any) -> Any:
+        text, bound = real(sql, params, shards)
+        said.append(text)
+        return text, {
+            **bound,
+            **({"cold_path": f"{bound['cold_path']}none/"} if "cold_path" in bound else {}),
+        }
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "over", elsewhere)
+        assert counted(cluster) == (0, ["cold"])
+    assert any(asking.PART in one for one in said)
+    assert "cannot read the cold tier" in caplog.text
+    logs = [one.log_file.read_text(errors="replace") for one in cluster.servers]
+    for text in (*said, *logs, caplog.text):
+        assert SECRET not in text
+        assert cluster.reading.home.config.password not in text
 
 
 def test_s3_that_is_away(new_both: Any, on_s3: ColdConfig, make_block: Any, events: Any) -> None:

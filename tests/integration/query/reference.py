@@ -250,9 +250,13 @@ class Reading:
     def passes(self, event: Event, node: ast.Filter) -> bool:
         match node:
             case ast.And(children):
-                return all(self.passes(event, child) for child in children)
+                each = [
+                    self.passes(event, child) for child in children
+                ]  # what is an error is one behind any other
+                return all(each)
             case ast.Or(children):
-                return any(self.passes(event, child) for child in children)
+                each = [self.passes(event, child) for child in children]
+                return any(each)
             case ast.Not(child):
                 return not self.passes(event, child)
             case ast.Match(None, ast.Text(text)) | ast.Match("message", ast.Text(text)):

@@ -14,7 +14,7 @@ import pytest
 
 from lexer.book import Entry
 from lexer.pins import Pattern
-from query import ast
+from query import ast, sources
 from query.app import create_app
 from storage.documents import Documents
 from storage.errors import NeveError
@@ -31,13 +31,14 @@ from .test_query_differential_cold import drawn
 
 START = 1_769_860_800_000_000_000  # 2026-01-31T12:00:00Z
 SECOND = 10**9
+HALF_HOUR = 1800 * SECOND
 Store = Callable[[list[Any]], SealedBlock]
 
 
-def plain(count: int, start: int = 0, **more: Any) -> list[dict[str, Any]]:
+def plain(count: int, start: int = 0, step: int = SECOND, **more: Any) -> list[dict[str, Any]]:
     return [
         {
-            "timestamp": START + (start + i) * SECOND,
+            "timestamp": START + (start + i) * step,
             "service": "shop" if i % 3 else "api",
             "level": "info",
             "message": f"number {start + i}",
@@ -64,24 +65,44 @@ def ask(api: httpx.Client, path: str, **params: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
+class Runs:
+    """Runs of events on both shards, each of a host of its own, with what is to be asked of them."""
+
+    def __init__(self, cases: list[Any], store: Store) -> None:
+        self._cases = cases
+        self._stored = []
+        for number, (events, _) in enumerate(cases):
+            events = [{**event, "host": f"run-{number}"} for event in events]
+            self._stored.append(pipes.stored(store, events[::2]) + pipes.stored(store, events[1::2]))
+
+    def asked(self, which: slice) -> Iterator[tuple[str, list[Any], Any]]:
+        """A run, its events, and one thing to ask."""
+        for number, ((_, asked), stored) in enumerate(zip(self._cases, self._stored, strict=True)):
+            for one in asked[which]:
+                yield f"run-{number}", stored, one
+
+
+HOT, ACROSS = slice(4), slice(4, 6)
+
+
+@pytest.mark.usefixtures("apart")
 def test_filters_find_over_shards_what_a_plain_reading_finds(cluster: Cluster, spread_store: Store) -> None:
-    for number, (events, nodes) in enumerate(drawn(filters.CASES, 8)):
-        run = f"run-{number}"
-        events = [{**event, "host": run} for event in events]
-        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
-        by_id = {event["id"]: event for event in stored}
-        for node in nodes[:6]:
+    runs = Runs(drawn(filters.CASES, 8), spread_store)
+    for which in (HOT, ACROSS):
+        for run, stored, node in runs.asked(which):
+            by_id = {event["id"]: event for event in stored}
             filters.check_filter(cluster.running(), cluster.namespace, run, node, by_id)
+        cluster.age(2)
 
 
+@pytest.mark.usefixtures("apart")
 def test_pipes_give_over_shards_what_a_plain_reading_gives(cluster: Cluster, spread_store: Store) -> None:
-    for number, (events, queries) in enumerate(drawn(pipes.CASES, 8)):
-        run = f"run-{number}"
-        events = [{**event, "host": run} for event in events]
-        stored = pipes.stored(spread_store, events[::2]) + pipes.stored(spread_store, events[1::2])
-        for steps in queries[:6]:
+    runs = Runs(drawn(pipes.CASES, 8), spread_store)
+    for which in (HOT, ACROSS):
+        for run, stored, steps in runs.asked(which):
             query = ast.Query(ast.Match("host", ast.Text(run)), steps)
             pipes.check_pipes(cluster.running(), cluster.namespace, query, stored)
+        cluster.age(2)
 
 
 ASKED = [
@@ -101,6 +122,20 @@ ASKED = [
 ]
 
 
+LOGS = [
+    {"query": '{service_name="shop"} |= "number"', "limit": "150"},
+    {"query": 'sum by (service_name) (count_over_time({service_name=~".+"} [1d]))', "step": "86400"},
+]
+
+
+def logs(api: httpx.Client) -> list[Any]:
+    """What Loki's clients are told of all that `plain` made."""
+    span = {"start": str(START), "end": str(START + 200 * HALF_HOUR)}
+    found = [api.get("/loki/api/v1/query_range", params={**span, **one}) for one in LOGS]
+    assert [one.status_code for one in found] == [200, 200], [one.text for one in found]
+    return [sorted(one.json()["data"]["result"], key=str) for one in found]
+
+
 def same(answer: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on where events are: all but figures of the work, ids, and the tier."""
     answer = {key: value for key, value in answer.items() if key not in ("stats", "next_cursor")}
@@ -111,25 +146,33 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("moved", ["hot", "across", pytest.param("cold", marks=pytest.mark.slow)])
 def test_every_path_answers_as_one_server_does(
-    moved: str, cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
+    moved: str,
+    cluster: Cluster,
+    api: httpx.Client,
+    make_block: Callable[..., SealedBlock],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cluster.insert(1, make_block(plain(200)))
-    first = [same(ask(api, path, **params)) for path, params in ASKED]
+    events = plain(200, step=HALF_HOUR)
+    cluster.insert(1, make_block(events))
+    first, first_logs = [same(ask(api, path, **params)) for path, params in ASKED], logs(api)
+    assert all(first_logs)
     cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.events")
     for table in ("rollup", "counts", "seen"):
         cluster.shards.all[0].hot.execute(f"TRUNCATE TABLE neve_{cluster.namespace}.{table}")
-    events = plain(200)
     cluster.insert(1, make_block(events[::2]))
     cluster.insert(2, make_block(events[1::2]))
     if moved == "across":
         assert cluster.age(2) == 100
     elif moved == "cold":
         assert cluster.age() == 200
-    for (path, params), expected in zip(ASKED, first, strict=True):
-        answer = ask(api, path, **params)
-        assert answer["stats"]["complete"] is True
-        assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
-        assert same(answer) == expected, (path, params)
+    for least in (1, sources.APART_EVENTS) if moved != "hot" else (1,):
+        monkeypatch.setattr(sources, "APART_EVENTS", least)
+        for (path, params), expected in zip(ASKED, first, strict=True):
+            answer = ask(api, path, **params)
+            assert answer["stats"]["complete"] is True
+            assert answer["stats"]["shards"] == {"asked": ["a", "b"], "away": []}
+            assert same(answer) == expected, (path, params)
+        assert logs(api) == first_logs
 
 
 def test_pages_and_streams_give_each_event_of_both_shards_once(
@@ -258,6 +301,7 @@ def test_no_error_has_a_password(cluster: Cluster) -> None:
     assert cluster.servers[1].config.password not in said
 
 
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize("initiator", [0, 1])
 def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     initiator: int,
@@ -266,7 +310,10 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
     make_block: Callable[..., SealedBlock],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cluster.insert(1, make_block(plain(30)))
+    for number in (1, 2):
+        cluster.insert(number, make_block(plain(10, step=HALF_HOUR * 8)))
+    assert cluster.age() == 20
+    cluster.insert(1, make_block(plain(10)))
     cluster.insert(2, make_block(plain(7)))
     assert ask(api, "search", q="* | stats count() as n")["rows"] == [[37]]
 
@@ -287,14 +334,14 @@ def test_a_shard_that_hangs_is_left_out_whoever_is_asked_for_it(
 def test_what_is_written_waits_for_no_shard_that_hangs(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.spreading.WRITE_SECONDS", 1)
+    monkeypatch.setattr("storage.spreading.WRITE_SECONDS", 10)
     documents = Documents(cluster.spread, "saved")
     pid = cluster.servers[1].pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor() as pool:  # it had waited for five minutes
-            pool.submit(documents.put, cluster.namespace, {"said": "meanwhile"}).result(100)
+            pool.submit(documents.put, cluster.namespace, {"said": "meanwhile"}).result(200)
         assert not cluster.shards.all[1].alive
         assert documents.get(cluster.namespace) == {"said": "meanwhile"}
     finally:
@@ -303,11 +350,12 @@ def test_what_is_written_waits_for_no_shard_that_hangs(
     assert Documents(cluster.shards.all[1].hot, "saved").get(cluster.namespace) == {"said": "meanwhile"}
 
 
+@pytest.mark.usefixtures("apart")
 def test_no_count_is_wrong_while_a_shard_dies_hangs_and_comes_back(
     cluster: Cluster, api: httpx.Client, make_block: Callable[..., SealedBlock]
 ) -> None:
     cluster.insert(1, make_block(plain(30)))
-    cluster.insert(2, make_block(plain(7)))
+    cluster.insert(2, make_block(plain(7, step=HALF_HOUR * 12)))
     cluster.age(2)
     cluster.insert(2, make_block(plain(40)))
     with Counting(api) as counting:

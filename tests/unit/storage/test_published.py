@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from query.tiers import Tiers, tiers_of
@@ -97,3 +99,23 @@ def test_credentials_are_bound_and_shown_nowhere() -> None:
     }
     with pytest.raises(ColdUnavailable, match="gs://"):
         place_of("gs://lake/shop", {})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "events"),
+    [
+        (None, None, 1000),
+        (DAY // 4, None, 750),
+        (None, DAY // 4, 250),
+        (-DAY, 2 * DAY, 1000),
+        (DAY // 2, DAY // 2 + DAY // 10, 100),
+        (DAY, None, 0),
+        (None, 0, 0),
+        (DAY // 2, DAY // 2, 0),
+    ],
+)
+def test_how_many_events_a_range_has_goes_by_its_length(
+    low: int | None, high: int | None, events: int
+) -> None:
+    assert replace(pinned(), rows=1000).about(low, high) == events
+    assert pinned(low=None, high=None).about(low, high) == 0
