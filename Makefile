@@ -15,16 +15,18 @@ $(BIN)/python:
 
 # All versions are pinned with their hashes. They are complete, so nothing is resolved and nothing else installed.
 $(VENV)/.installed: constraints.txt | $(BIN)/python
-	$(PIP) --no-deps --require-hashes --requirement constraints.txt
-	touch $@
+	@echo "installing the pinned packages into $(VENV): some 1.6 GB, minutes the first time"
+	@$(PIP) --no-deps --require-hashes --requirement constraints.txt
+	@touch $@
 
 SOURCES := $(shell find lexer -path lexer/tools -prune -o \
     \( -name '*.[ch]' -o -name '*.re' -o -name '*.pyx' -o -name CMakeLists.txt \) -print)
 
 # The generators (re2c, Cython, CMake) are in the environment already: no isolation, nothing fetched.
 $(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
-	. $(BIN)/activate && $(PIP) --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "building the lexer"
+	@. $(BIN)/activate && $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 demo: build
 	$(BIN)/python deploy/demo.py

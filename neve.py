@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from storage.errors import ConfigError, NeveError
 from storage.lean import load_lean
+from storage.sections import meant
 
 DONE, FAILED, MISUSED = 0, 1, 2
+EPILOG = "neve COMMAND --help says more of each"
 ROOMS = {
     "ship": "ingest.cli",
     "lex": "lexer.cli",
@@ -22,6 +25,9 @@ ROOMS = {
     "search": "query.cli",
     "mcp": "query.mcp_cli",
     "tail": "query.cli",
+    "patterns": "query.cli",
+    "fields": "query.cli",
+    "context": "query.cli",
     "status": "ingest.operate",
     "deadletter": "ingest.operate",
     "evict": "ingest.operate",
@@ -45,7 +51,8 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser of all commands; of one room's alone where `command` tells which: loading them all takes a second."""
-    parser = Parser(prog="neve", description="Log ingestion and search.")
+    parser = Parser(prog="neve", description="Log ingestion and search.", epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"neve {version('neve')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for room in [ROOMS[command]] if command in ROOMS else dict.fromkeys(ROOMS.values()):
         import_module(room).add_commands(commands)
@@ -56,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 failed, 2 used wrongly."""
     load_lean()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in ROOMS:
+        near = meant(arguments[0], list(ROOMS), "commands")
+        print(f"neve: there is no command {arguments[0]!r}; {near}", file=sys.stderr)
+        return MISUSED
     args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         return int(args.run(args))

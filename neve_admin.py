@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -220,6 +221,8 @@ def _list_keys(args: argparse.Namespace, admin: Admin) -> None:
     if args.json:
         print(json.dumps(found))
         return
+    if not found:
+        print("neve: no keys; neve keys create makes one", file=sys.stderr)
     for one in found:
         where = ", ".join(one["namespaces"] or ["all namespaces"])
         role = f", as {one['role']}" if one["role"] else ""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -258,6 +259,10 @@ def _list(args: argparse.Namespace, server: Remote) -> int:
     found = server.get("/api/v1/alerts", params)["alerts"]
     if args.json:
         print(json.dumps(found))
+    elif not found:
+        print(
+            "neve: no alerts; the page makes them, or POST /api/v1/alerts (docs/alerts.md)", file=sys.stderr
+        )
     for one in [] if args.json else found:
         state = one["state"]
         muted = "  muted" if state["muted"] else ""

@@ -45,7 +45,13 @@ def _add_age(commands: Any) -> None:
         "--grace", type=float, metavar="SECONDS", help="before the hot copy goes; default: configured"
     )
     add_places(parser)
-    parser.add_argument("--to", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    parser.add_argument(
+        "--to",
+        "--url",
+        dest="to",
+        metavar="URL",
+        help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}",
+    )
     parser.set_defaults(run=run_age)
 
 

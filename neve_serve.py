@@ -6,6 +6,7 @@ What only one process needs is imported where that one starts: the web framework
 from __future__ import annotations
 
 import argparse
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -145,7 +146,12 @@ def read_config(path: Path) -> ServeConfig:
     """Read a TOML file. Raises ConfigError for a key or a value that is not known."""
     try:
         found = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"cannot read configuration {path}: {reason}", "check the path and its rights"
+        ) from None
+    except ValueError as error:
         raise ConfigError(f"cannot read configuration {path}: {error}", "give a TOML file") from None
     if isinstance(found.get("clickhouse"), str):
         found["clickhouse"] = {"url": found["clickhouse"]}
@@ -194,9 +200,23 @@ def run(args: argparse.Namespace) -> int:
         from neve_roles import run_role
 
         return run_role(args.role, config)
+    make_folder(config.data)
     from neve_supervisor import Server
 
     return Server(config, config_file(args.config)).run()
+
+
+def make_folder(data: Path) -> None:
+    """The data folder. Raises ConfigError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"cannot use data folder {data}: {reason}", "give --data a folder that can be written"
+        ) from None
 
 
 def check_pins(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
+import socket
 import ssl
 import sys
 import tempfile
@@ -29,7 +31,7 @@ from neve_serve import (
 from storage.config import ShardConfig
 from storage.embedded import EmbeddedServer, saved_config
 from storage.embedded_files import INSERTER, SEARCHER, sync_folders
-from storage.errors import NeveError, StorageUnavailable
+from storage.errors import ConfigError, NeveError, StorageUnavailable
 from storage.hot import Hot
 from storage.logs import message_of
 from storage.shards import check_number
@@ -37,6 +39,7 @@ from storage.supervise import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child,
 
 READY_SECONDS = 60.0
 TEND_SECONDS = 0.2
+FREE_SECONDS = 10.0  # that an address may still be held by the processes of a server that was killed
 REACHES = {
     "gateway": (CLICKHOUSE_URL, CLICKHOUSE_INGEST_URL),
     "api": (CLICKHOUSE_URL, CLICKHOUSE_SEARCH_URL),
@@ -67,6 +70,7 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
+        self._check_address()
         self.url = self._storage_url()
         with tempfile.TemporaryDirectory(prefix="neve-") as sockets:  # a socket's path must be short
             try:
@@ -89,6 +93,18 @@ class Server:
 
     def _reload(self, _number: int, _frame: types.FrameType | None) -> None:
         self.reloading = True
+
+    def _check_address(self) -> None:
+        """Refuse an address that somebody has: who answers there would be taken for this server. Raises ConfigError."""
+        waited = 0.0
+        while reason := not_free(*self.config.address()):
+            if waited == 0.0:
+                say(f"{self.config.listen}: {reason}; waiting {FREE_SECONDS:.0f} s for it")
+            if waited >= FREE_SECONDS or self.stopping:
+                hint = "stop who listens there, or choose another --listen"
+                raise ConfigError(f"cannot listen on {self.config.listen}: {reason}", hint)
+            time.sleep(TEND_SECONDS)
+            waited += TEND_SECONDS
 
     def _storage_url(self) -> str:
         """Bring storage up, its schema included; how to reach the embedded server, if that is it."""
@@ -195,6 +211,21 @@ def migrate_all(servers: Sequence[ShardConfig]) -> None:
         raise missing[0]
 
 
+def not_free(host: str, port: int) -> str:
+    """That somebody has the address, or that we may not; else nothing: what is wrong besides the front door says."""
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return os.strerror(error.errno).lower()
+    return ""
+
+
 def say(line: str) -> None:
     print(f"neve: {line}", file=sys.stderr, flush=True)
 
@@ -209,7 +240,9 @@ def answers(url: str) -> bool:
 
 def _ours() -> ssl.SSLContext:
     """For this server itself, at an address that its certificate may not be for. Nothing is told to whoever answers."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # without the system's authorities, which take long to read
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 

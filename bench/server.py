@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,10 +20,12 @@ from storage.config import ClickHouseConfig
 from storage.embedded import saved_config
 from storage.hot import Hot
 
-READY_SECONDS = 60
-ARRIVE_SECONDS = 60
+READY_SECONDS = 300  # on a machine with much else to do
+ARRIVE_SECONDS = 240
 ARRIVE_RATE = 50_000  # events a second, of many
 NEVE = [sys.executable, "-m", "neve"]
+PORTS = range(20_000, 32_000)
+"""Below those from which the kernel takes one for each connection: else somebody may have it by the time it is used."""
 
 
 class Server:
@@ -65,10 +68,12 @@ class Server:
                 stderr=out,
             )
         deadline = time.monotonic() + READY_SECONDS
-        while not is_ready(self.client):
+        for pause in pauses():
+            if is_ready(self.client):
+                break
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"cannot start server: {log.read_text().strip()}")
-            time.sleep(0.05)
+            time.sleep(pause)
         self.hot = Hot(self.clickhouse or saved_config(self.folder / "data" / "clickhouse"))
         return self
 
@@ -99,26 +104,29 @@ class Server:
         found: dict[str, Any] = answer.json()
         return found
 
-    def count(self, query: str = "*") -> int:
+    def count(self, query: str = "*", **parameters: Any) -> int:
         """How many events can be found."""
-        return int(self.search(f"{query} | stats count() as n")["rows"][0][0])
+        return int(self.search(f"{query} | stats count() as n", **parameters)["rows"][0][0])
 
-    def wait_for(self, query: str, events: int, exact: bool = True) -> None:
+    def wait_for(self, query: str, events: int, exact: bool = True, **parameters: Any) -> None:
         """Wait until at least so many events can be found. Raises RuntimeError for more, or for too few too long."""
         patience = ARRIVE_SECONDS + events / ARRIVE_RATE
         deadline = time.monotonic() + patience
-        while (found := self._counted(query)) < events:
+        for pause in pauses():
+            if (found := self._counted(query, parameters)) >= events:
+                break
             if time.monotonic() > deadline:
                 raise RuntimeError(f"cannot find {events} events for {query}: {found} after {patience:.0f} s")
-            time.sleep(0.05)
+            time.sleep(pause)
         if exact and found > events:
             raise RuntimeError(f"cannot trust the store: {found} events for {query}, {events} expected")
 
-    def _counted(self, query: str) -> int:
+    def _counted(self, query: str, parameters: dict[str, Any]) -> int:
         try:
-            return self.count(query)
+            return self.count(query, **parameters)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != 503:  # a part that is starting again
+            # A part that is starting again; or a namespace that the first event is to make.
+            if error.response.status_code not in (404, 503):
                 raise
         except httpx.TransportError:
             pass
@@ -141,6 +149,14 @@ def run_measured(arguments: list[str]) -> tuple[float, Cost]:
     return time.monotonic() - begun, Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
+def pauses() -> Iterator[float]:
+    """Seconds between two looks, ever more of them: each look takes from what is waited for."""
+    pause = 0.02
+    while True:
+        yield pause
+        pause = min(1.5 * pause, 0.3)
+
+
 def is_ready(client: httpx.Client) -> bool:
     """Whether both sides of a server answer, the one that takes events and the one that finds them."""
     try:
@@ -150,7 +166,14 @@ def is_ready(client: httpx.Client) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port of the loopback address that nobody has, and that this gives to nobody else while this process runs."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as free, socket.socket(socket.AF_UNIX) as ours:
+            try:
+                ours.bind(f"\0neve port {port}")  # a name that goes with the process
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ours.detach()
+            return port
+    raise RuntimeError("cannot find a free port")

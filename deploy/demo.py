@@ -128,7 +128,8 @@ def show_searches(url: str) -> int:
     """Run the searches as a user would; how many had an answer."""
     answered = 0
     for query in SEARCHES:
-        say(f"\n$ neve search '{query}' --limit 5")
+        elsewhere = "" if url.endswith(f":{PORT}") else f" --url {url}"
+        say(f"\n$ .venv/bin/neve search '{query}' --limit 5{elsewhere}")
         command = [*NEVE, "search", query, "--limit", "5", "--url", url]
         found = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
         say(found.rstrip() or "(nothing)")

@@ -59,7 +59,7 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         help="read the journal files in DIR; default: this machine's",
     )
-    parser.add_argument("--to", metavar="URL", action="append", help=_TO_HELP)
+    parser.add_argument("--to", "--url", dest="to", metavar="URL", action="append", help=_TO_HELP)
     parser.add_argument(
         "--namespace", default=DEFAULT_NAMESPACE, help="where the lines are stored; default: %(default)s"
     )

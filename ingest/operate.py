@@ -29,7 +29,7 @@ _TO_HELP = f"address of neve; default: $NEVE_URL or {DEFAULT_URL}"
 def add_commands(subparsers: Any) -> None:
     """Add this module's commands to the program's."""
     parser = _command(subparsers, "status", _status, "how the server is: what waits, since when, and why")
-    parser.add_argument("--to", metavar="URL", help=_TO_HELP)
+    parser.add_argument("--to", "--url", dest="to", metavar="URL", help=_TO_HELP)
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
 
     parser = _command(subparsers, "evict", _evict, "take out an inserter that will not come back")
@@ -38,7 +38,7 @@ def add_commands(subparsers: Any) -> None:
         "come back: those of a closed epoch exactly, while ClickHouse has that epoch; later they are set aside."
     )
     parser.add_argument("inserter", help="its name, as neve status shows it")
-    parser.add_argument("--to", metavar="URL", help=_TO_HELP)
+    parser.add_argument("--to", "--url", dest="to", metavar="URL", help=_TO_HELP)
 
     parser = subparsers.add_parser(
         "deadletter", help="blocks that were refused: list them, or try them again"
@@ -52,9 +52,8 @@ def add_commands(subparsers: Any) -> None:
     for one in (listing, replaying):
         one.add_argument("--state", metavar="DIR", type=Path, help="of an agent's state folder")
         one.add_argument("--data", metavar="DIR", type=Path, help="of a server that does not run")
-        one.add_argument(
-            "--to", metavar="URL", help=f"of a running server, or where to send with --state; {_TO_HELP}"
-        )
+        what = f"of a running server, or where to send with --state; {_TO_HELP}"
+        one.add_argument("--to", "--url", dest="to", metavar="URL", help=what)
 
 
 def _command(subparsers: Any, name: str, work: Callable[[argparse.Namespace], int], help_: str) -> Any:

@@ -63,9 +63,9 @@ def summary(agent: Agent) -> str:
     seconds = max(0.001, agent.elapsed)
     shipped = count("lines_shipped")
     parts = [
-        f"{shipped:,} lines shipped",
-        f"{count('bytes'):,} bytes",
-        f"{count('blocks_shipped'):,} blocks",
+        f"{_number(shipped, 'line')} shipped",
+        _number(count("bytes"), "byte"),
+        _number(count("blocks_shipped"), "block"),
         f"{seconds:.1f} s",
         f"{shipped / seconds:,.0f} events/s",
     ]
@@ -78,6 +78,10 @@ def summary(agent: Agent) -> str:
     if not shipped and count("files_opened") and not count("lines"):
         parts.append(f"nothing new since the last run with {agent.settings.state}")
     return "neve ship: " + " · ".join(parts)
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count:,} {of}" if count == 1 else f"{count:,} {of}s"
 
 
 _WORTH_SAYING = {

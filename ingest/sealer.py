@@ -88,9 +88,9 @@ class Sealer:
         )
 
     def _keep(self, data: bytes) -> bool:
-        """Put the block into the spool however long it takes; False when told to give up."""
+        """Put the block into the spool however long it takes; False where it has no room and nobody waits for any."""
         header, _ = parse_header(data)
-        while not self._giving_up.is_set():
+        while True:
             try:
                 self._spool.put([(self._sequence, header.block_id, data)])
             except SpoolFull as full:
@@ -104,5 +104,6 @@ class Sealer:
                 self._counters.add("bytes", header.raw_bytes)
                 self._counters.add_all(header.counts)
                 return True
+            if self._giving_up.is_set():
+                return False
             self._spool.wait_room(RETRY_SECONDS)
-        return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -25,7 +26,17 @@ from storage.errors import NeveError
 
 SHARD = "shard:"  # starts what `limits_hit` has of a shard that is away
 FOLLOWED_FIRST = 10  # lines that --follow starts with
-EXIT_CODES = "exit codes: 0 done, 1 failed or the answer is incomplete, 2 used wrongly"
+AS_FIELD = re.compile(
+    r"(?<!\S)([A-Za-z_][\w.@-]*)=([\w.@*-]+)(?!\S)"
+)  # how others write what is `name:value` here
+EXIT_CODES = (
+    "a key comes from $NEVE_KEY or $NEVE_KEY_FILE; exit codes: 0 done, 1 failed or incomplete, 2 used wrongly"
+)
+EXAMPLES = """examples (docs/query.md has the language, docs/coming-from.md others' words for it):
+  neve search 'level:>=error timeout -service:billing' --from 1h
+  neve search '"connection refused" status:>=500' --from 2026-01-31T12:00 --to 2026-01-31T13:00
+  neve search '* | stats count() as n by service, bin(5m)' --from 1h
+  neve search 'trace_id:4bf92f3577b34da6a3ce929d0e0e4736' --oldest --json"""
 Command = Callable[[argparse.Namespace, Client, Screen], bool]
 
 
@@ -59,6 +70,8 @@ def add_commands(subparsers: Any) -> None:
 
 def _add_search(subparsers: Any) -> None:
     search = _command(subparsers, "search", _search, "find events, newest first; with pipes, a table")
+    search.formatter_class = argparse.RawDescriptionHelpFormatter
+    search.epilog = f"{EXAMPLES}\n\n{EXIT_CODES}"
     _query_options(search)
     search.add_argument("--limit", type=int, metavar="N", help="how many events (100)")
     search.add_argument("--oldest", action="store_true", help="oldest first")
@@ -138,6 +151,7 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
         return _follow(args, client, screen)
     order = "oldest" if args.oldest else None
     stats: dict[str, Any] = {}
+    shown = 0
     items = client.search(_asked(args, limit=_limit(args), order=order, tags=_tags(args)))
     for item in items:
         if "columns" in item:
@@ -146,7 +160,19 @@ def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
             stats = item["stats"]
         else:
             _show_event(args, screen, item)
+        shown += "stats" not in item
+    screen.done()
+    if not shown and not args.json and sys.stderr.isatty():
+        print(f"neve: {nothing(' '.join(args.query), args.from_ or args.to)}", file=sys.stderr)
     return _complete(stats)
+
+
+def nothing(query: str, ranged: str | None) -> str:
+    """What to say on a terminal where nothing was found."""
+    if meant := AS_FIELD.search(query):
+        name, value = meant.groups()
+        return f"nothing found; {meant[0]} is looked for in messages, a field is written {name}:{value}"
+    return f"nothing found; {'widen --from and --to, or ' if ranged else ''}ask for less"
 
 
 def _tags(args: argparse.Namespace) -> str | None:

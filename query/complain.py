@@ -32,6 +32,8 @@ TERM_RUN = re.compile(r"""[^\s"'()|:][^\s"()|:]*+""")
 QUOTED = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
 NO_SPACE = "expected a space between text and quote"
 ESCAPED = r"write \" for a quote in quoted text"
+AS_FIELD = 'a field is written name:"value"'
+LOGQL = f"{AS_FIELD}; LogQL is for Loki's own paths, see docs/coming-from.md"
 AS_TEXT = "to find it as text, put it in quotes"
 
 
@@ -132,6 +134,9 @@ def _at_word(text: str, offset: int) -> QueryInvalid | None:
         )
     if word.startswith("/"):
         return invalid_at(text, offset, "cannot read regex", r"end it with / and write \/ for a slash in it")
+    if follower in "\"'" and word.endswith(("=", "=~")):
+        said = LOGQL if word.startswith("{") else AS_FIELD
+        return invalid_at(text, end, NO_SPACE, said)
     if follower in "\"'" or quoted:
         return invalid_at(text, end, NO_SPACE, ESCAPED)
     if follower == "(":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from storage.errors import NeveError
 
+LANGUAGE = "docs/query.md has the whole language"
 MAX_EXCERPT = 72  # characters of the query shown around the caret: fits a terminal of 80
 
 
@@ -25,7 +26,7 @@ class QueryInvalid(NeveError):
         line, column = position
         super().__init__(f"line {line}, column {column}: {message}", hint, position=position)
         if excerpt:
-            self.hint = f"{hint}\n{excerpt}".lstrip("\n")
+            self.hint = f"{hint or LANGUAGE}\n{excerpt}"
 
 
 class RequestInvalid(NeveError):

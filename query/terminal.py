@@ -50,6 +50,11 @@ class Screen:
             if self.terminal:
                 self._progress.end()
 
+    def done(self) -> None:
+        """Nothing more is shown here: what is said on standard error may begin."""
+        if self._progress is not None:
+            self._progress.end()
+
     def line(self, text: str) -> None:
         self._moved_on()
         print(text, file=self.out, flush=self.terminal)
@@ -85,7 +90,9 @@ class Screen:
         head.append(self.paint(self.safe(event["service"] or "-"), BOLD))
         head.append(self.paint(self.safe(event["host"] or "-"), DIM))
         tags = " ".join(
-            f"{self.safe(key)}={_quoted(self.safe(value))}" for key, value in event["tags"].items()
+            f"{self.safe(key)}={_quoted(self.safe(value))}"
+            for key, value in event["tags"].items()
+            if not (self.terminal and _said(key, value, event["message"]))
         )
         self.line(" ".join([*head, self.safe(event["message"]), self.paint(tags, DIM)]).rstrip())
 
@@ -103,6 +110,14 @@ class Screen:
         )
         for row in cut:
             self.line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _said(key: str, value: str, message: str) -> bool:
+    """Whether the message itself has the tag, which need not be read twice."""
+    pair = f"{key}={value}"
+    at = message.find(pair)
+    after = message[at + len(pair) :][:1]
+    return at >= 0 and (at == 0 or message[at - 1].isspace()) and (not after or after.isspace())
 
 
 def _escaped(character: str) -> str:

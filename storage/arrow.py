@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +21,7 @@ import pyarrow as pa
 from storage.config import ClickHouseConfig
 from storage.errors import QueryFailed, StorageUnavailable
 from storage.native.params import field_texts
+from storage.sips import Sips
 
 READ_BYTES = 1 << 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -51,12 +54,15 @@ def arrow_batches(
     try:
         bound = {f"param_{name}": value for name, value in field_texts(parameters or {}).items()}
         kind, body = _form({"query": f"{sql} FORMAT ArrowStream", **bound})
+        connection.connect()
+        peer = connection.sock
         connection.request("POST", f"/?{urlencode(asked)}", body, {**headers, "Content-Type": kind})
         answer = connection.getresponse()
         if answer.status != 200:
             detail = answer.read(4096).decode("utf-8", "replace")
             raise QueryFailed(f"cannot read events from clickhouse: status {answer.status}", detail=detail)
-        yield _batches(answer)
+        with Sips(answer.read, lambda: _shut(peer)) as stream:
+            yield _batches(stream)
     except (OSError, http.client.HTTPException, pa.ArrowInvalid) as error:
         where = "{}:{}".format(*config.http_address())
         why = str(error).partition("\n")[0][:200] or type(error).__name__
@@ -75,10 +81,16 @@ def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:
     return f"multipart/form-data; boundary={boundary}", f"{''.join(parts)}--{boundary}--\r\n".encode()
 
 
-def _batches(answer: http.client.HTTPResponse) -> Iterator[pa.RecordBatch]:
-    stream = pa.BufferedInputStream(pa.PythonFile(answer, "r"), READ_BYTES)
+def _batches(answer: Sips) -> Iterator[pa.RecordBatch]:
+    whole = BufferedReader(answer)  # gives as much as is asked for, as Arrow expects
+    stream = pa.BufferedInputStream(pa.PythonFile(whole, "r"), READ_BYTES)
     with pa.ipc.open_stream(stream) as reader:
         yield from reader
+
+
+def _shut(peer: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 def _connection(config: ClickHouseConfig) -> http.client.HTTPConnection:

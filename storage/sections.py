@@ -7,8 +7,9 @@ A secret may stand in the file itself, in one of its own (`"file:/run/secrets/x"
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -45,9 +46,15 @@ def read_section(kind: type[T], given: Any, where: str = "") -> T:
     for key, value in given.items():
         name = f"{where}.{key}" if where else key
         if key not in known:
-            raise ConfigError(f"cannot use configuration key {name!r}", f"known keys: {', '.join(known)}")
+            raise ConfigError(f"cannot use configuration key {name!r}", meant(key, known))
         values[key] = _value(hints[key], value, name)
     return kind(**values)
+
+
+def meant(word: str, known: Sequence[str], what: str = "keys") -> str:
+    """What to do about a word that is not among those that are known: the one most like it, or all."""
+    near = get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known {what}: {', '.join(known)}"
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:

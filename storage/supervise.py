@@ -60,7 +60,7 @@ class Child:
         if self.process is None and now >= self.due:
             self.start()
 
-    def stop(self) -> None:
+    def stop(self, note: Note) -> None:
         """Ask the process to end, and make it after STOP_SECONDS."""
         process, self.process = self.process, None
         if process is None:
@@ -69,6 +69,7 @@ class Child:
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            note(f"{self.name} does not end; killing it after {STOP_SECONDS:.0f} s")
             process.kill()
             process.wait()
 
@@ -94,7 +95,7 @@ class Supervisor:
     def restart(self, environment: Mapping[str, str]) -> None:
         """Start all children anew, with new values of what is in their environments."""
         for child in self.children:
-            child.stop()
+            child.stop(self.note)
             new = {name: value for name, value in environment.items() if name in child.environment}
             child.environment = {**child.environment, **new}
             child.start()
@@ -108,7 +109,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all children, the last one first."""
         for child in reversed(self.children):
-            child.stop()
+            child.stop(self.note)
 
 
 def follow_parent(parent: int) -> None:

@@ -18,14 +18,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
 from storage.native.block import SealedBlock, Source, seal
 from storage.schema import namespace_database
 
-settings.register_profile("neve", deadline=None)  # a machine may be busy: no test asserts on the clock
+# A machine may be busy: no test asserts on the clock, nor on how long it takes to draw a case.
+settings.register_profile("neve", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("neve")
 
 SHARDS = 31

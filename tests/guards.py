@@ -104,6 +104,13 @@ GUARDS = (
         f"{UNIT}/test_rotation.py::test_copy_of_lines_that_were_read_and_never_spooled",
     ),
     Guard(
+        "copytruncate: a copy is seen before its original is looked at",
+        LINEAGE,
+        "or tail.went_to(file)",
+        "",
+        f"{UNIT}/test_rotation.py::test_copytruncate_twice_between_two_looks_at_the_folder",
+    ),
+    Guard(
         "copytruncate: an original that holds something else now is gone",
         LINEAGE,
         "if not gone or not rotation.is_there(its_key, progress.path, mark_there):",

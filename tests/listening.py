@@ -18,7 +18,7 @@ class Listening(httpx.Client):
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
         url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
-        super().__init__(base_url=url, trust_env=False, timeout=30)
+        super().__init__(base_url=url, trust_env=False, timeout=120)
 
     def __enter__(self) -> "Listening":
         self.thread.start()

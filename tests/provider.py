@@ -90,7 +90,7 @@ class Browser(httpx.Client):
         assert "samesite=lax" in cookie
         where = answer.headers["location"]
         assert where.startswith(provider.issuer)
-        return dict(httpx.get(where, trust_env=False).json())
+        return dict(httpx.get(where, trust_env=False, timeout=240).json())
 
     def back(self, given: dict[str, str]) -> httpx.Response:
         return self.get("/auth/callback", params={name: given[name] for name in ("code", "state")})

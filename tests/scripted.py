@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from bench.server import free_port
+
 LOST = 0
 """In place of a status: the request is taken, and the connection closed without an answer."""
 
@@ -16,7 +18,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, *script: tuple[int, dict[str, str]], port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(
+            ("127.0.0.1", port or free_port()), Handler
+        )  # nobody else gets it when this one ends
         self.script = list(script)
         self.received: list[bytes] = []
         self.authorization: list[str] = []

@@ -69,14 +69,15 @@ class Lineage:
     ) -> Progress | None:
         """The same for a rotated file of a family that is followed; None where nothing in it is to be read.
 
-        Nobody named it, so a copy of what is known is left alone while the original is there.
+        Nobody named it, so a copy of what is known is left alone while the original is there, or its end is not noticed
+        yet: then its reader looks for the copy.
         """
         known = self.known(key)
         if known is not None and _holds(known, file) and _was_read(known):
             known = self.continued(path, key, file, known)
             return known if file.size() > known.offset else None
         if any(
-            rotation.family(tail.path) in kin and rotation.is_copy(file, tail.file)
+            rotation.family(tail.path) in kin and (rotation.is_copy(file, tail.file) or tail.went_to(file))
             for tail in self._tails.values()
         ):
             return None

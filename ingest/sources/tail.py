@@ -77,6 +77,10 @@ class Tail:
         its = other.read_at(0, len(mine))
         return bool(mine) and its == mine[: len(its)]
 
+    def went_to(self, other: Content) -> bool:
+        """Does `other` hold what was read here, and this file no more? Then the next `read` will notice."""
+        return not self._footprint.matches(self.file) and self._footprint.matches(other)
+
     def source(self, start: int, end: int) -> Source:
         """The name of [start, end); `end` must be the present position."""
         device, inode = self.key

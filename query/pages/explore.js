@@ -260,6 +260,9 @@ const lean = (state, limit) => ({ limit, tags: shownTags(state).join(",") || ","
 /** Events that lack tags, which are fetched when one is opened. @param {LogEvent[] | undefined} events */
 const marked = (events) => (events ?? []).map((event) => ({ ...event, lean: true }));
 
+// How others write what is `name:value` here.
+const AS_FIELD = /(?<!\S)([A-Za-z_][\w.@-]*)=([\w.@*-]+)(?!\S)/;
+
 /** What to do where nothing was found. @param {State} state */
 function nothing(state) {
   if (state.from === "all" && !state.q) {
@@ -268,5 +271,7 @@ function nothing(state) {
   }
   const wider = state.from === "all" ? null : h("a", { href: address({ from: "all", to: "" }) }, "look at all time");
   const less = state.q ? h("a", { href: address({ q: "" }) }, "ask for every event") : null;
-  return h("div", { class: "nothing" }, h("p", {}, "Nothing found."), h("p", {}, wider, wider && less ? " or " : "", less));
+  const [written, name, value] = AS_FIELD.exec(state.q) ?? [];
+  const meant = written ? h("p", {}, h("code", {}, written), " is looked for in messages: ", h("a", { href: address({ q: state.q.replace(written, `${name}:${value}`) }) }, `ask for the field, ${name}:${value}`)) : null;
+  return h("div", { class: "nothing" }, h("p", {}, "Nothing found."), meant, h("p", {}, wider, wider && less ? " or " : "", less));
 }

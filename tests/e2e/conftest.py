@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import neve as program
 from bench.server import NEVE, Server, is_ready
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "loghub"
@@ -35,7 +36,7 @@ def _mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def mortal(_mortal: Server) -> Server:
     """One server for the tests that kill or stop parts of it; a test gets it with all of them running again."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while set(_mortal.pids()) != PARTS or not is_ready(_mortal.client):
         assert time.monotonic() < deadline, _mortal.pids()
         time.sleep(0.05)
@@ -44,7 +45,7 @@ def mortal(_mortal: Server) -> Server:
 
 def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=300, check=False)
+    done = subprocess.run([*NEVE, *arguments], input=stdin, capture_output=True, timeout=600, check=False)
     return subprocess.CompletedProcess(
         done.args,
         done.returncode,
@@ -57,6 +58,21 @@ def run_neve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
 def neve() -> Run:
     """The program: `neve("lex", "-", stdin=b"…")`."""
     return run_neve
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Run:
+    """The same within this process, for what is refused at once."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        try:
+            code = program.main(list(arguments))
+        except SystemExit as end:  # of argparse
+            code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

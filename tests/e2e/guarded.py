@@ -18,7 +18,7 @@ from storage.tls import client_context
 from tests.certificates import Authority
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 CONFIG = """
 [auth]
 enabled = true
@@ -31,10 +31,6 @@ otlp_grpc = "{grpc}"
 certificate = "{certificate}"
 key = "{key}"
 client_ca = "{ca}"
-[http]
-head_seconds = 3
-idle_seconds = 4
-connections_of_one = 60
 [cold.catalog]
 type = "sql"
 uri = "sqlite:///{folder}/catalog.db"
@@ -73,7 +69,7 @@ class Guarded(Server):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         context = options.pop("context", self.context)
         return httpx.Client(
-            base_url=self.url, headers=headers, verify=context, timeout=60, trust_env=False, **options
+            base_url=self.url, headers=headers, verify=context, timeout=240, trust_env=False, **options
         )
 
     def key(self, *options: str) -> str:
@@ -88,7 +84,7 @@ class Guarded(Server):
         if key:
             environment["NEVE_KEY"] = key
         done = subprocess.run(
-            [*NEVE, *arguments], input=stdin, capture_output=True, timeout=120, check=False, env=environment
+            [*NEVE, *arguments], input=stdin, capture_output=True, timeout=600, check=False, env=environment
         )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -15,14 +15,14 @@ from urllib.parse import urlencode, urlsplit
 
 from query.client import Told, told
 
-SECONDS = 30.0
+SECONDS = 180.0
 
 
 class Tail:
     """One connection. For a with statement; `last_id` goes on after an event."""
 
     def __init__(self, url: str, query: str, last_id: str = "") -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
         self.query = query
         self.last_id = last_id
         self.told: list[Told] = []
@@ -68,7 +68,7 @@ class Tail:
         self.going.set()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        self.thread.join(10)
+        self.thread.join(60)
         self.connection.close()
 
     def wait(self, until: Callable[[], bool], seconds: float = SECONDS) -> bool:

@@ -27,6 +27,7 @@ from storage.embedded_files import INSERTER, SEARCHER
 from storage.native.block import seal
 from storage.tls import client_context
 from tests.certificates import Authority
+from tests.e2e.conftest import Run
 from tests.e2e.guarded import Guarded, patiently
 from tests.integration.query.conftest import serving
 from tests.provider import Browser, TestProvider
@@ -600,7 +601,7 @@ def test_a_login_is_written_down(house: House, provider: TestProvider) -> None:
     """From the provider to the audit log, and what the person then asked; as is who could not log in."""
     server, query = house.server, f"q{secrets.token_hex(6)}"
     provider.claims["groups"] = ["sre"]
-    with Browser(base_url=server.url, verify=server.context, trust_env=False, timeout=60) as browser:
+    with Browser(base_url=server.url, verify=server.context, trust_env=False, timeout=240) as browser:
         assert browser.login(provider).status_code == 303
         assert browser.get("/auth/me").json()["name"] == "ann@example.com"
         assert browser.get("/api/v1/search", params={"q": query, "format": "ndjson"}).status_code == 200
@@ -679,7 +680,8 @@ def test_a_renewed_certificate_is_taken_on_sighup(house: House) -> None:
     server.process.send_signal(signal.SIGHUP)
     patiently(lambda: serial() != before or None)
     assert server.client.get("/readyz").status_code == 200
-    assert "certificates are read again" in (server.folder / "serve.log").read_text()
+    said = server.folder / "serve.log"
+    patiently(lambda: "certificates are read again" in said.read_text() or None)
 
 
 def test_backup_is_an_administrators_and_has_no_secret(house: House, tmp_path: Path) -> None:
@@ -797,7 +799,7 @@ WRONG_URLS = (
 
 
 @pytest.mark.parametrize("url", WRONG_URLS)
-def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, url: str) -> None:
+def test_no_password_of_a_wrong_address_is_said(house: House, said: Run, tmp_path: Path, url: str) -> None:
     secret = "planted-url-password"
     address = url.format(secret)
     config = tmp_path / "neve.toml"
@@ -809,7 +811,7 @@ def test_no_password_of_a_wrong_address_is_said(house: House, tmp_path: Path, ur
         done = (
             house.server.neve(*arguments, "--once", "--state", str(tmp_path))
             if arguments[0] == "ship"
-            else (house.server.neve(*arguments))
+            else said(*arguments)
         )
         assert done.returncode in (1, 2), arguments[0]
         assert secret not in done.stdout + done.stderr, arguments[0]

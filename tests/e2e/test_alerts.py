@@ -16,7 +16,7 @@ import pytest
 from bench.server import Server
 from tests.e2e.conftest import Run
 
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 
 
 class Receiver(ThreadingHTTPServer):

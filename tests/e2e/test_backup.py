@@ -7,13 +7,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 
 from bench.server import NEVE, Server
+from neve_steps import patiently
 from storage.hot import Hot
+from storage.leases import held
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NUMBERS = """
@@ -51,7 +53,7 @@ class Load:
             self._thread.join()
 
     def wait_for(self, count: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while self.acknowledged < count:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -120,15 +122,19 @@ def test_killed_backup_is_refused_by_name_and_nothing_waits_for_it(
     mortal: Server, neve: Run, tmp_path: Path
 ) -> None:
     half = tmp_path / "half"
-    asking = subprocess.Popen(
-        [*NEVE, "backup", str(half), "--url", mortal.url],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (half / "backup.partial").exists():
-        time.sleep(0.002)
-    os.kill(mortal.pids()["ager"], signal.SIGKILL)
-    assert asking.wait() == 1
+    with ExitStack() as stack:
+        # What it waits for behind its beginning, so that it is surely killed in between.
+        patiently(lambda: stack.enter_context(held(mortal.hot, "ager of default")), 240)
+        asking = subprocess.Popen(
+            [*NEVE, "backup", str(half), "--url", mortal.url],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not (half / "backup.partial").exists():
+            assert asking.poll() is None
+            time.sleep(0.02)
+        os.kill(mortal.pids()["ager"], signal.SIGKILL)
+        assert asking.wait() == 1
     for done in (
         neve("backup", "verify", str(half)),
         neve("restore", "backup", str(half), "--data", str(tmp_path / "d")),
@@ -148,7 +154,7 @@ def test_folder_of_a_half_restore_is_refused(neve: Run, tmp_path: Path) -> None:
 
 
 def wait_for_empty_spool(server: Server) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while server.client.get("/gateway/status").json()["spool"]["depth"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

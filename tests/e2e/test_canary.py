@@ -56,7 +56,7 @@ def test_lost_and_doubled_lines_are_an_error(
         (["--to", "http://127.0.0.1:1"], 1, "cannot reach neve"),
     ],
 )
-def test_wrong_use_is_one_line(neve: Run, arguments: list[str], code: int, message: str) -> None:
-    done = neve("canary", *arguments)
+def test_wrong_use_is_one_line(said: Run, arguments: list[str], code: int, message: str) -> None:
+    done = said("canary", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
     assert message in done.stderr

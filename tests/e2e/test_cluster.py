@@ -33,7 +33,7 @@ KEY, SECRET = "AKIDHUSHHUSHHUSHHUSH", "hush-hush-secret"
 AGENTS = 3
 BATCH = 40  # lines that each agent's file gets at once
 PAUSE_SECONDS = 0.3  # between two counts: each reads all that is cold
-WAIT_SECONDS = 90
+WAIT_SECONDS = 240
 
 
 @contextmanager
@@ -149,7 +149,7 @@ class Cluster:
             f'{name} = "{one.config.url()}"\n' for name, one in zip("ab", self.shards, strict=True)
         )
         config.write_text(
-            f"[cluster.shards]\n{shards}"
+            f"[limits.search]\nseconds = 300\n[cluster.shards]\n{shards}"
             '[cold]\nwarehouse = "s3://lake/cold"\ngrace_seconds = 0\n[cold.catalog]\n'
             f'type = "sql"\nuri = "sqlite:///{folder}/catalog.db"\n"s3.endpoint" = "{endpoint}"\n'
             f'"s3.access-key-id" = "{KEY}"\n"s3.secret-access-key" = "{SECRET}"\n"s3.region" = "us-east-1"\n'
@@ -177,7 +177,7 @@ class Cluster:
         pid = self.shards[number].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        self.shards[number].wait(10)
+        assert self.shards[number].wait(60) is not None
 
     def kill(self, server: int, role: str) -> None:
         """The supervisor starts it again."""

@@ -71,7 +71,7 @@ def test_each_line_once_with_its_pod_over_rotation(server: Server, tmp_path: Pat
         server.wait_for("service:e2econtainer", 7)
     finally:
         agent.terminate()
-        assert agent.wait(30) == 0
+        assert agent.wait(120) == 0
     found = server.search("service:e2econtainer", order="oldest")["events"]
     assert [one["message"] for one in found] == [
         "hello from a container",

@@ -51,7 +51,7 @@ def test_both_tiers_over_http_and_beside(tmp_path: Path, neve: Run) -> None:
         assert server.count() == 33
 
 
-def test_errors_say_what_is_wrong(server: Server, neve: Run) -> None:
+def test_errors_say_what_is_wrong(server: Server, said: Run) -> None:
     for arguments, code, words in [
         (["*", "--namespace", "nobody"], 1, "cannot find namespace: nobody"),
         (["user:a | stats count()"], 1, "cannot delete by a query with pipes"),
@@ -60,7 +60,7 @@ def test_errors_say_what_is_wrong(server: Server, neve: Run) -> None:
         ([" "], 1, "cannot delete: no query"),
         (["*", "--from", "soon"], 1, "cannot use 'from'"),
     ]:
-        done = neve("delete", *arguments, "--yes", "--url", server.url)
+        done = said("delete", *arguments, "--yes", "--url", server.url)
         assert words in done.stderr, done.stderr
         assert done.stderr.startswith("neve: ")
         assert "Traceback" not in done.stderr

@@ -46,7 +46,9 @@ def shipped(server: Server, loghub: Path, tmp_path_factory: pytest.TempPathFacto
     for name in PHRASES:
         state = tmp_path_factory.mktemp("agent")
         arguments = ["ship", str(sample(loghub, name)), "--once", "--service", name]
-        subprocess.run([*NEVE, *arguments, "--to", server.url, "--state", str(state)], check=True, timeout=60)
+        subprocess.run(
+            [*NEVE, *arguments, "--to", server.url, "--state", str(state)], check=True, timeout=600
+        )
     expected = sum(lines(sample(loghub, name)) for name in PHRASES)
     server.wait_for(f"service:({' OR '.join(PHRASES)})", expected)
     return server

@@ -49,7 +49,7 @@ EXPORT = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 BINARY = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
 SPOOL_BYTES = 3 << 20  # soon full
-PATIENCE = 60
+PATIENCE = 240
 
 
 @dataclass

@@ -25,7 +25,7 @@ def port(server: Server) -> int:
 def run(code: str) -> None:
     """Run Python to its end, as a program of its own."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -115,6 +115,7 @@ def test_elasticsearchs_client_in_its_other_ways(server: Server, port: int) -> N
     server.wait_for("service:es-stream", 300)
     server.wait_for("service:es-parallel", 2000)
     server.wait_for("service:es-one", 3)
+    server.wait_for("service:es-tenant", 100, namespace="tenant_es")
     assert (
         server.search("service:es-tenant", namespace="tenant_es", limit=200)["events"][99]["tags"]["_index"]
         == "i"

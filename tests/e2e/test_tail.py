@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,14 +16,14 @@ import pytest
 
 from bench.server import NEVE, Server
 
-from .tails import Tail, come_back
+from .tails import SECONDS, Tail, come_back
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def post(server: Server, service: str, lines: list[str]) -> None:
     """Send lines; they are durable on return. Tries again while a part of the server starts."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + SECONDS
     while True:
         try:
             answer = server.client.post(
@@ -41,34 +42,44 @@ def numbered(first: int, count: int) -> list[str]:
 
 
 def metric(server: Server, name: str) -> int:
-    text = server.client.get("/metrics").text
-    return int(float(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " "))))
+    """Of the search process, once the front door has it: it is left out where it does not answer soon."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        text = server.client.get("/metrics").text
+        for line in text.splitlines():
+            if line.startswith(name + " "):
+                return int(float(line.split()[1]))
+        assert time.monotonic() < deadline, name
+        time.sleep(0.05)
 
 
 def wait_for_metric(server: Server, name: str, number: int) -> None:
     """Viewers of the tests before leave when the server notices."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS
     while metric(server, name) != number:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def queries(server: Server) -> int:
-    """Statements that ClickHouse has run."""
-    sql = "SELECT value AS v FROM system.events WHERE event = 'SelectQuery'"
-    return int(server.hot.query(sql).rows[0][0])
+@contextmanager
+def storage_asleep(server: Server) -> Iterator[None]:
+    """ClickHouse stores nothing and answers nothing meanwhile."""
+    clickhouse = server.pids()["clickhouse"]
+    os.kill(clickhouse, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(clickhouse, signal.SIGCONT)
 
 
-def test_a_shipped_line_is_seen_within_two_seconds(server: Server, neve: Run, tmp_path: Path) -> None:
+def test_a_shipped_line_is_seen_before_it_is_stored(server: Server, neve: Run, tmp_path: Path) -> None:
     arguments = ["--once", "--service", "seen", "--host", "h", "--state", str(tmp_path), "--to", server.url]
     line = b"2026-11-20T10:00:00Z ERROR payment refused user=alice\n"
     with Tail(server.url, "service:seen user:alice") as tail:
         post(server, "other", ["nothing for this viewer"])
-        before = time.monotonic()
-        assert neve("ship", "-", *arguments, stdin=line * 3).returncode == 0
-        shipped = time.monotonic()
-        assert tail.wait_for(3) == [line.decode().rstrip()] * 3
-        assert time.monotonic() - shipped < 2, f"shipping took {shipped - before} s"
+        with storage_asleep(server):
+            assert neve("ship", "-", *arguments, stdin=line * 3).returncode == 0
+            assert tail.wait_for(3) == [line.decode().rstrip()] * 3
     server.wait_for("service:seen", 3)
     assert tail.events() == server.search("service:seen", order="oldest")["events"]
 
@@ -92,13 +103,11 @@ def test_viewers_of_one_filter_cost_one_evaluation_and_no_query(server: Server) 
             assert tail.wait_for(51)[1:] == numbered(0, 50)
         assert metric(server, "neve_api_tail_evaluations_total") - before == 1
         assert metric(server, "neve_api_tail_blocks_total") - blocks == 1
-        asked = queries(server)
-        for number in range(50, 90):
-            post(server, "shared", numbered(number, 1))
-        for tail in tails:
-            assert tail.wait_for(91)[1:] == numbered(0, 90)
-        # Others ask too, such as the inserter for each block; ten viewers would ask 400 times.
-        assert queries(server) - asked < 200
+        with storage_asleep(server):  # which nobody who watches asks
+            for number in range(50, 60):
+                post(server, "shared", numbered(number, 1))
+            for tail in tails:
+                assert tail.wait_for(61)[1:] == numbered(0, 60)
     finally:
         for tail in tails:
             tail.close()
@@ -110,7 +119,7 @@ def test_a_viewer_that_comes_back_gets_each_event_once(server: Server, stored: b
     with Tail(server.url, f"service:{service}") as tail:
         post(server, service, numbered(0, 10))
         tail.wait_for(10)
-    middle = tail.told[5].id  # within the block
+    middle = [one.id for one in tail.told if one.kind == "log"][4]  # within the block
     seen = [event["message"] for event in tail.events()][:5]
     clickhouse = server.pids()["clickhouse"]
     if not stored:
@@ -159,7 +168,7 @@ def test_a_slow_viewer_is_told_how_much_it_missed(server: Server) -> None:
         for number in range(1, rounds + 1):
             post(server, "flood", lines)
             lines = [f"{line}." for line in lines]  # another body: the same one would be a repetition
-            assert quick.wait(lambda told=5_000 * number: quick.counts["log"] == told, 60)
+            assert quick.wait(lambda told=5_000 * number: quick.counts["log"] == told)
         slow.going.set()
         assert slow.wait(lambda: slow.counts["gap"] > 0)
         post(server, "flood", ["the end"])
@@ -233,21 +242,23 @@ def test_without_a_gateway_a_tail_is_refused_and_a_running_one_stays(tmp_path: P
         os.kill(server.process.pid, signal.SIGSTOP)  # so that nobody starts it again
         try:
             os.kill(gateway, signal.SIGKILL)
-            deadline = time.monotonic() + 20  # until the search process knows
+            deadline = time.monotonic() + SECONDS  # until the search process knows
             while True:
                 with server.client.stream("GET", "/api/v1/tail", params={"q": "x"}) as answer:
                     if answer.status_code == 503:
                         assert answer.headers["retry-after"]
                         break
                 assert time.monotonic() < deadline
+                time.sleep(0.05)
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
         post(server, "stays", ["back"])
         assert tail.wait_for(1) == ["back"]
-        begun = time.monotonic()
         server.process.terminate()
         server.process.wait()
-        assert time.monotonic() - begun < 15  # a stream holds up nobody's end
+        assert "does not end" not in (server.folder / "serve.log").read_text(), (
+            "a stream holds up nobody's end"
+        )
         assert tail.wait(lambda: tail.over)
 
 
@@ -285,7 +296,7 @@ def start(server: Server, *arguments: str) -> subprocess.Popen[str]:
 def end(process: subprocess.Popen[str]) -> str:
     """Interrupt it as Ctrl-C does; what it said on stderr."""
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0
     return said
 

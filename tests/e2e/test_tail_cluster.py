@@ -45,7 +45,7 @@ class Machine:
         folder.mkdir()
         (folder / "neve.toml").write_text(config)
         self.client = httpx.Client(
-            base_url=f"https://{address}", verify=context, trust_env=False, timeout=60, headers={}
+            base_url=f"https://{address}", verify=context, trust_env=False, timeout=240, headers={}
         )
         # The gateway can be reached on its own machine while its front door is away.
         transport = httpx.HTTPTransport(uds=str(folder / "data" / "run" / "gateway"))

@@ -25,7 +25,7 @@ from typing import Any
 
 import uvicorn
 
-from ingest import placing
+from ingest import pipeline, placing
 from ingest.app import GatewaySettings, create_app
 from ingest.cli import add_commands
 from storage.config import ClickHouseConfig, ShardConfig
@@ -88,6 +88,7 @@ def gateway(data: str, port: str, *urls: str) -> None:
 
 
 def agent(*arguments: str) -> None:
+    pipeline.FIRST_CONTACT_SECONDS = pipeline.PATIENCE_SECONDS  # gateways are killed and started meanwhile
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers(required=True))
     args = parser.parse_args(["ship", *arguments])

@@ -4,14 +4,15 @@ import multiprocessing
 import os
 import runpy
 import signal
-import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
+from bench.server import free_port, pauses
 from storage.embedded import EmbeddedServer
 from storage.errors import NeveError
 from storage.hot import Hot
@@ -21,7 +22,7 @@ CHILD = str(Path(__file__).with_name("child.py"))
 # Processes are forked from one that has everything imported: real ones, to be killed as such, and quick to start.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.faults.preloaded"])
-DEADLINE_SECONDS = 180.0  # on a machine with much else to do
+DEADLINE_SECONDS = 300.0  # on a machine with much else to do
 NUMBERS = """
     SELECT toUInt64OrZero(extract(message, 'number ([0-9]+)$')) AS number
     FROM neve_default.events WHERE number >= {first:UInt64} ORDER BY number
@@ -109,7 +110,7 @@ class Site:
     def kill_clickhouse(self) -> None:
         assert self.clickhouse.pid is not None
         os.kill(self.clickhouse.pid, signal.SIGKILL)
-        self.clickhouse.wait(10)
+        assert self.clickhouse.wait(60) is not None
 
     def restart_clickhouse(self) -> None:
         self.config = self.clickhouse.start()
@@ -133,13 +134,13 @@ class Site:
         """Wait until at least `count` lines are stored, and return their numbers."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         found: list[int] = []
-        while len(found) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} lines after {DEADLINE_SECONDS} s"
-            time.sleep(0.1)
-            try:
+        for pause in pauses():
+            with suppress(NeveError):
                 found = self.numbers(first)
-            except NeveError:
-                continue
+            if len(found) >= count:
+                break
+            assert time.monotonic() < deadline, f"{len(found)} of {count} lines after {DEADLINE_SECONDS} s"
+            time.sleep(pause)
         return found
 
     def new_log(self) -> tuple[Path, int]:
@@ -171,12 +172,6 @@ def ended(process: ForkServerProcess, seconds: float = DEADLINE_SECONDS) -> int 
     """Wait for the end; the exit code, -9 after SIGKILL, None where it did not end."""
     process.join(seconds)
     return process.exitcode
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def numbered(numbers: Iterable[int]) -> str:

@@ -112,7 +112,7 @@ def free(tiers: Tiers) -> None:
     tiers.hot.execute(f"TRUNCATE TABLE {leases.LEASES}")
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", BOTH_SIDES)
 @pytest.mark.parametrize("step", STEPS)
 def test_ager_killed(
     tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str, when: str

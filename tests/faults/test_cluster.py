@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench.server import free_port
 from storage.embedded import EmbeddedServer
-from tests.faults.conftest import Site, ended, free_port, kill, numbered
+from tests.faults.conftest import Site, ended, kill, numbered
 from tests.faults.proxy import BadNetwork
 
 pytestmark = pytest.mark.faults
@@ -34,7 +35,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def end(server: EmbeddedServer) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    server.wait(10)
+    assert server.wait(60) is not None
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,8 @@ def test_gateways_behind_one_bad_address(pair: Site, seed: int) -> None:
     gateways = [pair.start_other(f"beside-{number}-{seed}", port) for number, port in enumerate(ports)]
     network = BadNetwork(ports[0], seed, ports[1])
     agent = pair.start_agent(log, to=network.url)
+    while agent.is_alive() and not set(network.faults) - {"none"}:
+        agent.join(0.1)
     agent.join(2.0)
     kill(gateways[0])
     agent.join(1.0)

@@ -31,7 +31,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def post(url: str, body: str) -> httpx.Response:
-    return httpx.post(f"{url}/api/v1/ingest", content=body.encode(), timeout=30, trust_env=False)
+    return httpx.post(f"{url}/api/v1/ingest", content=body.encode(), timeout=240, trust_env=False)
 
 
 def test_the_gateways_disk_is_full(site: Any, lines: Any) -> None:
@@ -47,7 +47,7 @@ def test_the_gateways_disk_is_full(site: Any, lines: Any) -> None:
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["error"]["message"] == "cannot spool block: the disk is full"
-        status = httpx.get(f"{site.url}/gateway/status", trust_env=False).json()
+        status = httpx.get(f"{site.url}/gateway/status", trust_env=False, timeout=240).json()
         assert status["spool"]["reasons"] == {"disk_full": 1}
         filler.unlink()
         assert post(site.url, lines(range(10, 20))).status_code == 200

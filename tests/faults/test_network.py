@@ -17,6 +17,8 @@ def test_a_bad_network(shared_site: Any, lines: Any, exit_code: Any, seed: int) 
     log.write_text(lines(range(first, first + LINES)))
     network = BadNetwork(shared_site.port, seed)
     agent = shared_site.start_agent(log, to=network.url, once=True)
+    while agent.is_alive() and not set(network.faults) - {"none"}:
+        agent.join(0.1)
     agent.join(4.0)
     network.calm()
     assert exit_code(agent) == 0

@@ -11,7 +11,8 @@ from tests.faults.steps import AGENT_STEPS, GATEWAY_STEPS, WHEN
 
 pytestmark = pytest.mark.faults
 
-SURVIVORS = [None, 1, 2]  # nothing that was not synced; or some of it, by this seed
+# Nothing that was not synced; or some of it, by this seed.
+SURVIVORS = [None, 1, pytest.param(2, marks=pytest.mark.slow)]
 
 
 def chance_of(seed: int | None) -> random.Random | None:

@@ -65,7 +65,7 @@ class Cluster:
         server = self.servers[number - 1]
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
-        server.wait(10)
+        assert server.wait(60) is not None
 
     def start(self, number: int) -> None:
         """Start a shard that was killed, and wait until it counts as there."""
@@ -82,7 +82,7 @@ def wait_alive(shard: Shard) -> None:
         if shard.alive:
             return
         shard.state.asked.clear()
-        assert shard.state.asked.wait(20)
+        assert shard.state.asked.wait(120)
     raise AssertionError(shard.reason)
 
 
@@ -91,6 +91,7 @@ def shards(
     monkeypatch: pytest.MonkeyPatch, clickhouse: EmbeddedServer, second_clickhouse: EmbeddedServer
 ) -> Iterator[Shards]:
     monkeypatch.setattr(shards_module, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(shards_module, "SILENCE_SECONDS", 30.0)  # one that is busy is not away
     servers = [clickhouse, second_clickhouse]
     configs = [
         ShardConfig(name, number, server.config, saved_config(server.data_dir, SEARCHER))

@@ -28,7 +28,7 @@ from storage.numbers import shard_of
 from storage.schema import namespace_database
 from tests.listening import Listening
 
-PATIENCE = 1200
+PATIENCE = 4800
 PAUSE_SECONDS = 0.05
 _numbers = itertools.count(1)
 
@@ -36,6 +36,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(shards_module, "SILENCE_SECONDS", 30.0)  # one that is busy is not away
     monkeypatch.setattr(placing, "TURN_SECONDS", 0.0)  # the next block goes to the next shard
 
 
@@ -51,7 +52,7 @@ class Cluster:
     def kill(self) -> None:
         assert self.second.pid is not None
         os.kill(self.second.pid, signal.SIGKILL)
-        self.second.wait(10)
+        assert self.second.wait(60) is not None
 
     def stored(self, number: int) -> list[str]:
         """The messages that a shard has, each as often as it has it."""

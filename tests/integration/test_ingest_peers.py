@@ -1,7 +1,5 @@
 """Two gateways behind one address: a block that was sent again is stored once, whichever of them it reaches."""
 
-import contextlib
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import neve_hold
+from bench.server import free_port
 from ingest.app import GatewaySettings, create_app
 from ingest.destination import AGAIN_HEADER
 from ingest.peers import Peers
@@ -55,19 +54,12 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path, clickhouse: EmbeddedServer, namespace: str) -> Iterator[Pair]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(_listening()) for _ in range(2)]
-        ports = [one.getsockname()[1] for one in taken]
-    made = Pair(tmp_path, clickhouse, namespace, ports)
+    made = Pair(tmp_path, clickhouse, namespace, [free_port() for _ in range(2)])
     made.start(1)
     made.start(2)
     yield made
     for number in list(made.running):
         made.stop(number)
-
-
-def _listening() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0))
 
 
 def wait_inserted(client: Listening) -> None:

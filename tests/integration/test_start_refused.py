@@ -19,7 +19,7 @@ def test_a_receiver_whose_address_is_taken(tmp_path: Path, clickhouse: EmbeddedS
             [*NEVE, "serve", "--role", "gateway", "--data", str(tmp_path / "data"), "--config", str(config)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
     assert done.returncode == 2

@@ -103,11 +103,12 @@ def test_every_inserter_must_have_moved_on(hot: Hot, namespace: str, who: Who) -
 def test_inserter_that_died_holds_its_epoch_until_it_is_evicted(
     hot: Hot, namespace: str, who: Who, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inserters, "LEASE_SECONDS", 0.2)
     old = hot.current_epoch(namespace)
     hot.registry.say(who, 1, [Holding(namespace, old, old)])
     with pytest.raises(InserterLive, match="lease"):
         hot.registry.evict(who.inserter)
+    monkeypatch.setattr(inserters, "LEASE_SECONDS", 0.2)
+    hot.registry.say(who, 2, [Holding(namespace, old, old)])
     hot.open_epoch(namespace)
     while hot.registry.of(who.inserter)[0].live:
         time.sleep(0.05)
@@ -115,7 +116,7 @@ def test_inserter_that_died_holds_its_epoch_until_it_is_evicted(
     assert [one.who for one in hot.registry.evict(who.inserter)] == [who]
     assert hot.epochs.try_close(namespace, old).closed
     assert hot.registry.is_evicted(who)
-    hot.registry.say(who, 2, [Holding(namespace, old, old)])  # it slept, and does not know yet
+    hot.registry.say(who, 3, [Holding(namespace, old, old)])  # it slept, and does not know yet
     assert hot.registry.of(who.inserter) == []
     with pytest.raises(NeveError, match="cannot find inserter"):
         hot.registry.evict(who.inserter)
@@ -133,7 +134,7 @@ def test_insert_under_way_keeps_its_epoch_open(
 
     def slowly(sealed: SealedBlock, epoch: int) -> None:
         halted.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         real(sealed, epoch)
 
     monkeypatch.setattr(connection, "_send_block", slowly)
@@ -142,14 +143,14 @@ def test_insert_under_way_keeps_its_epoch_open(
         target=connection.insert_blocks, args=(table, [block], old, {"async_insert": 0})
     )
     sender.start()
-    assert halted.wait(20)
+    assert halted.wait(120)
     hot.open_epoch(namespace)
     assert hot.epochs.try_close(namespace, old).under_way == 1
     assert hot.epochs.closed_through(namespace) == 0
     go_on.set()
     sender.join()
     connection.close()
-    assert hot.epochs.close(namespace, old, 10).closed
+    assert hot.epochs.close(namespace, old, 60).closed
     assert hot.rows_present(namespace, [block.header.block_id]) == {block.header.block_id: 1}
 
 
@@ -182,7 +183,7 @@ def test_what_was_dropped_is_known(hot: Hot, namespace: str) -> None:
     hot.open_epoch(namespace)
     with pytest.raises(ValueError, match="not closed"):
         hot.epochs.mark_dropped(namespace, old)
-    hot.epochs.close(namespace, old, 5)
+    hot.epochs.close(namespace, old, 60)
     hot.epochs.mark_dropped(namespace, old)
     assert hot.epochs.dropped_through(namespace) == old
 

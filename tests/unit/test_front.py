@@ -1,7 +1,6 @@
 """The front door, between real sockets: requests go to the process that their path names, answers come back whole."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from bench.server import free_port
 from query import front
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -55,9 +55,7 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 async def house(folder: Path, *names: str) -> AsyncIterator[int]:
     """The front door before processes of these names; its port. `/a/…` is for `a`."""
     behind = [await asyncio.start_unix_server(answering(n.encode()), str(folder / n)) for n in names]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     task = asyncio.ensure_future(
         front.serve("127.0.0.1", port, lambda path, _headers: str(folder / path.split("/")[1]))
     )
@@ -82,7 +80,7 @@ def run(folder: Path, requests: list[bytes], *names: str) -> list[bytes]:
     """Send the requests on one connection, each after the answer to the one before."""
 
     async def talk() -> list[bytes]:
-        async with asyncio.timeout(10), house(folder, *names) as port:
+        async with asyncio.timeout(60), house(folder, *names) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             found = []
             for request in requests:

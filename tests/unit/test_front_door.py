@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from bench.server import free_port
 from query import front
 from query.door import Door, HttpConfig
 from storage.access.access import Access, front_headers
@@ -47,9 +47,7 @@ async def opened(folder: Path, door: Door) -> AsyncIterator[tuple[int, Behind, B
     servers = [
         await asyncio.start_unix_server(one.talk, name) for one, name in zip(processes, names, strict=True)
     ]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     route = lambda path, _headers: names[0] if path.startswith("/gateway/") else names[1]  # noqa: E731
     task = asyncio.ensure_future(front.serve("127.0.0.1", port, route, None, door))
     while not task.done():
@@ -258,7 +256,7 @@ def test_what_comes_behind_a_body_changes_nothing(tmp_path: Path) -> None:
         assert (await reader.read(-1)).startswith(b"HTTP/1.1 200")
         writer.close()
 
-    run(tmp_path, Door(HttpConfig(idle_seconds=0.3)), talk)
+    run(tmp_path, Door(HttpConfig(idle_seconds=2.0)), talk)
 
 
 def test_a_websocket_that_was_not_granted_is_no_way_in(tmp_path: Path) -> None:
@@ -274,7 +272,7 @@ def test_a_websocket_that_was_not_granted_is_no_way_in(tmp_path: Path) -> None:
         writer.close()
         assert answer.count(b"HTTP/1.1 200") == len(gateway.seen) == 1
 
-    run(tmp_path, Door(HttpConfig(idle_seconds=0.3)), talk)
+    run(tmp_path, Door(HttpConfig(idle_seconds=2.0)), talk)
 
 
 def test_who_takes_nothing_of_an_answer_is_let_go(tmp_path: Path) -> None:
@@ -294,9 +292,7 @@ def test_who_takes_nothing_of_an_answer_is_let_go(tmp_path: Path) -> None:
                 gone.set()
 
         server = await asyncio.start_unix_server(behind, str(tmp_path / "api"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         door = Door(HttpConfig(answer_seconds=0.3))
         task = asyncio.ensure_future(
             front.serve("127.0.0.1", port, lambda *_: str(tmp_path / "api"), None, door)
@@ -408,4 +404,4 @@ def test_a_renewed_certificate_is_taken_while_it_runs(tmp_path: Path) -> None:
             tls.reload()
         assert await shown(port) == after
 
-    run(tmp_path, Door(HttpConfig(head_seconds=10), tls), talk)
+    run(tmp_path, Door(HttpConfig(head_seconds=60), tls), talk)

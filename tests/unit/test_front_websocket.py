@@ -1,11 +1,11 @@
 """A websocket through the front door: bytes go both ways as they are; another upgrade is refused."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
 
+from bench.server import free_port
 from query import front
 
 ASKS = (
@@ -26,9 +26,7 @@ async def _through(folder: Path, kind: bytes) -> bytes:
         writer.close()
 
     server = await asyncio.start_unix_server(behind, str(folder / "a"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     task = asyncio.ensure_future(
         front.serve("127.0.0.1", port, lambda path, _headers: str(folder / path.split("/")[1]))
     )

@@ -52,7 +52,7 @@ def open_page(filled: Server, context: BrowserContext) -> Iterator[Open]:
     def open_(state: dict[str, str] | None = None, **more: Any) -> Page:
         page = context.new_page()
         watched.append(Watched(page, filled.url))
-        asked = {"namespace": NAMESPACE, "from": "now-2h", **(state or {}), **more}
+        asked = {"namespace": NAMESPACE, "from": "now-6h", **(state or {}), **more}
         page.goto(f"{filled.url}/?{urlencode(asked)}")
         return page
 

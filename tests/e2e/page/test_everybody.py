@@ -63,8 +63,7 @@ def test_light_or_dark_is_remembered(open_page: Open) -> None:
 
 def test_another_namespace_is_chosen(open_page: Open, filled: Server) -> None:
     filled.client.post("/api/v1/ingest?namespace=elsewhere", content=b"a line of another namespace")
-    while not filled.client.get("/api/v1/search?namespace=elsewhere").json().get("events"):
-        pass
+    filled.wait_for("line", 1, namespace="elsewhere")
     page = open_page({"q": "line"})
     page.get_by_label("Namespace").select_option("elsewhere")
     expect(page.locator(".row")).to_contain_text(["a line of another namespace"])

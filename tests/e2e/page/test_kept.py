@@ -78,7 +78,7 @@ def test_a_saved_search_is_changed_and_faults_are_told(open_page: Open, nothing_
     dialog.get_by_role("button", name="Change Refused").click()
     expect(dialog).to_have_count(0)
     (saved,) = nothing_saved.client.get("/api/v1/saved", params={"namespace": NAMESPACE}).json()["saved"]
-    assert (saved["name"], saved["query"], saved["from"]) == ("Refused", "level:error", "now-2h")
+    assert (saved["name"], saved["query"], saved["from"]) == ("Refused", "level:error", "now-6h")
     page.get_by_role("combobox", name="Query").fill("level:>=loud")
     page.keyboard.press("Enter")
     expect(page.locator("#fault")).to_be_visible()

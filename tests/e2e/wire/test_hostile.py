@@ -12,6 +12,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from tests.e2e.guarded import patiently
 from tests.e2e.wire.conftest import Place
 
 MORE_BYTES = 300 << 20  # of memory; what bodies may take together is a tenth of it
@@ -72,7 +73,7 @@ def before(wire: Place) -> int:
 def test_it_goes_on(wire: Place, before: int) -> None:
     """All of them, one after the other, and then something sound at each."""
     for port, name in CASES:
-        with socket.create_connection(("127.0.0.1", wire.ports[port]), timeout=60) as one, suppress(OSError):
+        with socket.create_connection(("127.0.0.1", wire.ports[port]), timeout=300) as one, suppress(OSError):
             one.sendall(BYTES[port][name])
             one.shutdown(socket.SHUT_WR)
             while one.recv(65536):
@@ -80,6 +81,10 @@ def test_it_goes_on(wire: Place, before: int) -> None:
         assert wire.server.client.get("/gateway/status").status_code == 200, (port, name)
     sound(wire)
     wire.server.wait_for("hostilesound", 3)
+    status = wire.server.client.get
+    patiently(
+        lambda: status("/gateway/status").json()["spool"]["depth"] == 0 or None
+    )  # or others wait for room
     assert resident(wire) - before < MORE_BYTES
     log = (wire.server.folder / "data" / "logs" / "gateway.log").read_text()
     assert "Traceback" not in log
@@ -94,7 +99,7 @@ def sound(wire: Place) -> None:
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
         secure.sendall(b"<13>1 - h app - - - hostilesound over tls\n")
-    with socket.create_connection(("127.0.0.1", wire.ports["fluent"]), timeout=60) as one:
+    with socket.create_connection(("127.0.0.1", wire.ports["fluent"]), timeout=300) as one:
         record = {"message": "hostilesound over fluent"}
         one.sendall(msgpack.packb(["t", [[1_790_000_000, record]], {"chunk": "hostile"}]))
         assert msgpack.unpackb(one.recv(100)) == {"ack": "hostile"}

@@ -106,7 +106,7 @@ def test_the_agent_over_kills(wire: Place, journal: Path, tmp_path: Path) -> Non
             wire.server.wait_for("service:agent", last)
             write(journal, "agent", range(last + 1, last + 301))
             process.kill()  # wherever it is with these
-    done = subprocess.run([*ship, "--once"], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*ship, "--once"], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     wire.server.wait_for("service:agent", 1900)
     rows = wire.server.search("service:agent rack:r1 | stats count() as n by order_id | limit 10000")["rows"]
@@ -128,7 +128,7 @@ def test_units(wire: Place, journal: Path, tmp_path: Path) -> None:
     ]
     ship += ["--state", str(tmp_path / "state"), "--unit", "unit-a", "--unit", "unit-b"]
     for _ in range(2):
-        done = subprocess.run(ship, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(ship, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
     wire.server.wait_for("service:unit-*", 20)
 

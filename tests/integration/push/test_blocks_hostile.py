@@ -19,7 +19,7 @@ from storage.native.block import SealedBlock, seal
 from tests.conftest import encode, string, varint
 from tests.listening import Listening
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 EVENTS = [
     {"timestamp": 1_790_000_000 * 10**9 + row, "message": f"line {row}", "tags": {"a": f"{row}"}}
     for row in range(5)

@@ -127,7 +127,7 @@ def test_any_body_gets_an_answer(
     path, headers, bodies = WAYS[way]
     before = stored_lines(gateway)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(bodies, bodies, RANDOM))
     def send(body: bytes) -> None:
         answer = gateway.post(path, content=body, headers={**headers, **tenant})

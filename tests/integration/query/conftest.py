@@ -42,7 +42,7 @@ def serving(app: Any) -> Iterator[str]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            assert server.ready.wait(10)
+            assert server.ready.wait(60)
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
@@ -77,7 +77,7 @@ def url(serve: Callable[..., str]) -> str:
 @pytest.fixture
 def api(url: str) -> Iterator[httpx.Client]:
     """A client of the API."""
-    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
         yield client
 
 
@@ -87,7 +87,7 @@ def empty_api(hot: Hot) -> Iterator[httpx.Client]:
     hot.create_namespace("test_empty")
     with (
         serving(create_app(hot, default_namespace="test_empty")) as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=url, trust_env=False, timeout=240) as client,
     ):
         yield client
 

@@ -41,7 +41,7 @@ from tests.integration.query.conftest import serving
 
 MINUTE = 60 * SECOND
 BEGIN = (time.time_ns() // MINUTE - 120) * MINUTE  # lately: what was told is kept for a month
-CONFIG = AlertsConfig(allow_private=True, timeout_seconds=5)
+CONFIG = AlertsConfig(allow_private=True, timeout_seconds=60)
 Event = Mapping[str, Any]
 Store = Callable[[Sequence[Event]], Any]
 
@@ -109,7 +109,7 @@ def api(hot: Hot, namespace: str) -> Iterator[httpx.Client]:
     """The API, which may tell this machine."""
     with (
         serving(create_app(hot, default_namespace=namespace, alerts=CONFIG)) as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=url, trust_env=False, timeout=240) as client,
     ):
         yield client
 
@@ -635,7 +635,7 @@ def test_who_may_see_and_change_alerts(
                 {"scopes": scopes, "namespaces": [where], "role": role, "name": role or "all"}
             )["key"]
             headers = {"Authorization": f"Bearer {key}"}
-            return httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60)
+            return httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=240)
 
         seller, banker = ask("seller", "search", "alert"), ask("banker", "search", "alert")
         reader, everybody = ask("seller", "search"), ask("", "search", "alert")

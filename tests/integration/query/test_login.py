@@ -47,7 +47,7 @@ def browser(hot: Hot, namespace: str, provider: TestProvider) -> Iterator[Browse
     )
     with ExitStack() as stack:
         url = stack.enter_context(serving(app))
-        yield stack.enter_context(Browser(base_url=url, trust_env=False, timeout=60))
+        yield stack.enter_context(Browser(base_url=url, trust_env=False, timeout=240))
 
 
 def ours(browser: Browser) -> dict[str, str]:

@@ -52,7 +52,7 @@ def api(hot: Hot) -> Iterator[httpx.Client]:
     hot.insert_blocks(NAMESPACE, [block], hot.current_epoch(NAMESPACE), block.header.block_id.hex())
     with (
         serving(create_app(hot, default_namespace=NAMESPACE)) as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=url, trust_env=False, timeout=240) as client,
     ):
         yield client
 
@@ -358,7 +358,7 @@ def test_a_number_that_lacks_something_is_an_error(api: httpx.Client, hot: Hot) 
     asked = {"query": "sum(count_over_time({}[10m]))", "time": RANGE["end"]}
     assert api.get("/loki/api/v1/query", params=asked).status_code == 200
     app = create_app(hot, default_namespace=NAMESPACE, limits=Limits(rows_read=3))
-    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as small:
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=240) as small:
         answer = small.get("/loki/api/v1/query", params=asked)
         assert answer.status_code >= 400
         assert "limit" in answer.text

@@ -89,7 +89,7 @@ def test_every_example_gives_what_the_page_says(
 ) -> None:
     cold = ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0))
     store(EVENTS)
-    with httpx.Client(base_url=serve(cold=cold), trust_env=False, timeout=60) as api:
+    with httpx.Client(base_url=serve(cold=cold), trust_env=False, timeout=240) as api:
         assert not (found := wrong(api)), found
         assert Ager(hot, clickhouse.config, ColdTier(cold)).age(namespace, Wish(now=True, grace=0))
         assert not (found := wrong(api)), found

@@ -270,7 +270,7 @@ def test_across_and_cold(
     store: Callable[..., object],
 ) -> None:  # fmt: skip
     ager = Ager(hot, clickhouse.config, ColdTier(cold))
-    with httpx.Client(base_url=serve(cold=cold), trust_env=False, timeout=60) as api:
+    with httpx.Client(base_url=serve(cold=cold), trust_env=False, timeout=240) as api:
         store(EVENTS[::2])
         assert ager.age(namespace, Wish(now=True, grace=0))
         store(EVENTS[1::2])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from bench.server import free_port
 from query.limits import Limits
 from storage.config import ClickHouseConfig
 from storage.hot import Hot
@@ -89,7 +89,7 @@ def test_a_stream_is_one_event_a_line_and_stats_last(api: httpx.Client, store: S
 
 def test_a_table_is_streamed_with_its_columns_first(serve: Callable[..., str], store: Store) -> None:
     store([{"timestamp": NOW, "message": "m", "host": f"h{i:05d}"} for i in range(15_000)])
-    api = httpx.Client(base_url=serve(Limits(result_rows=100)), trust_env=False, timeout=60)
+    api = httpx.Client(base_url=serve(Limits(result_rows=100)), trust_env=False, timeout=240)
 
     def lines(q: str, **params: object) -> list[Any]:
         headers = {"Accept": "application/x-ndjson"}
@@ -147,7 +147,9 @@ def test_context_is_the_lines_around_of_the_same_service_and_host(api: httpx.Cli
 def test_a_limit_labels_the_answer(serve: Callable[..., str], store: Store) -> None:
     store([{"timestamp": NOW, "message": "m", "host": f"h{i}"} for i in range(50)])
     url = serve(Limits(result_rows=20))
-    answer = httpx.get(f"{url}/api/v1/search", params={"q": "* | uniq host"}, trust_env=False).json()
+    answer = httpx.get(
+        f"{url}/api/v1/search", params={"q": "* | uniq host"}, trust_env=False, timeout=240
+    ).json()
     assert len(answer["rows"]) == 20
     assert answer["stats"]["limits_hit"] == ["result_rows"]
     assert not answer["stats"]["complete"]
@@ -156,7 +158,9 @@ def test_a_limit_labels_the_answer(serve: Callable[..., str], store: Store) -> N
 def test_a_search_out_of_time_is_labelled(serve: Callable[..., str], store: Store) -> None:
     store(some(5))
     url = serve(Limits(seconds=0.0))
-    stats = httpx.get(f"{url}/api/v1/search", params={"q": "line"}, trust_env=False).json()["stats"]
+    stats = httpx.get(f"{url}/api/v1/search", params={"q": "line"}, trust_env=False, timeout=240).json()[
+        "stats"
+    ]
     assert stats["limits_hit"] == ["time"]
     assert not stats["complete"]
 
@@ -192,7 +196,7 @@ def test_no_time_for_what_comes_first_is_a_partial_answer_too(
     serve: Callable[..., str], store: Store, path: str
 ) -> None:
     store(some(5))
-    answer = httpx.get(f"{serve(Limits(seconds=0.0))}/api/v1/{path}", trust_env=False)
+    answer = httpx.get(f"{serve(Limits(seconds=0.0))}/api/v1/{path}", trust_env=False, timeout=240)
     assert answer.status_code == 200, answer.text
     assert answer.json()["stats"]["limits_hit"] == ["time"]
 
@@ -212,20 +216,18 @@ def test_errors_have_one_shape_and_show_no_inside(
 def test_ready_only_while_clickhouse_answers(api: httpx.Client, serve: Callable[..., str]) -> None:
     assert api.get("/healthz").status_code == 200
     assert api.get("/readyz").status_code == 200
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with Hot(ClickHouseConfig(port=port, connect_timeout=1)) as away:
+    with Hot(ClickHouseConfig(port=free_port(), connect_timeout=1)) as away:
         url = serve(tier=away)
         for path in ("/readyz", "/api/v1/search"):
-            answer = httpx.get(url + path, trust_env=False)
+            answer = httpx.get(url + path, trust_env=False, timeout=240)
             assert answer.status_code == 503
             assert answer.headers["Retry-After"]
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/healthz", trust_env=False, timeout=240).status_code == 200
 
 
 def test_too_many_at_once_is_429(serve: Callable[..., str]) -> None:
     url = serve(Limits(concurrent=0, waiting=0))
-    answer = httpx.get(f"{url}/api/v1/search", trust_env=False)
+    answer = httpx.get(f"{url}/api/v1/search", trust_env=False, timeout=240)
     assert answer.status_code == 429
     assert answer.headers["Retry-After"]
 

@@ -244,7 +244,7 @@ def test_a_table_as_csv_to_keep(api: httpx.Client, store: Store) -> None:
 def test_csv_says_where_it_was_cut(serve: Callable[..., str], store: Store) -> None:
     store(tagged(100))
     url = serve(Limits(rows_read=10))
-    text = httpx.get(f"{url}/api/v1/search", params={"format": "csv"}, trust_env=False).text
+    text = httpx.get(f"{url}/api/v1/search", params={"format": "csv"}, trust_env=False, timeout=240).text
     assert text.splitlines()[-1].startswith("# incomplete: limit on rows") or '"# incomplete' in text
 
 

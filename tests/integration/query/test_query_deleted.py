@@ -33,7 +33,7 @@ class Place:
     ) -> None:
         self.hot, self.namespace = hot, namespace
         self.clickhouse, self.cold = clickhouse.config, ColdTier(config)
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=240)
         self.ager = Ager(hot, clickhouse.config, self.cold)
 
     def delete(self, query: str) -> None:

@@ -1,5 +1,5 @@
-"""Every example of docs/query.md, run against the events that the page shows: filters find the events whose numbers
-stand there, queries with pipes give the rows that stand there."""
+"""Every example of docs/query.md and docs/coming-from.md, run against the events that the first shows: filters
+find the events whose numbers stand there, queries with pipes give the rows that stand there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from query import ast
 from query.parse import parse
 from query.times import parse_instant
 
-PAGE = (Path(__file__).parents[3] / "docs" / "query.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "query.md").read_text(encoding="utf-8")
+OTHERS = (DOCS / "coming-from.md").read_text(encoding="utf-8")
 TABLE = re.compile(r"^\| (filter|query) \|.*\n\|[-|]+\n((?:\|.*\n)+)", re.MULTILINE)
-EXAMPLE = re.compile(r"\| `(.+?)` \| (.*?) \|(?: |$)", re.MULTILINE)
+EXAMPLE = re.compile(r"^\| `(.+?)` \| (.*?) \|(?: |$)", re.MULTILINE)
 EXAMPLES = [
     (query.replace(r"\|", "|"), expected.replace(r"\|", "|"))
-    for _, table in TABLE.findall(PAGE)
+    for _, table in TABLE.findall(PAGE + OTHERS)
     for query, expected in EXAMPLE.findall(table)
 ]
 
@@ -49,7 +51,7 @@ def shown(answer: dict[str, Any]) -> str:
 
 
 def test_every_table_of_examples_is_read() -> None:
-    rows = sum(table.count("\n") for _, table in TABLE.findall(PAGE))
+    rows = sum(table.count("\n") for _, table in TABLE.findall(PAGE + OTHERS))
     assert len(EXAMPLES) == rows > 120
 
 

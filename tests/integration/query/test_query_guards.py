@@ -173,7 +173,7 @@ def clients(
         def client(role: str) -> httpx.Client:
             key = admin.create_key({"scopes": ["search"], "namespaces": [namespace], "role": role})["key"]
             headers = {"Authorization": f"Bearer {key}"}
-            opened.append(httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60))
+            opened.append(httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=240))
             return opened[-1]
 
         yield client

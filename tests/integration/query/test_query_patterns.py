@@ -51,7 +51,7 @@ def pinned(hot: Hot, namespace: str, tmp_path: Path) -> Iterator[tuple[httpx.Cli
     """A client of an API that looks at an operators' file, and that file."""
     path = tmp_path / "patterns.toml"
     app = create_app(hot, default_namespace=namespace, pins_file=path)
-    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
         yield client, path
 
 

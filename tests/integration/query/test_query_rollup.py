@@ -115,7 +115,7 @@ def answers(
     config = ColdConfig(clickhouse.lake / namespace, default=Policy(grace_seconds=0))
     ager = Ager(hot, clickhouse.config, ColdTier(config))
     app = create_app(hot, default_namespace=namespace, cold=config)
-    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
         yield Answers(hot, namespace, ager, client, monkeypatch)
 
 

@@ -114,7 +114,7 @@ class Tiers:
         self, hot: Hot, clickhouse: EmbeddedServer, config: ColdConfig, url: str, namespace: str
     ) -> None:
         self.hot, self.config, self.namespace = hot, config, namespace
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=240)
         self.ager = Ager(hot, clickhouse.config, ColdTier(config))
 
     def age(self) -> int:

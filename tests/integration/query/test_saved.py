@@ -42,7 +42,7 @@ def clients(hot: Hot, namespace: str) -> Iterator[Client]:
         def client(name: str, where: str = namespace, scope: str = "search") -> httpx.Client:
             asked = {"scopes": [scope], "namespaces": [where] if where else [], "name": name}
             headers = {"Authorization": f"Bearer {admin.create_key(asked)['key']}"} if name else {}
-            opened.append(httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60))
+            opened.append(httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=240))
             return opened[-1]
 
         yield client

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from fastapi import FastAPI
 
+from bench.server import free_port
 from ingest.receivers import listeners
 from ingest.receivers.listeners import Listeners
 from ingest.receivers.listening import AUTO, ReceiversConfig
@@ -38,7 +39,7 @@ def start(address: str) -> dict[str, str]:
             for said in these.said.values():
                 if said[0].isdigit():
                     async with grpc.aio.insecure_channel(said) as channel:
-                        await asyncio.wait_for(channel.channel_ready(), 20)
+                        await asyncio.wait_for(channel.channel_ready(), 60)
         finally:
             await these.stop()
         return these.said
@@ -59,9 +60,7 @@ def test_a_port_that_nobody_asked_for_is_taken(taken: int, monkeypatch: pytest.M
 
 
 def test_where_it_listens_is_said_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setitem(listeners._AUTO_PORTS, "otlp_grpc", port)
     for address in (f"127.0.0.1:{port}", AUTO):
         assert start(address) == {"otlp_grpc": f"127.0.0.1:{port}"}

@@ -156,6 +156,25 @@ def copy_and_truncate(path: Path, number: int) -> None:
     os.truncate(path, 0)
 
 
+@pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
+def test_copytruncate_twice_between_two_looks_at_the_folder(
+    logs: Path, follow: Any, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second copy is seen before it is noticed that its original holds nothing of it any more."""
+    monkeypatch.setattr(files_module, "SCAN_SECONDS", 3600)
+    path = logs / "a.log"
+    write(path, *numbered(1, 50))
+    reader = follow(logs / pattern)
+    assert reader.lines() == numbered(1, 50)
+    copy_and_truncate(path, 1)
+    write(path, *numbered(101, 130))
+    assert reader.lines(scan=False) == numbered(101, 130)
+    write(path, *numbered(131, 133))
+    copy_and_truncate(path, 2)
+    assert reader.lines() == numbered(131, 133)
+    assert reader.lines() == []
+
+
 @pytest.mark.parametrize("arrived", range(4))
 @pytest.mark.parametrize("pattern", ["a.log", "a.log*"])
 def test_copytruncate_again_and_again_while_the_gateway_is_away(

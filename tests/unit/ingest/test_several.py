@@ -1,7 +1,6 @@
 """An agent's spool before several gateways: what may have been sent to one goes to no other."""
 
 import random
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.server import free_port
 from ingest import backoff, several
 from ingest.checkpoints import Checkpoints
 from ingest.counters import Counters
@@ -57,7 +57,7 @@ class Setting:
             self.spool.remove([entry])
 
     def wait(self, holds: Callable[[], bool]) -> None:
-        for _ in range(3000):
+        for _ in range(12_000):
             if holds() or self.shipper.failure is not None:
                 break
             self.spool.wait_room(PAUSE_SECONDS)
@@ -80,8 +80,7 @@ def setting_of(folder: Path, *urls: str) -> Setting:
 
 def nobody() -> str:
     """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_the_first_gets_everything_in_order(tmp_path: Path, sealed: Any) -> None:

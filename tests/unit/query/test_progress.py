@@ -36,7 +36,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_shows_itself_on_a_terminal_and_goes_away() -> None:
     out = Terminal()
     with Progress(out) as line:
-        assert out.written.wait(10)
+        assert out.written.wait(60)
         line.lines = 12_345
         assert line.text().startswith("12,345 lines, ")
     assert out.getvalue().startswith(f"{ERASE}searching, ")
@@ -46,7 +46,7 @@ def test_it_shows_itself_on_a_terminal_and_goes_away() -> None:
 def test_it_ends_where_the_answer_begins() -> None:
     out = Terminal()
     with Progress(out) as line:
-        assert out.written.wait(10)
+        assert out.written.wait(60)
         Screen(Terminal(), progress=line).line("an event")
         shown = out.getvalue()
         assert shown.endswith(ERASE)

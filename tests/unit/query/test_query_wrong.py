@@ -17,6 +17,15 @@ def error_of(text: str) -> QueryInvalid:
     return raised.value
 
 
+def test_words_of_other_languages_are_told_how_it_is_said_here() -> None:
+    assert error_of('service="shop"').hint.startswith('a field is written name:"value"\n')
+    assert "docs/coming-from.md" in error_of('{service_name="shop"} |= "error"').hint
+
+
+def test_a_hint_stands_before_the_place() -> None:
+    assert error_of("a | stats count() by").hint.startswith("docs/query.md has the whole language\n")
+
+
 def test_the_place_counts_lines() -> None:
     error = error_of("error\n  status:")
     assert error.position == (2, 10)

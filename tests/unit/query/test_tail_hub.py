@@ -77,7 +77,7 @@ async def heard(joined: Joined, count: int) -> list[str]:
     while len(found) < count:
         one = joined.viewer.take()
         if one is None:
-            await asyncio.wait_for(joined.viewer.ready.wait(), 10)
+            await asyncio.wait_for(joined.viewer.ready.wait(), 60)
             continue
         data = one.data if isinstance(one, Chunk) else one.encode()
         for event in told(data.decode().split("\n")):
@@ -97,11 +97,11 @@ Test = Callable[[Gateway, TailHub], Awaitable[None]]
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a test against a gateway and a hub of its own."""
 
-    def run(test: Test, store: Any = no_store) -> None:
+    def run(test: Test, store: Any = no_store, start_seconds: float = 60) -> None:
         async def main() -> None:
             gateway = Gateway()
             monkeypatch.setattr(tail_module, "Feed", lambda _way: gateway)
-            monkeypatch.setattr(tail_module, "START_SECONDS", 0.5)
+            monkeypatch.setattr(tail_module, "START_SECONDS", start_seconds)
             hub = TailHub([Way.beside("gateway", {})], store)
             try:
                 await test(gateway, hub)
@@ -210,4 +210,4 @@ def test_without_a_gateway_nobody_joins(hub: Callable[..., None]) -> None:
             await hub.join(wanted("line"))
         assert hub.viewers == 0
 
-    hub(test)
+    hub(test, start_seconds=0.05)
