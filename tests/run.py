@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent
 SOAK = "tests/faults/test_soak.py"  # takes its two minutes whatever the others do
 QUERY = "tests/integration/query"
 # What takes longest of the tests of whole servers, half of it, so that neither half is what the others wait for.
-NAMES = "access backup_cluster clickhouse_lost cluster otlp redaction tail_cluster tiers"  # with servers of their own
+NAMES = "access backup_cluster clickhouse_lost otlp tail_cluster tiers"  # with servers of their own
 LONG = ["tests/e2e/page", *(f"tests/e2e/test_{name}.py" for name in NAMES.split()), "tests/e2e/wire"]
 APART = {
     "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
