@@ -113,6 +113,7 @@ def test_an_alert_is_changed_and_says_what_webhooks_answered(open_page: Open, fi
     form(page).get_by_label("Window").fill("a while")
     form(page).get_by_role("button", name="Change").click()
     expect(form(page).get_by_role("alert")).to_contain_text("cannot use 'window'")
+    form(page).get_by_role("button", name="Change").hover()
     shuts_nobody_out(page)
     form(page).get_by_label("Window").fill("10m")
     form(page).get_by_label("Labels").fill("severity=page, team=shop")
