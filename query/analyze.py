@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from query import ast
 from query import conditions as c
-from query.errors import QueryInvalid, invalid_at
+from query.errors import LANGUAGE, QueryInvalid, invalid_at
 from query.levels import LEVELS, level_of, levels_where
 from query.quantities import Quantity, parse_quantity
 from query.times import BadTime, is_duration, parse_span
@@ -211,7 +211,7 @@ class Analyzer:
         return c.FingerprintIs(int(value, 16))
 
     def _wrong(self, node: ast.Match, message: str, hint: str = "") -> QueryInvalid:
-        return invalid_at(self.text, node.offset, message, hint)
+        return invalid_at(self.text, node.offset, message, hint or LANGUAGE)
 
 
 def _bounds(test: ast.Test) -> list[tuple[str, str]]:

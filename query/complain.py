@@ -6,7 +6,7 @@ import re
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from query.errors import QueryInvalid, invalid_at
+from query.errors import LANGUAGE, QueryInvalid, invalid_at
 
 PIPES = "stats, top, rare, uniq, where, sort, fields, limit, patterns, histogram, extract, unpack"
 # Terminal → what a person calls it. The first that the grammar allows at the place names what was expected.
@@ -64,7 +64,9 @@ def _at_end(text: str, allowed: set[str]) -> QueryInvalid:
         opened = _unclosed(text)
         line, column = text[:opened].count("\n") + 1, opened - text.rfind("\n", 0, opened)
         return invalid_at(text, end, "expected ')'", f"the '(' at line {line}, column {column} is not closed")
-    return invalid_at(text, end, f"expected {_expected(allowed)}{_after(text, end)}", _hint(allowed))
+    return invalid_at(
+        text, end, f"expected {_expected(allowed)}{_after(text, end)}", _hint(allowed) or LANGUAGE
+    )
 
 
 def _unclosed(text: str) -> int:
@@ -111,7 +113,7 @@ def _at_character(text: str, offset: int, allowed: set[str]) -> QueryInvalid:
         return invalid_at(text, quoted.end(), NO_SPACE, ESCAPED)
     message = f"expected {_expected(allowed)}{_after(text, offset)}, found {_found(text, offset)}"
     forgotten = "_PIPE" in allowed and _found(text, offset).strip("'").lower() in PIPES.split(", ")
-    return invalid_at(text, offset, message, "put a | before it" if forgotten else _hint(allowed))
+    return invalid_at(text, offset, message, "put a | before it" if forgotten else _hint(allowed) or LANGUAGE)
 
 
 def _opened(text: str, offset: int) -> bool:

@@ -26,7 +26,7 @@ class QueryInvalid(NeveError):
         line, column = position
         super().__init__(f"line {line}, column {column}: {message}", hint, position=position)
         if excerpt:
-            self.hint = f"{hint or LANGUAGE}\n{excerpt}"
+            self.hint = f"{hint}\n{excerpt}".lstrip("\n")
 
 
 class RequestInvalid(NeveError):

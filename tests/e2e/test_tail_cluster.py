@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -247,6 +248,12 @@ def test_one_that_is_killed_is_told_and_followed_again(pair: Pair) -> None:
             assert [gap["skipped"] for gap in again.gaps()] == [None]
 
 
+def run(work: Coroutine[Any, Any, object]) -> object:
+    """In a thread of its own: in this one the tests of the page leave a loop running."""
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def test_arrivals_are_for_who_knows_the_word_alone(pair: Pair) -> None:
     for client in (pair.one.client, pair.two.client):
         for path in ("/gateway/arrivals", "/gateway/arrivals/stream"):
@@ -264,6 +271,6 @@ def test_arrivals_are_for_who_knows_the_word_alone(pair: Pair) -> None:
         finally:
             await feed.close()
 
-    assert isinstance(asyncio.run(first(INSIDE)), Hello)
+    assert isinstance(run(first(INSIDE)), Hello)
     with pytest.raises(Unavailable, match="it answered 403; set the same auth.inside for all"):
-        asyncio.run(first("another word"))
+        run(first("another word"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from query import ast
 from query.errors import QueryInvalid
 from query.limits import Limits
-from query.plan import make_plan
+from query.plan import Plan, make_plan
 from query.running import Running
 from query.search import window_sql
 from query.windows import Window
@@ -246,6 +246,11 @@ def test_neve_finds_what_a_plain_reading_finds(
         check_filter(Running(hot, Limits()), namespace, run, node, kept)
 
 
+def _all(plan: Plan, running: Running) -> tuple[list[tuple[Any, ...]], dict[str, object]]:
+    sql, params = window_sql(plan, Window(plan.low, plan.high), None)
+    return running.query(sql, params).rows, params
+
+
 def check_filter(
     running: Running, namespace: str, run: str, node: ast.Filter, events: dict[Id, dict[str, Any]]
 ) -> None:
@@ -254,9 +259,8 @@ def check_filter(
     found = expected = None
     params: dict[str, object] = {}
     with suppress(QueryInvalid):
-        plan = running.settle(make_plan(str(query), now=NOW, namespace=namespace))
-        sql, params = window_sql(plan, Window(plan.low, plan.high), None)
-        rows = running.query(sql, params).rows
+        plan = make_plan(str(query), now=NOW, namespace=namespace)
+        rows, params = running.answer(plan, lambda settled: _all(settled, running))
         found = {(row[9], row[10]) for row in rows}
     with suppress(Mismatch):
         expected = {id_ for id_, event in events.items() if READING.passes(event, node)}

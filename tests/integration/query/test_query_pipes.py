@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from query import ast
+from query.errors import QueryInvalid
 from query.limits import Limits
 from query.plan import make_plan
 from query.running import Running
@@ -402,7 +403,7 @@ def expected_rows(table: Table) -> list[list[Any]]:
 
 def found_rows(running: Running, namespace: str, query: ast.Query) -> list[list[Any]]:
     plan = make_plan(str(query), now=NOW, namespace=namespace, from_=str(FROM), to=str(TO))
-    table = run_table(running.settle(plan), running, 10_000, None)
+    table = running.answer(plan, lambda settled: run_table(settled, running, 10_000, None))
     assert not running.limits_hit
     names = [column["name"] for column in table.columns]
     if names[:2] != ["id", "timestamp"]:
@@ -419,7 +420,11 @@ def stored(store: Callable[[list[Event]], SealedBlock], events: list[Event]) -> 
 
 def check_pipes(running: Running, namespace: str, query: ast.Query, events: list[Event]) -> None:
     """Neve's rows are those of the plain reading. The query's filter finds just these events."""
-    found = found_rows(running, namespace, query)
+    try:
+        found = found_rows(running, namespace, query)
+    except QueryInvalid as error:  # units that do not go together: tests of their own say which
+        assert "cannot compare" in error.message
+        return
     table = Table(Reading(SPANS), events, EXTRACTIONS, (TO - FROM) / SECOND)
     for pipe in query.pipes:
         table.step(pipe)

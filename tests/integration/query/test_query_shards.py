@@ -348,6 +348,8 @@ def test_what_is_written_waits_for_no_shard_that_hangs(
         os.kill(pid, signal.SIGCONT)
     cluster.wait_alive(2)
     assert Documents(cluster.shards.all[1].hot, "saved").get(cluster.namespace) == {"said": "meanwhile"}
+    for one in cluster.shards:
+        one.hot.execute("DELETE FROM neve.saved WHERE name = {n:String}", {"n": cluster.namespace})
 
 
 @pytest.mark.usefixtures("apart")
