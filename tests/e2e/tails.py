@@ -22,16 +22,20 @@ class Tail:
     """One connection. For a with statement; `last_id` goes on after an event."""
 
     def __init__(self, url: str, query: str, last_id: str = "") -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+        self.url = url
         self.query = query
         self.last_id = last_id
         self.told: list[Told] = []
         self.counts: Counter[str] = Counter()  # of what was told, by kind
-        self.status = 0
-        self.over = False
         self.going = threading.Event()  # cleared, nothing is read
         self.going.set()
         self.changed = threading.Condition()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=120)
+        self.status = 0
+        self.over = False
         self.thread = threading.Thread(target=self._read, daemon=True)
 
     def _lines(self) -> Iterator[str]:
@@ -57,9 +61,17 @@ class Tail:
             self.changed.notify_all()
 
     def __enter__(self) -> Tail:
-        self.thread.start()
-        assert self.wait(lambda: bool(self.told) or self.over)
-        return self
+        """Comes again where the server does not take it: it is busy, or a part of it starts."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            self.thread.start()
+            assert self.wait(lambda: bool(self.told) or self.over)
+            if self.status == 200:
+                return self
+            self.connection.close()
+            assert time.monotonic() < deadline, self.status
+            time.sleep(0.05)
+            self._begin()
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
@@ -88,15 +100,3 @@ class Tail:
         """Messages, once there are so many."""
         assert self.wait(lambda: self.counts["log"] >= events or self.over, seconds), self.told[-3:]
         return self.messages()
-
-
-def come_back(url: str, query: str, last_id: str) -> Tail:
-    """A connection after `last_id`, once the server takes it."""
-    deadline = time.monotonic() + SECONDS
-    while True:
-        tail = Tail(url, query, last_id).__enter__()
-        if tail.status == 200:
-            return tail
-        tail.close()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

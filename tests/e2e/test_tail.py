@@ -16,7 +16,7 @@ import pytest
 
 from bench.server import NEVE, Server
 
-from .tails import SECONDS, Tail, come_back
+from .tails import SECONDS, Tail
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -187,7 +187,7 @@ def test_kill_of_the_api_loses_and_doubles_nothing(mortal: Server) -> None:
         os.kill(mortal.pids()["api"], signal.SIGKILL)
         post(mortal, "api", numbered(10, 10))
         assert tail.wait(lambda: tail.over)
-    again = come_back(mortal.url, "service:api", tail.last_id)
+    again = Tail(mortal.url, "service:api", tail.last_id).__enter__()
     try:
         post(mortal, "api", numbered(20, 10))
         assert tail.messages() + again.wait_for(20) == numbered(0, 30)

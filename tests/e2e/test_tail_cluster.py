@@ -30,7 +30,7 @@ from storage.embedded import saved_config
 from storage.tls import client_context
 from tests.certificates import Authority
 
-from .tails import SECONDS, Tail, come_back
+from .tails import SECONDS, Tail
 
 pytestmark = pytest.mark.faults
 
@@ -108,7 +108,7 @@ class Pair:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Somebody watches already, and both gateways are heard, however long that takes."""
-        tail = come_back(self.one.url, "service:nothing", "")
+        tail = Tail(self.one.url, "service:nothing", "").__enter__()
         try:
             wait(lambda: self.heard() == {"local": 1, self.two.name: 1})  # not its own address, too
             yield
