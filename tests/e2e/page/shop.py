@@ -101,7 +101,11 @@ def offered(page: Page, name: str = "") -> Locator:
     return page.get_by_role("listbox", name="Suggestions").get_by_role("option", name=name)
 
 
-def copied(page: Page) -> str:
+def copied(page: Page, button: Locator) -> str:
+    """What a button puts on the clipboard."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    button.click()
+    page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 

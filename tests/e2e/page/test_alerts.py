@@ -11,7 +11,7 @@ from bench.browser import CHROMIUM
 from bench.server import Server
 
 from .shop import NAMESPACE, Open, rows, summary
-from .watched import said, shuts_nobody_out
+from .watched import says, shuts_nobody_out
 
 pytestmark = [
     pytest.mark.loghub,
@@ -122,7 +122,7 @@ def test_an_alert_is_changed_and_says_what_webhooks_answered(open_page: Open, fi
     (kept,) = filled.client.get("/api/v1/alerts", params={"namespace": NAMESPACE}).json()["alerts"]
     assert kept["labels"] == {"severity": "page", "team": "shop"}
     assert kept["webhooks"][0]["signed"]
-    assert said(page)["open"] == kept["id"]
+    says(page, {"open": kept["id"]})
 
 
 def test_an_alert_stands_on_a_saved_search(open_page: Open, filled: Server) -> None:

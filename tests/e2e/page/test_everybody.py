@@ -9,7 +9,7 @@ from bench.browser import CHROMIUM
 from bench.server import Server
 
 from .shop import Open, ask, rows
-from .watched import said, shuts_nobody_out
+from .watched import says, shuts_nobody_out
 
 pytestmark = [
     pytest.mark.loghub,
@@ -67,12 +67,13 @@ def test_another_namespace_is_chosen(open_page: Open, filled: Server) -> None:
     page = open_page({"q": "line"})
     page.get_by_label("Namespace").select_option("elsewhere")
     expect(page.locator(".row")).to_contain_text(["a line of another namespace"])
-    assert said(page)["namespace"] == "elsewhere"
+    says(page, {"namespace": "elsewhere"})
 
 
 def test_who_is_not_signed_in_is_told_so(open_page: Open) -> None:
     page = open_page()
-    page.wait_for_load_state("networkidle")  # else it is told before anything is asked
+    expect(page.locator("main .explore")).to_be_visible()
+    expect(page.locator(".asking")).to_have_count(0)  # else it is told before anything is asked
     refused = {"error": {"code": "unauthorized", "message": "no key", "hint": ""}}
     page.route("**/api/v1/**", lambda route: route.fulfill(status=401, json=refused))
     ask(page, "level:error")

@@ -11,7 +11,7 @@ from bench.browser import CHROMIUM
 from bench.server import Server
 
 from .shop import NAMESPACE, Open, copied, rows, summary
-from .watched import said
+from .watched import said, says
 
 pytestmark = [
     pytest.mark.loghub,
@@ -49,10 +49,8 @@ def test_a_search_is_saved_opened_renamed_and_deleted(open_page: Open) -> None:
     page.keyboard.press("j")
     expect(name).to_be_focused()
     page.keyboard.press("Enter")
-    opened = said(page)
+    says(page, {**STATE, "namespace": NAMESPACE})
     expect(page.locator(".pattern").first).to_be_visible()
-    assert {name: opened[name] for name in STATE} == STATE
-    assert opened["namespace"] == NAMESPACE
     page.keyboard.press("5")
     row.get_by_role("button", name="Rename").click()
     row.get_by_label("New name").fill("Shop")
@@ -98,15 +96,13 @@ def test_a_short_link_leads_to_the_same_state(open_page: Open) -> None:
     page.locator("#share").focus()
     page.keyboard.press("Enter")
     menu = page.get_by_role("dialog", name="Share a short link")
-    menu.get_by_role("button", name="Link that moves on: last 6 hours").click()
+    moving = copied(page, menu.get_by_role("button", name="Link that moves on: last 6 hours"))
     expect(page.locator("#said")).to_have_text("short link copied")
-    moving = copied(page)
-    assert menu.get_by_label("The link").input_value() == moving
+    expect(menu.get_by_label("The link")).to_have_value(moving)
     menu.get_by_label("keep for good").check()
     expect(menu).to_contain_text("does not end")
-    menu.get_by_role("button", name="Link to the range as it is now").click()
-    expect(menu.get_by_label("The link")).not_to_have_value(moving)
-    fixed = copied(page)
+    fixed = copied(page, menu.get_by_role("button", name="Link to the range as it is now"))
+    expect(menu.get_by_label("The link")).to_have_value(fixed)
     page.keyboard.press("Escape")
     expect(menu).to_have_count(0)
     expect(page.locator("#share")).to_be_focused()

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from bench.browser import CHROMIUM
 from tests.e2e.guarded import Guarded, patiently
 
-from .watched import Watched, said
+from .watched import Watched, says
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium")
 
@@ -35,7 +35,7 @@ def test_a_key_opens_the_page(tmp_path: Path, browser: Browser) -> None:
         dialog.get_by_label("Key").fill(key)
         dialog.get_by_role("button", name="Sign in").click()
         expect(page.locator("mark")).to_have_text("alpha")
-        assert said(page) == state, "what the short link led to"
+        says(page, state)  # what the short link led to
         expect(dialog).to_have_count(0)
         page.get_by_role("link", name="Health").click()
         expect(page.locator(".verdict")).to_have_text("How the server is, those who look after it may see")

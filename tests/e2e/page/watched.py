@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,17 @@ from playwright.sync_api import Page, expect
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 WAIT_MS = 90_000  # at most: what is waited for comes as soon as it is there
 
+# A slow machine, at will: every answer comes up to so much later, and the page is slower. A test must pass as well.
+LATE_MS = int(os.environ.get("PAGE_LATE_MS", "0"))
+SLOWER = 3
+COME_LATE = """{
+  const fetch = window.fetch;
+  window.fetch = async (...asked) => {
+    await new Promise((go) => setTimeout(go, Math.random() * LATE_MS));
+    return fetch(...asked);
+  };
+}"""
+
 
 class Watched:
     """What a page did that it must not: faults, words on the console, requests of another's, dialogs."""
@@ -18,6 +30,9 @@ class Watched:
     def __init__(self, page: Page, url: str) -> None:
         self.wrong: list[str] = []
         page.set_default_timeout(WAIT_MS)
+        if LATE_MS:
+            page.add_init_script(COME_LATE.replace("LATE_MS", str(LATE_MS)))
+            page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
         page.on("pageerror", lambda error: self.wrong.append(f"fault: {error}"))
         page.on("console", lambda said: self._said(said.text))
         page.on("request", lambda asked: self._asked(asked.url, url))
@@ -32,9 +47,18 @@ class Watched:
             self.wrong.append(f"request to {asked}")
 
 
+def says(page: Page, state: dict[str, str]) -> None:
+    """Wait until the address of a page says so."""
+    page.wait_for_url(lambda url: state.items() <= _state(url).items())
+
+
 def said(page: Page) -> dict[str, str]:
-    """What the address of a page says."""
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+    """What the address of a page says. The browser tells it late: `says` waits for what a click brings about."""
+    return _state(page.url)
+
+
+def _state(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
 def shuts_nobody_out(page: Page) -> None:
