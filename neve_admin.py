@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from ingest.remote import DEFAULT_URL, Remote
+from ingest.remote import Remote
 from neve_steps import add_places, beside
 from query.guards import check_filter
 from storage.access.administration import Administration
 from storage.access.identity import SCOPES
+from storage.address import add_address
 from storage.cold_config import TIERS
 from storage.embedded_files import sync_folders
 from storage.errors import ConfigError
@@ -121,7 +122,7 @@ def _group(commands: Any, name: str, help_: str) -> Any:
 
 def _action(actions: Any, name: str, work: Work, help_: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=help_, description=help_)
-    parser.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="the whole answer, as JSON")
     add_places(parser)
     parser.set_defaults(run=lambda args: _run(args, work))
@@ -169,6 +170,9 @@ class OverHttp:
     def create_key(self, asked: Mapping[str, Any]) -> Said:
         return self._server.post("/api/v1/keys", asked)
 
+    def asks_for_keys(self) -> bool:
+        return bool(self._server.get("/auth/me")["enabled"])
+
     def revoke(self, id_: str) -> Said:
         return self._server.ask("DELETE", f"/api/v1/keys/{quote(id_, safe='')}")
 
@@ -214,6 +218,9 @@ def _create_key(args: argparse.Namespace, admin: Admin) -> None:
     )
     # The key alone on standard output, so that it can be put into a file.
     print(json.dumps(made) if args.json else made["key"])
+    if isinstance(admin, OverHttp) and not admin.asks_for_keys():
+        hint = "keys protect nothing until its configuration has [auth] enabled = true; docs/security.md"
+        print(f"neve: this server lets everybody in: {hint}", file=sys.stderr)
 
 
 def _list_keys(args: argparse.Namespace, admin: Admin) -> None:

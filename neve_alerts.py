@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ingest.remote import DEFAULT_URL, Remote
+from ingest.remote import Remote
 from storage import leases
+from storage.address import add_address
 from storage.errors import AgerBusy, NeveError
 from storage.hot import Hot
 from storage.metrics import MEDIA_TYPE, labels, metric, of_process
@@ -243,7 +244,7 @@ def _action(
     actions: Any, name: str, work: Callable[[argparse.Namespace, Remote], int], help_: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=help_, description=help_)
-    parser.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="the whole answer, as JSON")
 
     def run(args: argparse.Namespace) -> int:

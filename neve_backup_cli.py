@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingest.remote import DEFAULT_URL
 from neve_steps import asked_there, tell
+from storage.address import add_address
 from storage.errors import ConfigError
 
 DONE, FAILED = 0, 1
@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
         metavar="SHARD",
         help="of a cluster, a shard that is left out, since it is away: what is hot there will be missing",
     )
-    parser.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    add_address(parser)
     parser.set_defaults(run=run_backup)
 
 

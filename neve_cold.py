@@ -135,9 +135,16 @@ def thaw_there(
         return
 
     def work(say: Say) -> None:
-        ager = agers_of(hot, clickhouse, cold, shards, say)[0]
+        back: list[int] = []
+
+        def counted(step: Step) -> None:
+            back.append(step.figures.get("rows", 0) if step.step == "thaw" else 0)
+            say(step)
+
+        ager = agers_of(hot, clickhouse, cold, shards, counted)[0]
         patiently(partial(ager.thaw, namespace, low, high))
-        ager.say("done", namespace, "they age again when their new epoch is old enough")
+        came = "they age again when their new epoch is old enough"
+        ager.say("done", namespace, came if any(back) else "nothing in that range is cold")
 
     yield from streamed(work)
 

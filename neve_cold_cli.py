@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ingest.remote import DEFAULT_URL
 from neve_backup_cli import add_restore
 from neve_steps import add_places, asked_there, beside, local, tell
 from query.times import BadTime, parse_instant
+from storage.address import add_address
 from storage.errors import ConfigError
 
 DONE, FAILED = 0, 1
@@ -45,13 +45,7 @@ def _add_age(commands: Any) -> None:
         "--grace", type=float, metavar="SECONDS", help="before the hot copy goes; default: configured"
     )
     add_places(parser)
-    parser.add_argument(
-        "--to",
-        "--url",
-        dest="to",
-        metavar="URL",
-        help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}",
-    )
+    add_address(parser, also_to=True)
     parser.set_defaults(run=run_age)
 
 
@@ -72,7 +66,7 @@ def _add_restore_range(actions: Any) -> None:
     thawing.add_argument("--namespace", metavar="NS", default=NAMESPACE, help="default: default")
     thawing.add_argument("--from", dest="from_", metavar="T", required=True, help="from this time on")
     thawing.add_argument("--to", metavar="T", required=True, help="before this time")
-    thawing.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    add_address(thawing)
     add_places(thawing)
     thawing.set_defaults(run=run_thaw)
 
@@ -91,7 +85,7 @@ def _add_delete(commands: Any) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--yes", action="store_true", help="do not ask")
     how.add_argument("--dry-run", action="store_true", help="say how many there are, and delete nothing")
-    parser.add_argument("--url", metavar="URL", help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}")
+    add_address(parser)
     add_places(parser)
     parser.set_defaults(run=run_delete)
 

@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 
 from ingest.errors import UsageError
-from ingest.remote import DEFAULT_URL, Remote, ServerError
+from ingest.remote import Remote, ServerError
+from storage.address import add_address
 from storage.errors import NeveError
 from storage.metrics import metric
 from storage.schema import namespace_database
@@ -287,13 +288,7 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("canary", help=help_, description=help_)
     parser.add_argument("--rate", type=int, default=100, metavar="N", help="lines a second (100)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long (10)")
-    parser.add_argument(
-        "--to",
-        "--url",
-        dest="to",
-        metavar="URL",
-        help=f"address of neve; default: $NEVE_URL or {DEFAULT_URL}",
-    )
+    add_address(parser, also_to=True)
     parser.add_argument("--namespace", default=NAMESPACE, help="default: %(default)s")
     parser.add_argument(
         "--direct", action="store_true", help="POST the lines; without it, an agent ships them"

@@ -1,7 +1,6 @@
 """`neve ship`: the agent on the command line."""
 
 import argparse
-import os
 import queue
 import signal
 import socket
@@ -23,12 +22,12 @@ from lexer import Multiline, Redaction
 from lexer.errors import RedactionInvalid
 from lexer.redaction import ALL, RedactionConfig
 from storage.access.carried import carried
+from storage.address import DEFAULT_URL, address
 from storage.config import SCHEMES, ClickHouseConfig, without_password
 from storage.errors import ConfigError, NeveError
 from storage.processes import give_memory_back
 from storage.schema import namespace_database
 
-DEFAULT_URL = "http://127.0.0.1:8780"
 DONE, FAILED, USED_WRONGLY = 0, 1, 2
 MAX_PIPES = 64
 """Agents on standard input that may share a default state folder's place, each with a folder of its own."""
@@ -219,7 +218,7 @@ def _open_pipe(settings: AgentSettings) -> Agent:
 
 def _destinations(given: list[str] | None) -> list[str]:
     """The addresses of `--to`, each once."""
-    texts = given or [os.environ.get("NEVE_URL") or DEFAULT_URL]
+    texts = given or [address(None)]
     found = [one.strip() for text in texts for one in ([text] if _is_clickhouse(text) else text.split(","))]
     return list(dict.fromkeys(found))
 

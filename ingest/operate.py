@@ -11,10 +11,11 @@ from ingest import status
 from ingest.deadletter import DeadLetters
 from ingest.destination import Gateway
 from ingest.errors import UsageError
-from ingest.remote import DEFAULT_URL, Remote, ServerError
+from ingest.remote import Remote, ServerError
 from ingest.replay import KEPT, REFUSED, replay_offline, send_again
 from ingest.state import StateFolder
 from storage.access.carried import carried
+from storage.address import add_address
 from storage.errors import NeveError
 
 DONE, FAILED, USED_WRONGLY = 0, 1, 2
@@ -23,13 +24,11 @@ GATEWAY_FOLDER = "gateway"
 WAIT_SECONDS = 10.0
 """How long a replay looks what becomes of the blocks."""
 
-_TO_HELP = f"address of neve; default: $NEVE_URL or {DEFAULT_URL}"
-
 
 def add_commands(subparsers: Any) -> None:
     """Add this module's commands to the program's."""
     parser = _command(subparsers, "status", _status, "how the server is: what waits, since when, and why")
-    parser.add_argument("--to", "--url", dest="to", metavar="URL", help=_TO_HELP)
+    add_address(parser, also_to=True)
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
 
     parser = _command(subparsers, "evict", _evict, "take out an inserter that will not come back")
@@ -38,7 +37,7 @@ def add_commands(subparsers: Any) -> None:
         "come back: those of a closed epoch exactly, while ClickHouse has that epoch; later they are set aside."
     )
     parser.add_argument("inserter", help="its name, as neve status shows it")
-    parser.add_argument("--to", "--url", dest="to", metavar="URL", help=_TO_HELP)
+    add_address(parser, also_to=True)
 
     parser = subparsers.add_parser(
         "deadletter", help="blocks that were refused: list them, or try them again"
@@ -52,8 +51,9 @@ def add_commands(subparsers: Any) -> None:
     for one in (listing, replaying):
         one.add_argument("--state", metavar="DIR", type=Path, help="of an agent's state folder")
         one.add_argument("--data", metavar="DIR", type=Path, help="of a server that does not run")
-        what = f"of a running server, or where to send with --state; {_TO_HELP}"
-        one.add_argument("--to", "--url", dest="to", metavar="URL", help=what)
+        add_address(
+            one, also_to=True, what="of a running server, or where to send with --state; address of neve"
+        )
 
 
 def _command(subparsers: Any, name: str, work: Callable[[argparse.Namespace], int], help_: str) -> Any:

@@ -1,7 +1,6 @@
 """A running server, as the commands for its owner ask it."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,10 +8,10 @@ import httpx
 
 from ingest.errors import UsageError
 from storage.access.carried import carried
+from storage.address import DEFAULT_URL, address
 from storage.config import http_parts, without_password
 from storage.errors import NeveError
 
-DEFAULT_URL = "http://127.0.0.1:8780"
 CONNECT_SECONDS = 5.0
 
 
@@ -29,7 +28,7 @@ class Remote:
 
     def __init__(self, url: str | None, seconds: float = 60.0) -> None:
         """`seconds`: how long an answer may take. Raises UsageError."""
-        self.url = (url or os.environ.get("NEVE_URL") or DEFAULT_URL).rstrip("/")
+        self.url = address(url).rstrip("/")
         parts = http_parts(self.url)
         if parts is None:
             raise UsageError(f"cannot use url: {without_password(self.url)}", f"write it as {DEFAULT_URL}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,7 @@ from storage.tracing import Traced
 log = logging.getLogger("neve.query")
 DEFAULT_NAMESPACE = "default"
 RETRY_AFTER_SECONDS = 1
+WAITING_CALLS = 64  # at once: they wait for servers, not for a core
 CLIENT_CLOSED = 499  # nobody reads it; for the access log
 
 
@@ -100,6 +103,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Calls that hang on one server must not keep the others', nor a tail's way back, from theirs.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WAITING_CALLS, "api"))
         # Its limiters belong to the event loop that serves.
         settings = access.book.settings if access.book is not None else lambda _namespace: Settings()
         app.state.gate = gate = Gate(hot, limits or Limits(), cold, settings)

@@ -16,12 +16,13 @@ from typing import Any
 from urllib.parse import quote
 
 from query import cli_patterns
-from query.client import DEFAULT_URL, Client
+from query.client import Client
 from query.follow import event_of, follow, followed
 from query.pager import paged
 from query.progress import Progress
 from query.terminal import Screen
 from query.zones import typed
+from storage.address import add_address, address
 from storage.errors import NeveError
 
 SHARD = "shard:"  # starts what `limits_hit` has of a shard that is away
@@ -86,7 +87,7 @@ def _command(subparsers: Any, name: str, work: Command, help_: str) -> argparse.
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=help_, description=help_, epilog=EXIT_CODES
     )
-    parser.add_argument("--url", default=None, help=f"address of neve ($NEVE_URL, {DEFAULT_URL})")
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="colours; auto: on a terminal"
@@ -118,7 +119,7 @@ def _range_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace, work: Command) -> int:
     try:
-        client = Client(args.url or os.environ.get("NEVE_URL") or DEFAULT_URL)
+        client = Client(address(args.url))
         try:
             still = not getattr(args, "follow", True)
             with Progress(wanted=still) as progress, paged(wanted=still and args.pager) as out:

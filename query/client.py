@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from storage.access.carried import carried
+from storage.address import DEFAULT_URL
 from storage.config import http_parts, without_password
 from storage.errors import NeveError
 
-DEFAULT_URL = "http://127.0.0.1:8780"
 CONNECT_SECONDS = 5.0
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"

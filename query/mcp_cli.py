@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from query.client import DEFAULT_URL
+from storage.address import add_address
 from storage.errors import NeveError
 
 
@@ -13,7 +13,7 @@ def add_commands(subparsers: Any) -> None:
     """Add the command to an argparse sub-parsers object."""
     text = "search as tools of the Model Context Protocol, over standard input and output"
     parser = subparsers.add_parser("mcp", help=text, description=text)
-    parser.add_argument("--url", default=None, help=f"address of neve ($NEVE_URL, {DEFAULT_URL})")
+    add_address(parser)
     parser.set_defaults(run=_run)
 
 

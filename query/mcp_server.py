@@ -6,7 +6,6 @@ Each tool is one question to the HTTP API and answers with its JSON. Nothing can
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,7 +17,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from query.client import DEFAULT_URL, Client
+from query.client import Client
+from storage.address import address
 from storage.errors import NeveError
 
 MAX_EVENTS = 200
@@ -135,7 +135,7 @@ def _asking(client: Client) -> Callable[..., dict[str, Any]]:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until standard input ends."""
-    url = args.url or os.environ.get("NEVE_URL") or DEFAULT_URL
+    url = address(args.url)
     client = Client(url)
     try:
         make_server(client, url).run("stdio")

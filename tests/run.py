@@ -1,6 +1,8 @@
-"""All tests, in groups that run side by side: tests of whole processes wait most of their time.
+"""All tests, in groups of which some run side by side: tests of whole processes wait much of their time.
 
     python -m tests.run [arguments of pytest]
+
+One more than there are cores at once: with six on two cores the same tests take twice the CPU, and longer.
 
 What a group said comes in one piece when it ends, with its wall time and its CPU seconds, which tell where the time of
 a run goes. Exit code 0 where every group passed that had tests to run, and some did.
@@ -35,15 +37,16 @@ QUERY = "tests/integration/query"
 # What takes longest of the tests of whole servers, half of it, so that neither half is what the others wait for.
 NAMES = "access backup_cluster clickhouse_lost otlp tail_cluster tiers"  # with servers of their own
 LONG = ["tests/e2e/page", *(f"tests/e2e/test_{name}.py" for name in NAMES.split()), "tests/e2e/wire"]
-APART = {
+APART = {  # what waits most comes first, and what takes longest before the rest
+    "soak": [SOAK],
     "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
     "long": LONG,
-    "faults": ["tests/faults", f"--ignore={SOAK}"],
-    "soak": [SOAK],
     "query": [QUERY],
+    "faults": ["tests/faults", f"--ignore={SOAK}"],
 }
 FOLDERS = {"e2e", "faults"}  # that are in no other group
 REST = "parts"
+AT_ONCE = (os.cpu_count() or 1) + 1
 PASSED, FAILED, NOTHING_CHOSEN = 0, 1, 5
 FEW = 3
 TOLD = "TESTS_THAT_FAILED"  # the file that takes the names of tests that failed, a line each
@@ -93,8 +96,15 @@ class Group:
 def run() -> set[int]:
     """Run every group and tell of each as it ends, also after Ctrl-C, which the terminal sends to all of them."""
     running: dict[int, Group] = {}
+    waiting = list(groups().items())
+
+    def start() -> None:
+        while waiting and len(running) < AT_ONCE:
+            group = Group.start(*waiting.pop(0))
+            running[group.process.pid] = group
 
     def pass_on(*_: object) -> None:
+        waiting.clear()
         for group in running.values():
             group.process.send_signal(signal.SIGINT)
 
@@ -102,15 +112,14 @@ def run() -> set[int]:
         print(
             f"\nnot through after {DEADLINE_SECONDS:.0f} s: {', '.join(one.name for one in running.values())}"
         )
+        waiting.clear()
         for group in list(running.values()):
             group.end()
 
-    signal.signal(signal.SIGINT, lambda *_: None)  # a handler, which a child does not inherit
+    signal.signal(signal.SIGINT, lambda *_: waiting.clear())  # a handler, which a child does not inherit
     signal.signal(signal.SIGTERM, pass_on)
-    for name, arguments in groups().items():
-        group = Group.start(name, arguments)
-        running[group.process.pid] = group
-    print(f"side by side: {', '.join(groups())}; what each says comes when it ends", flush=True)
+    print(f"{AT_ONCE} at once: {', '.join(groups())}; what each says comes when it ends", flush=True)
+    start()
     deadline = threading.Timer(DEADLINE_SECONDS, end)
     deadline.daemon = True
     deadline.start()
@@ -123,6 +132,7 @@ def run() -> set[int]:
         group.process.returncode = code
         group.tell(code, usage.ru_utime + usage.ru_stime)
         codes.add(code)
+        start()
     deadline.cancel()
     return codes
 

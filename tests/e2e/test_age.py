@@ -3,12 +3,22 @@
 import json
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from bench.server import NEVE, Server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+NAMESPACE = "arriving"
+
+
+@pytest.fixture(scope="module")
+def ageing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose events age when a test says so; each has a namespace of its own."""
+    with Server(tmp_path_factory.mktemp("ageing")) as running:
+        yield running
 
 
 def ship(server: Server, neve: Run, tmp_path: Path, lines: int, service: str) -> None:
@@ -17,39 +27,41 @@ def ship(server: Server, neve: Run, tmp_path: Path, lines: int, service: str) ->
     assert neve("ship", "-", *arguments, stdin=text).returncode == 0
 
 
-def test_age_says_every_step(tmp_path: Path, neve: Run) -> None:
-    with Server(tmp_path / "server") as server:
-        ship(server, neve, tmp_path, 300, "one")
-        server.wait_for("service:one", 300)
-        done = neve("age", "--now", "--grace", "0", "--to", server.url)
-        assert done.returncode == 0, done.stderr
-        steps = [line.split(": ")[1] for line in done.stdout.splitlines()]
-        assert steps == ["close", "copy", "commit", "verify", "drop", "done"]
-        assert "300 events became cold" in done.stdout
-        assert server.hot.scalars("SELECT count() AS n FROM neve_default.events") == [0]
+def test_age_says_every_step(ageing: Server, tmp_path: Path, neve: Run) -> None:
+    ship(ageing, neve, tmp_path, 300, "one")
+    ageing.wait_for("service:one", 300)
+    done = neve("age", "--now", "--grace", "0", "--namespace", "default", "--to", ageing.url)
+    assert done.returncode == 0, done.stderr
+    steps = [line.split(": ")[1] for line in done.stdout.splitlines()]
+    assert steps == ["close", "copy", "commit", "verify", "drop", "done"]
+    assert "300 events became cold" in done.stdout
+    assert ageing.hot.scalars("SELECT count() AS n FROM neve_default.events") == [0]
 
-        ship(server, neve, tmp_path, 200, "two")
-        server.wait_for("service:two", 200)
-        done = neve("age", "--now", "--grace", "0", "--data", str(tmp_path / "server" / "data"))
-        assert done.returncode == 0, done.stderr
-        assert "200 events became cold" in done.stdout
+    ship(ageing, neve, tmp_path, 200, "two")
+    ageing.wait_for("service:two", 200)
+    done = neve("age", "--now", "--grace", "0", "--data", str(ageing.folder / "data"))
+    assert done.returncode == 0, done.stderr
+    assert "200 events became cold" in done.stdout
 
-        said = server.client.get("/cold/status").json()
-        assert said["namespaces"][0]["events"] == 500
-        assert said["troubles"] == {}
-        assert "neve_ager_passes_total" in server.client.get("/metrics").text
+    said = ageing.client.get("/cold/status").json()
+    assert [one["events"] for one in said["namespaces"] if one["namespace"] == "default"] == [500]
+    assert said["troubles"] == {}
+    assert "neve_ager_passes_total" in ageing.client.get("/metrics").text
 
-        done = neve("restore", "range", "--from", "2026-01-31", "--to", "2026-02-01", "--url", server.url)
-        assert done.returncode == 0, done.stderr
-        assert "500 events are hot again" in done.stdout
-        assert server.search("*", limit=1)["stats"]["tiers"] == ["hot"]
-        assert server.count() == 500
-        done = neve("restore", "range", "--from", "soon", "--to", "now", "--url", server.url)
-        assert (done.returncode, "cannot use 'from'" in done.stderr) == (1, True)
+    done = neve("restore", "range", "--from", "2026-01-31", "--to", "2026-02-01", "--url", ageing.url)
+    assert done.returncode == 0, done.stderr
+    assert "500 events are hot again" in done.stdout
+    assert "they age again" in done.stdout
+    done = neve("restore", "range", "--from", "2026-01-31", "--to", "2026-02-01", "--url", ageing.url)
+    assert (done.returncode, "nothing in that range is cold" in done.stdout) == (0, True), done.stdout
+    assert ageing.search("*", limit=1)["stats"]["tiers"] == ["hot"]
+    assert ageing.count() == 500
+    done = neve("restore", "range", "--from", "soon", "--to", "now", "--url", ageing.url)
+    assert (done.returncode, "cannot use 'from'" in done.stderr) == (1, True)
 
-        restored = neve("restore", "catalog", "--data", str(tmp_path / "server" / "data"))
-        assert restored.returncode == 1
-        assert "the catalog has it" in restored.stderr
+    restored = neve("restore", "catalog", "--data", str(ageing.folder / "data"))
+    assert restored.returncode == 1
+    assert "the catalog has it" in restored.stderr
 
 
 def test_errors_are_a_line(server: Server, said: Run, tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_a_catalog_that_cannot_be_reached_keeps_the_server_up(tmp_path: Path, ne
         assert server.count("service:one") == 10
 
 
-def test_age_while_events_arrive_loses_none(tmp_path: Path, neve: Run) -> None:
+def test_age_while_events_arrive_loses_none(ageing: Server, tmp_path: Path, neve: Run) -> None:
     """An agent follows a file that is written all the time, while all that is there becomes cold, again and again."""
     log = tmp_path / "app.log"
     log.touch()
@@ -112,34 +124,47 @@ def test_age_while_events_arrive_loses_none(tmp_path: Path, neve: Run) -> None:
                 file.flush()
                 written += 10
 
-    with Server(tmp_path / "server") as server:
-        state = str(tmp_path / "state")
-        agent = subprocess.Popen(
-            [*NEVE, "ship", str(log), "--state", state, "--service", "app", "--to", server.url],
-            stderr=subprocess.DEVNULL,
+    state = str(tmp_path / "state")
+    agent = subprocess.Popen(
+        [
+            *NEVE,
+            "ship",
+            str(log),
+            "--state",
+            state,
+            "--service",
+            "app",
+            "--namespace",
+            NAMESPACE,
+            "--to",
+            ageing.url,
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    writer = threading.Thread(target=write)
+    writer.start()
+    counts = [0]
+    try:
+        ageing.wait_for("*", 50, exact=False, namespace=NAMESPACE)
+        for _ in range(3):
+            done = neve("age", "--now", "--grace", "0", "--namespace", NAMESPACE, "--to", ageing.url)
+            assert done.returncode == 0, done.stderr
+            counts.append(ageing.count(namespace=NAMESPACE))
+    finally:
+        stop.set()
+        writer.join()
+    try:
+        ageing.wait_for("*", written, namespace=NAMESPACE)
+        assert counts == sorted(counts)
+        found = ageing.client.get(
+            "/api/v1/search",
+            params={"q": "*", "namespace": NAMESPACE},
+            headers={"accept": "application/x-ndjson"},
         )
-        writer = threading.Thread(target=write)
-        writer.start()
-        counts = [0]
-        try:
-            server.wait_for("*", 50, exact=False)
-            for _ in range(3):
-                done = neve("age", "--now", "--grace", "0", "--to", server.url)
-                assert done.returncode == 0, done.stderr
-                counts.append(server.count())
-        finally:
-            stop.set()
-            writer.join()
-        try:
-            server.wait_for("*", written)
-            assert counts == sorted(counts)
-            found = server.client.get(
-                "/api/v1/search", params={"q": "*"}, headers={"accept": "application/x-ndjson"}
-            )
-            *events, said = map(json.loads, found.text.splitlines())
-            assert said["stats"]["complete"]
-            assert sorted(int(one["tags"]["number"]) for one in events) == list(range(written))
-            assert "cold" in {one["tier"] for one in events}
-        finally:
-            agent.terminate()
-            agent.wait()
+        *events, said = map(json.loads, found.text.splitlines())
+        assert said["stats"]["complete"]
+        assert sorted(int(one["tags"]["number"]) for one in events) == list(range(written))
+        assert "cold" in {one["tier"] for one in events}
+    finally:
+        agent.terminate()
+        agent.wait()

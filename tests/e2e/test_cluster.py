@@ -32,7 +32,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 KEY, SECRET = "AKIDHUSHHUSHHUSHHUSH", "hush-hush-secret"
 AGENTS = 3
 BATCH = 40  # lines that each agent's file gets at once
-PAUSE_SECONDS = 0.3  # between two counts: each reads all that is cold
+PAUSE_SECONDS = 1.0  # between two counts: each reads all that is cold
 WAIT_SECONDS = 240
 
 

@@ -154,3 +154,11 @@ def test_neve_finds_what_its_own_processes_say(server: Server, neve: Run, tmp_pa
     server.wait_for('service:neve-gateway "gateway starts"', 1)
     [event] = server.search('service:neve-gateway "gateway starts"')["events"]
     assert (event["level"], event["tags"]["logger"]) == ("info", "neve.serve")
+
+
+def test_a_key_of_a_server_that_asks_for_none_says_so(server: Server, said: Run) -> None:
+    made = said("keys", "create", "--scope", "ingest", "--url", server.url)
+    assert (made.returncode, made.stdout.count("\n")) == (0, 1)
+    assert "keys protect nothing until" in made.stderr
+    (id_,) = [one["id"] for one in server.client.get("/api/v1/keys").json()["keys"]]
+    assert said("keys", "revoke", id_, "--url", server.url).returncode == 0

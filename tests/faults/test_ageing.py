@@ -27,7 +27,7 @@ pytestmark = pytest.mark.faults
 
 CHILD = str(Path(__file__).with_name("child.py"))
 PROCESSES = multiprocessing.get_context("forkserver")
-EPOCHS, ROUNDS = 8, 5  # that age while events are counted; that come back and age again
+EPOCHS, ROUNDS = 5, 3  # that age while events are counted; that come back and age again
 STEPS = [
     "storage.epochs:Epochs.open",
     "storage.epochs:Epochs.try_close",
