@@ -2,7 +2,7 @@
 
     python -m tests.run [arguments of pytest]
 
-One more than there are cores at once: with six on two cores the same tests take twice the CPU, and longer.
+Two for each core at once. With more, tests that wait for something that works take more of the CPU to wait.
 
 What a group said comes in one piece when it ends, with its wall time and its CPU seconds, which tell where the time of
 a run goes. Exit code 0 where every group passed that had tests to run, and some did.
@@ -34,19 +34,12 @@ import pytest
 TESTS = Path(__file__).parent
 SOAK = "tests/faults/test_soak.py"  # takes its two minutes whatever the others do
 QUERY = "tests/integration/query"
+COLD = "tests/integration/cold"
 # What takes longest of the tests of whole servers, half of it, so that neither half is what the others wait for.
 NAMES = "access backup_cluster clickhouse_lost otlp tail_cluster tiers"  # with servers of their own
 LONG = ["tests/e2e/page", *(f"tests/e2e/test_{name}.py" for name in NAMES.split()), "tests/e2e/wire"]
-APART = {  # what waits most comes first, and what takes longest before the rest
-    "soak": [SOAK],
-    "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
-    "long": LONG,
-    "query": [QUERY],
-    "faults": ["tests/faults", f"--ignore={SOAK}"],
-}
-FOLDERS = {"e2e", "faults"}  # that are in no other group
-REST = "parts"
-AT_ONCE = (os.cpu_count() or 1) + 1
+FOLDERS = {"e2e", "faults"}  # that are in groups of their own
+AT_ONCE = 2 * (os.cpu_count() or 1)
 PASSED, FAILED, NOTHING_CHOSEN = 0, 1, 5
 FEW = 3
 TOLD = "TESTS_THAT_FAILED"  # the file that takes the names of tests that failed, a line each
@@ -56,10 +49,18 @@ PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>: orphans of our children become o
 
 
 def groups() -> dict[str, list[str]]:
-    """What pytest is told, by group. A new folder of tests joins the rest."""
+    """What pytest is told, by group; what takes longest comes first. A new folder of tests joins the `parts`."""
     folders = sorted(path.name for path in TESTS.iterdir() if any(path.rglob("test_*.py")))
     rest = [f"tests/{name}" for name in folders if name not in FOLDERS]
-    return {**APART, REST: [*rest, f"--ignore={QUERY}"]}
+    return {
+        "e2e": ["tests/e2e", *(f"--ignore={path}" for path in LONG)],
+        "long": LONG,
+        "query": [QUERY],
+        "faults": ["tests/faults", f"--ignore={SOAK}"],
+        "parts": [*rest, f"--ignore={QUERY}", f"--ignore={COLD}"],
+        "cold": [COLD],
+        "soak": [SOAK],
+    }
 
 
 @dataclass

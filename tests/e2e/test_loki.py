@@ -26,7 +26,9 @@ def ship(server: Server, folder: Path, service: str, lines: list[str]) -> None:
 
 def watch(server: Server, **parameters: str) -> ClientConnection:
     """A tail as Grafana opens it."""
-    return connect(f"ws://{server.address}/loki/api/v1/tail?{urlencode(parameters)}", proxy=None)
+    return connect(
+        f"ws://{server.address}/loki/api/v1/tail?{urlencode(parameters)}", proxy=None, open_timeout=None
+    )
 
 
 def told(socket: ClientConnection, wanted: int) -> list[str]:

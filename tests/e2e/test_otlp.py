@@ -137,7 +137,7 @@ def test_the_page_as_it_is_written(place: Place, transport: str) -> None:
 
 def test_an_exporter_of_json(place: Place) -> None:
     provider = LoggerProvider(resource=SdkResource({"service.name": "json"}))
-    exporter = JsonExporter(endpoint=f"{place.server.url}/v1/logs")
+    exporter = JsonExporter(endpoint=f"{place.server.url}/v1/logs", timeout=PATIENCE)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     provider.get_logger("scope", "1.0").emit(
         body={"msg": "hi", "n": [1, 2.5]}, attributes={"bytes": b"\0\xff", "deep": {"a": 1}}

@@ -79,7 +79,7 @@ def test_splunks_handlers(server: Server, port: int) -> None:
 
 STREAMING = """
 from elasticsearch import Elasticsearch, helpers
-client = Elasticsearch("http://127.0.0.1:8780")
+client = Elasticsearch("http://127.0.0.1:8780", request_timeout=240)
 assert client.ping()
 assert client.info()["version"]["number"].startswith("8.")
 assert client.indices.exists(index="anything")
@@ -97,9 +97,9 @@ client.index(index="i", document={"message": "one", "service": "es-one"}, refres
 client.create(index="i", id="1", document={"message": "two", "service": "es-one"})
 client.indices.refresh(index="i")
 tenant = {"x-neve-namespace": "tenant_es"}
-gzipped = Elasticsearch("http://127.0.0.1:8780/elasticsearch", http_compress=True, headers=tenant)
+gzipped = Elasticsearch("http://127.0.0.1:8780/elasticsearch", http_compress=True, headers=tenant, request_timeout=240)
 helpers.bulk(gzipped, [{"_index": "i", "_id": str(n), "message": "m", "service": "es-tenant"} for n in range(100)])
-sniffing = Elasticsearch("http://127.0.0.1:8780", sniff_on_start=True)
+sniffing = Elasticsearch("http://127.0.0.1:8780", sniff_on_start=True, request_timeout=240, sniff_timeout=240)
 sniffing.index(index="i", document={"message": "three", "service": "es-one"})
 try:
     client.search(index="i")

@@ -12,6 +12,8 @@ from playwright.sync_api import Locator, Page
 
 from bench.server import Server
 
+from .watched import WAIT_MS
+
 NAMESPACE = "page"
 MINUTE = 60 * 10**9
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -105,8 +107,11 @@ def copied(page: Page, button: Locator) -> str:
     """What a button puts on the clipboard."""
     page.evaluate("navigator.clipboard.writeText('')")
     button.click()
-    page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
-    return str(page.evaluate("navigator.clipboard.readText()"))
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not (text := page.evaluate("navigator.clipboard.readText()")):
+        assert time.monotonic() < deadline, "nothing was copied"
+        page.wait_for_timeout(20)
+    return str(text)
 
 
 def ask(page: Page, query: str) -> None:
