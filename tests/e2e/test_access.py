@@ -229,6 +229,9 @@ def watch(house: House, key: str, **headers: str) -> ClientConnection:
     if key:
         headers["Authorization"] = f"Bearer {key}"
     address = f"wss://{house.server.address}/loki/api/v1/tail?query=%7B%7D"
+    # Its reader and its writer share one TLS object, which before Python 3.13 may lose what is written beside a read.
+    context = client_context(str(house.server.authority.ca))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # it reads nothing between the handshake and the request
     return connect(
         address, ssl=house.server.context, additional_headers=headers, proxy=None, open_timeout=None
     )
