@@ -18,7 +18,7 @@ from ingest.committer import REQUEST_AGENT, Submission, committed
 from ingest.counters import REDACTED
 from ingest.gateway import GatewayState
 from lexer import MAX_KEY_BYTES, Carry, Columns, Redaction
-from storage.native.block import Header, Source, parse_header, seal
+from storage.native.block import Header, Source, parse_header, seal, with_sources
 
 LEXERS = 2
 """Requests lexed at once: columns take memory, and there are few cores."""
@@ -171,6 +171,9 @@ class Intake:
     def finish(self) -> Taken:
         """All of it, sealed. Nothing can be added any more."""
         self._seal(last=True)
+        if self._parts and not self._columns.rows:
+            # What came after the last full block was no record, as an empty line is none.
+            self._parts[-1] = with_sources(self._parts[-1], [self._source(len(self._parts) - 1, last=True)])
         taken = self.taken
         taken.headers = [parse_header(data)[0] for data in self._parts]
         taken.blocks = [
@@ -191,11 +194,14 @@ class Intake:
             return
         taken.rows += columns.rows
         place = len(self._parts)
-        part = Source(0, 0, taken.key.hex(), "request", place, place + 1 if last else 0)
+        part = self._source(place, last=last)
         agent_id = REQUEST_AGENT + taken.key.hex()
         self._parts.append(
             seal(columns, agent_id=agent_id, sequence=place, namespace=self._namespace, sources=[part])
         )
+
+    def _source(self, place: int, *, last: bool) -> Source:
+        return Source(0, 0, self.taken.key.hex(), "request", place, place + 1 if last else 0)
 
 
 async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:
