@@ -266,8 +266,9 @@ class GatewayState:
         return any(self._takes(one) for one in self.shards)
 
     def _takes(self, shard: Shard) -> bool:
-        trouble = f"clickhouse {shard.name}".rstrip()
-        return self.inserters[shard.number].failure is None and trouble not in self.counters.troubles()
+        inserter, troubles = self.inserters[shard.number], self.counters.troubles()
+        own = inserter.failure is not None or inserter.own_subject in troubles
+        return not own and f"clickhouse {shard.name}".rstrip() not in troubles
 
     def shard_statuses(self) -> list[dict[str, Any]]:
         """What waits for each shard of a cluster, and whether it answers; nothing of a server alone."""

@@ -58,11 +58,10 @@ class Lexers:
     @contextmanager
     def borrow(self) -> Iterator[Columns]:
         """Columns, empty. Those of a request that failed are dropped: their templates were told to nobody."""
-        columns = self._free.get() or Columns(
-            max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction
-        )
-        used: Columns | None = None
+        columns, used = self._free.get(), None
         try:
+            if columns is None:
+                columns = Columns(max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction)
             yield columns
             columns.reset()
             used = columns

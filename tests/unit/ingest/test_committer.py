@@ -15,7 +15,7 @@ from ingest.committer import REQUEST_AGENT, Committer, Submission, committed
 from ingest.counters import Counters
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
-from ingest.receivers.intake import Intake
+from ingest.receivers.intake import LEXERS, Intake, Lexers
 from ingest.spool import Spool
 from lexer import Columns
 from storage.native.block import Source, parse_header
@@ -185,6 +185,14 @@ def test_who_leaves_before_the_answer_stops_nobody(tmp_path: Path, sealed: Any, 
     gateway.committer.stop()
     assert answer.result(0) is True
     assert (left.blocks[0][0] in gateway.spool) == (when == "after")
+
+
+def test_a_lexer_that_cannot_be_made_keeps_no_place() -> None:
+    broken: Any = object()
+    lexers = Lexers(broken)  # as where memory runs out
+    for _ in range(3 * LEXERS):
+        with pytest.raises(TypeError), lexers.borrow():
+            pass
 
 
 def test_too_much_waiting_is_refused_at_once(
