@@ -186,7 +186,7 @@ class Inserter:
         self._patiently(self._stamps.tend)
         self._patiently(self._keeping.tend)
 
-    def _on_disk(self, work: Callable[[], None]) -> None:
+    def _on_disk(self, work: Callable[[], object]) -> None:
         """Do what writes to this process's own disk, until that lets it. Raises Stopped."""
         while True:
             try:

@@ -74,10 +74,12 @@ class Upkeep:
     # --- retention -------------------------------------------------------------------------------------------
 
     def drop_old_epochs(self, namespace: str, policy: Policy) -> int:
-        """Of a namespace that has no cold tier: epochs that ended before the days that it keeps; how many."""
-        if not policy.keep_days:
+        """Of a namespace that has no cold tier: epochs that ended before the days for which any service of it is kept;
+        how many. What goes earlier has gone event by event."""
+        days = longest_days(policy)
+        if not days:
             return 0
-        hot, before = self.ager.hot, self.now() - policy.keep_days * DAY_SECONDS
+        hot, before = self.ager.hot, self.now() - days * DAY_SECONDS
         closed = hot.epochs.closed_through(namespace)
         ends = hot.epochs.ends(namespace)
         database, dropped = schema.namespace_database(namespace), 0
@@ -89,7 +91,7 @@ class Upkeep:
             hot.drop_epoch(namespace, epoch)
             for counts in ("rollup", "counts"):
                 hot.execute(f"ALTER TABLE {database}.{counts} DROP PARTITION {int(epoch)}")
-            self.ager.say("retention", namespace, f"epoch {epoch}: gone after {policy.keep_days} days", epoch)
+            self.ager.say("retention", namespace, f"epoch {epoch}: gone after {days} days", epoch)
             dropped += 1
         return dropped
 

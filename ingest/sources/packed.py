@@ -26,21 +26,23 @@ def unpacked(path: str, packed: IO[bytes], size: int = PIECE_BYTES) -> Iterator[
     """The plain bytes of a file, in pieces of about `size`. Raises NotYetWhole, OSError."""
     kind = compression_of(path)
     if kind == "gz":
-        return _checked(_read(gzip.GzipFile(fileobj=packed), size), (EOFError, gzip.BadGzipFile, zlib.error))
+        return _checked(
+            _read(gzip.GzipFile(fileobj=packed).read, size), (EOFError, gzip.BadGzipFile, zlib.error)
+        )
     try:
         module = import_module(_MODULES[kind])
     except ImportError:
         raise OSError(errno.EOPNOTSUPP, f"this Python cannot unpack .{kind}", path) from None
     if kind == "xz":
-        return _checked(_read(module.open(packed), size), (EOFError, module.LZMAError))
+        return _checked(_read(module.open(packed).read, size), (EOFError, module.LZMAError))
     if kind == "bz2":
-        return _checked(_read(module.open(packed), size), (EOFError,))
+        return _checked(_read(module.open(packed).read, size), (EOFError,))
     new = module.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj
     return _checked(_zstd(new, packed), (EOFError, module.ZstdError))
 
 
-def _read(plain: IO[bytes], size: int) -> Iterator[bytes]:
-    while piece := plain.read(size):
+def _read(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+    while piece := read(size):
         yield piece
 
 

@@ -230,3 +230,16 @@ def test_a_namespace_without_a_cold_tier(
     Upkeep(both.ager, now=lambda: time.time() + 4 * DAY).run(both.namespace)
     assert both.hot_rows() == 2
     assert both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup") == [2]
+
+
+def test_a_namespace_without_a_cold_tier_keeps_a_service_for_longer(
+    new_both: Any, config: ColdConfig, make_block: Any, events: Any
+) -> None:
+    both = new_both(replace(config, default=Policy(tier="hot", keep_days=3, services={"audit": 30})))
+    now = time.time_ns()
+    both.insert(make_block([*events(4, now, service="audit"), *events(1, now, service="web")]))
+    both.ager.close_present(both.namespace)
+    Upkeep(both.ager, now=lambda: time.time() + 4 * DAY).run(both.namespace)
+    assert both.hot.scalars(f"SELECT service FROM {both.database}.events") == ["audit"] * 4
+    Upkeep(both.ager, now=lambda: time.time() + 32 * DAY).run(both.namespace)
+    assert both.hot_rows() == 0
