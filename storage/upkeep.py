@@ -21,7 +21,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from storage import cold_columns, cold_schema, deletions, parquet, schema
-from storage.ageing import Ager, Pass, Wish
+from storage.ageing import Ager, Pass, Wish, has_cold
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
 from storage.hot import Hot
@@ -60,10 +60,11 @@ class Upkeep:
             retain_services(self.ager, namespace, policy, self.now(), lease)
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
-                return
-            table = self.ager.table(namespace) if of_table else None
+            table = self.ager.table(namespace) if of_table and has_cold(self.ager, namespace) else None
             if table is None or table.current_snapshot() is None:
                 return
+            if policy.tier == "hot":  # what was cold before is still read, and goes when it is as old
+                commit(table, "give-up", lambda _table, record: self._given_up(namespace, record))
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
@@ -94,6 +95,11 @@ class Upkeep:
             self.ager.say("retention", namespace, f"epoch {epoch}: gone after {days} days", epoch)
             dropped += 1
         return dropped
+
+    def _given_up(self, namespace: str, record: Record) -> Change | None:
+        """The record is to name what has left the hot tier, as it does of a namespace that ages."""
+        advanced = record.advanced(self.ager.hot.epochs.dropped_through(namespace))
+        return Change(advanced) if advanced != record else None
 
     def retain(self, namespace: str, table: Table, policy: Policy) -> int:
         """Let old partitions go; how many events. Those that are hot still go once they have aged."""
