@@ -174,7 +174,7 @@ class GatewayState:
             lost=lambda error: self.shards.lost(shard, error),
             rows_anywhere=self._rows_anywhere if several else None,
             seconds=self.insert_seconds,
-            lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
+            lacking=lambda namespace: self.namespaces.ensure(namespace, shard.hot),
             holding=self.holding,
             pace=self._pace if several else None,
         )
