@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,12 +113,13 @@ def test_attempt_that_was_never_sent_is_sent(setting: Setting, make_block: Make)
 def test_a_disk_that_takes_nothing_for_a_while_stops_it_no_longer_than_that(
     setting: Setting, make_block: Make
 ) -> None:
-    aside = setting.folder / "attempt.json.tmp"
+    aside, told = setting.folder / "attempt.json.tmp", threading.Event()
+    setting.counters = Counters(lambda _subject, _reason: told.set())
     aside.mkdir()
     setting.put(make_block(events(0, 5)))
     inserter = setting.inserter()
     inserter.start()
-    setting.spool.wait_for(lambda: "inserter" in setting.counters.troubles(), 120)
+    assert told.wait(240)
     assert "attempt.json.tmp: is a directory" in setting.counters.troubles()["inserter"]
     aside.rmdir()
     while len(setting.spool) and inserter.failure is None:
