@@ -109,8 +109,10 @@ class Intake:
         level: str = "",
         trace_id: Text = b"",
         span_id: Text = b"",
+        carry: Carry | None = None,
     ) -> None:
-        """Take one record; see `Columns.add_one`. No tag is too many, and no name too long."""
+        """Take one record; see `Columns.add_one`. No tag is too many, and no name too long. `carry`: that of what it
+        comes from, where this request's records come from several."""
         self._make_room()
         self._columns.add_one(
             text,
@@ -123,7 +125,7 @@ class Intake:
             level=level,
             trace_id=trace_id,
             span_id=span_id,
-            carry=self._carry,
+            carry=self._carry if carry is None else carry,
         )
 
     def decoded(self, add: Callable[[Columns, int], bool]) -> None:
