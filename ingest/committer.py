@@ -156,7 +156,8 @@ class Committer:
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
             round_, ended = self._gather(first)
-            self._commit(round_)
+            # Whoever has left takes its request back; from now on it is kept, and nobody can.
+            self._commit([one for one in round_ if one.answer.set_running_or_notify_cancel()])
             with self._lock:
                 self._waiting_bytes -= sum(one.size for one in round_)
             if ended:

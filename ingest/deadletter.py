@@ -1,5 +1,6 @@
 """Blocks that nobody takes, kept with the reason: `<block>.block` and `<block>.block.reason` beside it."""
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -57,7 +58,10 @@ class DeadLetters:
 
     def all(self) -> list[DeadLetter]:
         """Those that there are, oldest first. Raises OSError."""
-        found = [_read(path) for path in self.folder.glob("*" + BLOCK_SUFFIX)]
+        found = []
+        for path in self.folder.glob("*" + BLOCK_SUFFIX):
+            with contextlib.suppress(FileNotFoundError):  # sent again meanwhile
+                found.append(_read(path))
         return sorted(found, key=lambda one: (one.refused_at, one.path.name))
 
     def choose(self, ids: Sequence[str], *, every: bool) -> list[DeadLetter]:

@@ -174,7 +174,7 @@ class GatewayState:
             lost=lambda error: self.shards.lost(shard, error),
             rows_anywhere=self._rows_anywhere if several else None,
             seconds=self.insert_seconds,
-            lacking=(lambda namespace: self.namespaces.ensure(namespace, shard.hot)) if several else None,
+            lacking=lambda namespace: self.namespaces.ensure(namespace, shard.hot),
             holding=self.holding,
             pace=self._pace if several else None,
         )
@@ -266,8 +266,9 @@ class GatewayState:
         return any(self._takes(one) for one in self.shards)
 
     def _takes(self, shard: Shard) -> bool:
-        trouble = f"clickhouse {shard.name}".rstrip()
-        return self.inserters[shard.number].failure is None and trouble not in self.counters.troubles()
+        inserter, troubles = self.inserters[shard.number], self.counters.troubles()
+        own = inserter.failure is not None or inserter.own_subject in troubles
+        return not own and f"clickhouse {shard.name}".rstrip() not in troubles
 
     def shard_statuses(self) -> list[dict[str, Any]]:
         """What waits for each shard of a cluster, and whether it answers; nothing of a server alone."""

@@ -120,6 +120,7 @@ class Inserter:
         self._doubtful = doubtful
         self._is_gone = is_gone
         self._subject = f"clickhouse {shard}".rstrip()
+        self.own_subject = f"inserter {shard}".rstrip()  # of troubles that are not ClickHouse's
         self._lost = lost
         self._rows_anywhere = rows_anywhere or hot.rows_present
         self._lacking = lacking
@@ -127,6 +128,7 @@ class Inserter:
         self._keeping = Keeping(hot, self._stamps.inserter, spool, dead_letters)
         self._gatherer = Gatherer(spool, dead_letters, counters, hot.number)
         self._backoff = Backoff()
+        self._disk_backoff = Backoff()
         self._stop = threading.Event()
         self._seconds = seconds or Histogram(INSERT_BUCKETS)
         self._holding = holding or Holding()
@@ -155,26 +157,53 @@ class Inserter:
 
     def _run(self) -> None:
         try:
-            self._patiently(self._prepare)
-            self._patiently(self._keeping.tend)
-            self._settle_last()
+            self._on_disk(lambda: self._patiently(self._prepare))
+            self._on_disk(lambda: self._patiently(self._keeping.tend))
+            self._on_disk(self._settle_last)
             while not self._stop.is_set():
-                if self._holding.rests(self):
-                    self._stop.wait(POLL_SECONDS)
-                elif self._spool.wait(1.0, self._is_wanted, self._shard):
-                    self._gather()
-                    self._insert_next()
-                self._patiently(self._stamps.tend)
-                self._patiently(self._keeping.tend)
+                try:
+                    self._turn()
+                except OSError as error:  # as if the process had ended there
+                    self._disk_failed(error)
+                    self._on_disk(lambda: self._settle_last(again=True))
         except Stopped:
             pass
         except BaseException as error:
             self.failure = error
-            self._counters.trouble(self._subject.replace("clickhouse", "inserter"), f"stopped: {error}")
+            self._counters.trouble(self.own_subject, f"stopped: {error}")
             raise
         if not self._unresolved:
             with suppress(NeveError):  # the next start says it
                 self._stamps.release()
+
+    def _turn(self) -> None:
+        """One INSERT, if there is something to insert, and what else is due. Raises OSError."""
+        if self._holding.rests(self):
+            self._stop.wait(POLL_SECONDS)
+        elif self._spool.wait(1.0, self._is_wanted, self._shard):
+            self._gather()
+            self._insert_next()
+        self._patiently(self._stamps.tend)
+        self._patiently(self._keeping.tend)
+
+    def _on_disk(self, work: Callable[[], object]) -> None:
+        """Do what writes to this process's own disk, until that lets it. Raises Stopped."""
+        while True:
+            try:
+                work()
+            except OSError as error:
+                self._disk_failed(error)
+            else:
+                self._disk_backoff.reset()
+                self._counters.well(self.own_subject)
+                return
+
+    def _disk_failed(self, error: OSError) -> None:
+        """Say it, and wait. Raises Stopped."""
+        reason = (error.strerror or str(error)).lower()
+        where = error.filename or "the data folder"
+        self._counters.trouble(self.own_subject, f"cannot use {where}: {reason}; what is in the spool waits")
+        self._pause(self._disk_backoff.next())
 
     def _gather(self) -> None:
         """Give small blocks time to find company."""
@@ -214,14 +243,18 @@ class Inserter:
 
     # --- one INSERT --------------------------------------------------------------------------------------
 
-    def _settle_last(self) -> None:
-        """After a start: find out about the blocks of the last attempt that are still here."""
+    def _settle_last(self, *, again: bool = False) -> None:
+        """After a start, or `again` once the disk has failed: find out about the blocks of the last attempt that are
+        still here. What this process said that it holds holds still."""
+        self._at_hand = ""
         last = self._record.read()
         waiting = {entry.block_id.hex(): entry for entry in self._spool.pending(shard=self._shard)}
         mine = [waiting[one] for one in last.blocks if one in waiting] if last is not None else []
         held = [one for one in map(self._gatherer.load, mine) if one is not None]
         unresolved = {last.namespace: last.epoch} if last is not None and held else {}
-        self._patiently(lambda: self._stamps.begin(unresolved))
+        if not again:
+            self._patiently(lambda: self._stamps.begin(unresolved))
+        self._unresolved = False
         if last is not None and held:
             self._settle(held, last, lambda: self._resolve(held, last))
 

@@ -7,6 +7,7 @@ that the id is forgotten, because its block is about to be put back. A record of
 forgotten because of the window, so that it can be told whose word nobody can take any more.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -83,8 +84,16 @@ class Ledger:
     def _write(self, changes: dict[bytes, int]) -> None:
         if not changes:
             return
-        write_all(self._handle, b"".join(_record(*change) for change in changes.items()))
-        os.fdatasync(self._handle)
+        whole = self._records() * RECORD_BYTES
+        # What a full disk has left of a record would put all that comes after it out of step.
+        os.ftruncate(self._handle, whole)
+        try:
+            write_all(self._handle, b"".join(_record(*change) for change in changes.items()))
+            os.fdatasync(self._handle)
+        except OSError:
+            with contextlib.suppress(OSError):  # else the next one does it
+                os.ftruncate(self._handle, whole)
+            raise
         for change in changes.items():
             self._learn(*change)
         if self._records() > 2 * self._window_ids:
@@ -132,20 +141,24 @@ class Ledger:
     def _load(self) -> None:
         data = self.path.read_bytes()
         whole = len(data) - len(data) % RECORD_BYTES
+        sound = True
         for place in range(0, whole, RECORD_BYTES):
-            self._take(data[place : place + RECORD_BYTES])
-        if self.damaged_records:
-            self._learn(NO_ID, max(map(abs, self._known.values()), default=0))
+            sound = self._take(data[place : place + RECORD_BYTES])
+        if self.damaged_records:  # no later than what comes after it, or than the last write
+            latest = max(map(abs, self._known.values()), default=0)
+            self._learn(NO_ID, latest if sound else max(latest, int(self.path.stat().st_mtime)))
         if whole != len(data):
             os.truncate(self.path, whole)
 
-    def _take(self, record: bytes) -> None:
+    def _take(self, record: bytes) -> bool:
+        """Learn what a record says; False where it is damaged."""
         body, checksum = record[: _RECORD.size], record[_RECORD.size :]
         if crc32(body) != _CHECKSUM.unpack(checksum)[0]:
             self.damaged_records += 1
-            return
+            return False
         one, moment = _RECORD.unpack(body)
         self._learn(one, moment)
+        return True
 
 
 def _record(one: bytes, moment: int) -> bytes:

@@ -44,6 +44,8 @@ PATIENCE_SECONDS = 120.0
 AGENT_KEEP_BYTES = 12 << 20
 """Of spooled blocks in memory too: the one or two that are sent next."""
 _TICK = 0.25
+_DELIVERING = ("clickhouse", "inserter", "gateway")
+"""How subjects of troubles begin that keep blocks here."""
 
 
 @dataclass(frozen=True)
@@ -281,8 +283,8 @@ class Agent:
         if self._delivery.blocked:
             return self._delivery.blocked
         troubles = self.counters.troubles()
-        stuck = troubles.get("clickhouse") or next(
-            (reason for subject, reason in troubles.items() if subject.partition(" ")[0] == "gateway"), ""
+        stuck = next(
+            (reason for subject, reason in troubles.items() if subject.partition(" ")[0] in _DELIVERING), ""
         )
         shipped, now = self.counters.get("blocks_shipped"), time.monotonic()
         if not stuck or shipped != self._shipped:

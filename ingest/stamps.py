@@ -42,6 +42,7 @@ class Stamps:
         """
         earlier = self._hot.registry.of(self.inserter)
         self._holdings = {name: Holding(name, epoch, epoch) for name, epoch in unresolved.items()}
+        self._looked = {}
         self._say()
         self._hot.registry.release(one for one in earlier if one.who != self._who)
 

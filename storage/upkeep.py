@@ -21,7 +21,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from storage import cold_columns, cold_schema, deletions, parquet, schema
-from storage.ageing import Ager, Pass, Wish
+from storage.ageing import Ager, Pass, Wish, has_cold
 from storage.cold_config import Policy
 from storage.commits import Change, commit, speaking_of
 from storage.hot import Hot
@@ -60,10 +60,11 @@ class Upkeep:
             retain_services(self.ager, namespace, policy, self.now(), lease)
             if policy.tier == "hot":
                 self.drop_old_epochs(namespace, policy)
-                return
-            table = self.ager.table(namespace) if of_table else None
+            table = self.ager.table(namespace) if of_table and has_cold(self.ager, namespace) else None
             if table is None or table.current_snapshot() is None:
                 return
+            if policy.tier == "hot":  # what was cold before is still read, and goes when it is as old
+                commit(table, "give-up", lambda _table, record: self._given_up(namespace, record))
             self.retain(namespace, table, policy)
             self.compact(namespace, table)
             self.expire(namespace, table, policy)
@@ -74,10 +75,12 @@ class Upkeep:
     # --- retention -------------------------------------------------------------------------------------------
 
     def drop_old_epochs(self, namespace: str, policy: Policy) -> int:
-        """Of a namespace that has no cold tier: epochs that ended before the days that it keeps; how many."""
-        if not policy.keep_days:
+        """Of a namespace that has no cold tier: epochs that ended before the days for which any service of it is kept;
+        how many. What goes earlier has gone event by event."""
+        days = longest_days(policy)
+        if not days:
             return 0
-        hot, before = self.ager.hot, self.now() - policy.keep_days * DAY_SECONDS
+        hot, before = self.ager.hot, self.now() - days * DAY_SECONDS
         closed = hot.epochs.closed_through(namespace)
         ends = hot.epochs.ends(namespace)
         database, dropped = schema.namespace_database(namespace), 0
@@ -89,9 +92,14 @@ class Upkeep:
             hot.drop_epoch(namespace, epoch)
             for counts in ("rollup", "counts"):
                 hot.execute(f"ALTER TABLE {database}.{counts} DROP PARTITION {int(epoch)}")
-            self.ager.say("retention", namespace, f"epoch {epoch}: gone after {policy.keep_days} days", epoch)
+            self.ager.say("retention", namespace, f"epoch {epoch}: gone after {days} days", epoch)
             dropped += 1
         return dropped
+
+    def _given_up(self, namespace: str, record: Record) -> Change | None:
+        """The record is to name what has left the hot tier, as it does of a namespace that ages."""
+        advanced = record.advanced(self.ager.hot.epochs.dropped_through(namespace))
+        return Change(advanced) if advanced != record else None
 
     def retain(self, namespace: str, table: Table, policy: Policy) -> int:
         """Let old partitions go; how many events. Those that are hot still go once they have aged."""

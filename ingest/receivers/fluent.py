@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgpack
@@ -174,6 +175,8 @@ def _extension(kind: int, data: bytes) -> object:
 
 
 def _ns(time: object) -> int | None:
+    if isinstance(time, msgpack.Timestamp):
+        return int(time.to_unix_nano())
     if isinstance(time, EventTime):
         return int(time) or None
     if isinstance(time, (int, float)) and not isinstance(time, bool) and 0 < time < 2**33:
@@ -242,6 +245,8 @@ def _flat(record: Mapping[Any, Any], prefix: bytes, depth: int) -> Iterator[tupl
 def _text(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
+    if isinstance(value, msgpack.Timestamp):
+        return _written(value).encode()
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, (int, float)):
@@ -256,11 +261,22 @@ def _json(value: object) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, msgpack.Timestamp):
+        return _written(value)
     if isinstance(value, dict):
         return {_text(key).decode("utf-8", "replace"): _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return value
+
+
+def _written(time: msgpack.Timestamp) -> str:
+    """MessagePack's own time, in RFC 3339; as seconds since 1970 where no year of four digits has it."""
+    try:
+        second = datetime.fromtimestamp(time.seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time.seconds}.{time.nanoseconds:09d}"
+    return f"{second:%Y-%m-%dT%H:%M:%S}.{time.nanoseconds:09d}Z"
 
 
 def _refused(why: str) -> RequestRefused:

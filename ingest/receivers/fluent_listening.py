@@ -43,14 +43,22 @@ class Stream:
         self._walk = msgpack.Unpacker(max_buffer_size=MAX_MESSAGE_BYTES + (1 << 20))
         self._kept = bytearray()
         self._start = 0  # where what is kept lies in the stream
+        self._wrong: RequestRefused | None = None
 
     @property
     def waiting(self) -> int:
         """Bytes of a message that is not whole."""
         return len(self._kept)
 
+    def check(self) -> None:
+        """Raises RequestRefused where what came after the messages that `feed` gave is none."""
+        if self._wrong is not None:
+            raise self._wrong
+
     def feed(self, data: bytes) -> list[bytes]:
-        """Raises RequestRefused for what is no MessagePack, or too large."""
+        """Raises RequestRefused for what is no MessagePack, or too large; where whole messages are before it,
+        `check` does."""
+        self.check()
         self._kept += data
         found = []
         try:
@@ -66,7 +74,9 @@ class Stream:
                 self._start += size
         except (ValueError, msgpack.exceptions.UnpackException) as error:
             message = f"cannot take fluent message: {error or 'it is no MessagePack'}"
-            raise RequestRefused("bad_message", message, "check the sender's output") from error
+            self._wrong = RequestRefused("bad_message", message, "check the sender's output")
+            if not found:
+                raise self._wrong from error
         if len(self._kept) > MAX_MESSAGE_BYTES:
             message = f"cannot take fluent message: it is larger than {MAX_MESSAGE_BYTES} bytes"
             raise RequestRefused("too_large", message, "set chunk_limit_size to 8m", 413)
@@ -132,6 +142,7 @@ class Fluent:
                     connection.understood()
                     await room.hold(len(raw))
                     await self._take(connection, raw)
+                stream.check()
                 await room.hold(stream.waiting)
         except RequestRefused as error:
             self._refuse(error, connection.peer)

@@ -18,7 +18,7 @@ from ingest.committer import REQUEST_AGENT, Submission, committed
 from ingest.counters import REDACTED
 from ingest.gateway import GatewayState
 from lexer import MAX_KEY_BYTES, Carry, Columns, Redaction
-from storage.native.block import Header, Source, parse_header, seal
+from storage.native.block import Header, Source, parse_header, seal, with_sources
 
 LEXERS = 2
 """Requests lexed at once: columns take memory, and there are few cores."""
@@ -58,11 +58,10 @@ class Lexers:
     @contextmanager
     def borrow(self) -> Iterator[Columns]:
         """Columns, empty. Those of a request that failed are dropped: their templates were told to nobody."""
-        columns = self._free.get() or Columns(
-            max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction
-        )
-        used: Columns | None = None
+        columns, used = self._free.get(), None
         try:
+            if columns is None:
+                columns = Columns(max_rows=LEXER_ROWS, max_bytes=LEXER_BYTES, redaction=self._redaction)
             yield columns
             columns.reset()
             used = columns
@@ -110,8 +109,10 @@ class Intake:
         level: str = "",
         trace_id: Text = b"",
         span_id: Text = b"",
+        carry: Carry | None = None,
     ) -> None:
-        """Take one record; see `Columns.add_one`. No tag is too many, and no name too long."""
+        """Take one record; see `Columns.add_one`. No tag is too many, and no name too long. `carry`: that of what it
+        comes from, where this request's records come from several."""
         self._make_room()
         self._columns.add_one(
             text,
@@ -124,7 +125,7 @@ class Intake:
             level=level,
             trace_id=trace_id,
             span_id=span_id,
-            carry=self._carry,
+            carry=self._carry if carry is None else carry,
         )
 
     def decoded(self, add: Callable[[Columns, int], bool]) -> None:
@@ -171,6 +172,9 @@ class Intake:
     def finish(self) -> Taken:
         """All of it, sealed. Nothing can be added any more."""
         self._seal(last=True)
+        if self._parts and not self._columns.rows:
+            # What came after the last full block was no record, as an empty line is none.
+            self._parts[-1] = with_sources(self._parts[-1], [self._source(len(self._parts) - 1, last=True)])
         taken = self.taken
         taken.headers = [parse_header(data)[0] for data in self._parts]
         taken.blocks = [
@@ -191,11 +195,14 @@ class Intake:
             return
         taken.rows += columns.rows
         place = len(self._parts)
-        part = Source(0, 0, taken.key.hex(), "request", place, place + 1 if last else 0)
+        part = self._source(place, last=last)
         agent_id = REQUEST_AGENT + taken.key.hex()
         self._parts.append(
             seal(columns, agent_id=agent_id, sequence=place, namespace=self._namespace, sources=[part])
         )
+
+    def _source(self, place: int, *, last: bool) -> Source:
+        return Source(0, 0, self.taken.key.hex(), "request", place, place + 1 if last else 0)
 
 
 async def accept(gateway: GatewayState, taken: Taken, receiver: str) -> bool:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from ingest.errors import RequestRefused, SpoolFull
-from ingest.receivers.body import read_body
+from ingest.receivers.answers import count_refused
+from ingest.receivers.body import gateway_of, read_body
 from ingest.receivers.encodings import Body, decode
 from ingest.receivers.intake import Intake, Lexers, Taken, accept, request_key
 from ingest.receivers.otlp_json import to_binary
@@ -143,6 +144,7 @@ async def take_logs(request: Request) -> Response:
             encoding = request.headers.get("content-encoding", "")
             rejected = await export(request.app, body, encoding, kind, namespace, "otlp_http")
     except (NeveError, OSError) as error:
+        count_refused(gateway_of(request), "otlp_http")
         return _failed(kind or JSON, failure(error))
     return Response(rejected.json() if kind == JSON else rejected.binary(), media_type=kind)
 

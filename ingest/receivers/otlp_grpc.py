@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from fastapi import FastAPI, Request
 
+from ingest.receivers.answers import count_refused
 from ingest.receivers.listeners import Stop
 from ingest.receivers.otlp import BINARY, MAX_BODY_BYTES, Failure, export, failure
 from ingest.receivers.protobuf import integer, length_delimited
@@ -117,6 +118,7 @@ async def _export(app: FastAPI, body: bytes, call: Call) -> bytes:
         finally:
             budget.give_back(len(body))
     except (NeveError, OSError) as error:
+        count_refused(gateway, "otlp_grpc")
         await _fail(call, failure(error))
         raise  # not reached: to fail a call ends it
     return rejected.binary()

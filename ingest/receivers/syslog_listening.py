@@ -20,6 +20,7 @@ from ingest.receivers.listening import ReceiversConfig
 from ingest.receivers.syslog import Message, Shift, parse, shift_of
 from ingest.receivers.syslog_framing import Framing, Rest
 from ingest.receivers.syslog_udp import Datagrams, udp_socket
+from lexer import Carry
 from storage.errors import ConfigError
 
 COUNTED = ("unparsed", "split", "damaged")
@@ -28,10 +29,12 @@ MESSAGE_COST = 64
 
 
 class Sender:
-    """Where messages come from, in order. `last` is what its last one said, for pieces that go on with it."""
+    """Where messages come from, in order. `last` is what its last one said, for pieces that go on with it; `carry` what
+    the lexer has to know of those before, as that a private key goes on."""
 
     def __init__(self, peer: bytes) -> None:
         self.peer = peer
+        self.carry = Carry()
         self.last = Message(b"", understood=False)
 
 
@@ -82,24 +85,29 @@ class Syslog:
             await self.batches.add((sender, messages), size + MESSAGE_COST * len(messages))
 
     def _put(self, intake: Intake, item: Item) -> None:
-        sender, messages = item
-        received, unparsed = time.time_ns(), 0
-        for data in messages:
-            if type(data) is Rest:
-                message = sender.last._replace(text=bytes(data), format="message")
-            else:
-                message = sender.last = parse(data, received, self._shift)
-                unparsed += not message.understood
-            intake.record(
-                message.text,
-                format=message.format,
-                level=message.level,
-                service=message.service,
-                host=message.host or sender.peer,
-                tags=message.tags,
-                timestamp_ns=message.timestamp_ns,
-            )
-        self.counters.add(f"{self.name}_unparsed", unparsed)
+        self.counters.add(f"{self.name}_unparsed", put(intake, *item, self._shift))
+
+
+def put(intake: Intake, sender: Sender, messages: Sequence[bytes], shift: Shift) -> int:
+    """Take a sender's messages; how many of them had no header that could be read."""
+    received, unparsed = time.time_ns(), 0
+    for data in messages:
+        if type(data) is Rest:
+            message = sender.last._replace(text=bytes(data), format="message")
+        else:
+            message = sender.last = parse(data, received, shift)
+            unparsed += not message.understood
+        intake.record(
+            message.text,
+            format=message.format,
+            level=message.level,
+            service=message.service,
+            host=message.host or sender.peer,
+            tags=message.tags,
+            timestamp_ns=message.timestamp_ns,
+            carry=sender.carry,
+        )
+    return unparsed
 
 
 def zone_shift(name: str) -> Shift:

@@ -21,7 +21,8 @@ from ingest.identity import Mark
 from ingest.sources import rotation
 from ingest.sources.lineage import COPY_SECONDS, Lineage
 from ingest.sources.names import expand, fixed_folder, kubernetes_of, matcher, service_of
-from ingest.sources.rotation import Key, NotYetWhole
+from ingest.sources.packed import NotYetWhole
+from ingest.sources.rotation import Key
 from ingest.sources.siblings import Siblings
 from ingest.sources.tail import MAX_CHUNK_BYTES, OpenFile, Replaced, Tail, relabel
 from ingest.sources.wake import POLL_SECONDS, Wake

@@ -93,6 +93,7 @@ class Journal:
             while self._waiting and not batch.full:
                 self._put(batch, self._waiting.pop())
         if self._position > begun:
+            self._counters.well(SUBJECT)
             batch.opened()
             batch.cover(self, begun, self._position)
         self.finished = self._ended and not self._waiting
@@ -187,7 +188,8 @@ class Journal:
         self._not_before = time.monotonic() + AGAIN_SECONDS
         self._ended = self._once
         if not self._once:
-            self._counters.trouble(SUBJECT, f"journalctl ended with {code}; started again")
+            why = f": {said}" if said else ""
+            self._counters.trouble(SUBJECT, f"journalctl ended with {code}{why}; it is started again")
 
     def _end_of_process(self) -> tuple[int, str]:
         """Its exit code, and the last line that it said about errors."""

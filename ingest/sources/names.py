@@ -47,9 +47,15 @@ def root_of(name: str) -> str:
     return (_ROTATED.sub("", stem) or stem) + extension
 
 
+def compression_of(path: str) -> str:
+    """How a file is compressed by its name: gz, xz, bz2 or zst; empty where it is not."""
+    found = _COMPRESSED.search(path)
+    return found[1] if found else ""
+
+
 def is_compressed(path: str) -> bool:
-    """Is it a gzip file by its name?"""
-    return path.endswith(".gz")
+    """Is it a compressed file by its name?"""
+    return bool(compression_of(path))
 
 
 def expand(pattern: str) -> list[str]:

@@ -6,17 +6,14 @@ there.
 """
 
 import errno
-import gzip
 import os
-import shutil
 import stat
 import tempfile
-import zlib
 from collections.abc import Iterator
-from typing import IO
 
 from ingest.identity import HEAD_BYTES, Content, Mark, before
 from ingest.sources.names import is_compressed, root_of
+from ingest.sources.packed import NotYetWhole, unpacked
 from ingest.sources.tail import OpenFile
 
 Key = tuple[int, int]
@@ -25,12 +22,8 @@ Family = tuple[str, str]
 """A folder, and what names in it come down to without what rotation adds."""
 
 
-class NotYetWhole(Exception):
-    """A compressed file that is still being written, or is cut short."""
-
-
 def open_content(path: str, key: Key | None = None) -> OpenFile:
-    """Open a file for reading; a `.gz` is unpacked into an unnamed temporary file.
+    """Open a file for reading; a compressed one is unpacked into an unnamed temporary file.
 
     Raises OSError, NotYetWhole; FileNotFoundError also where `path` leads to another file than `key` by now.
     """
@@ -41,17 +34,9 @@ def open_content(path: str, key: Key | None = None) -> OpenFile:
     if not is_compressed(path):
         return OpenFile(handle)
     with open(handle, "rb") as packed, tempfile.TemporaryFile() as plain:
-        _unpack(packed, plain)
+        plain.writelines(unpacked(path, packed))
+        plain.flush()
         return OpenFile(os.dup(plain.fileno()))
-
-
-def _unpack(packed: IO[bytes], plain: IO[bytes]) -> None:
-    try:
-        with gzip.GzipFile(fileobj=packed) as unpacked:
-            shutil.copyfileobj(unpacked, plain, 1 << 20)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise NotYetWhole(str(error)) from error
-    plain.flush()
 
 
 def family(path: str) -> Family:
@@ -152,7 +137,7 @@ def _open_if(path: str, known: Mark) -> OpenFile | None:
         if is_compressed(path) and not known.begins(_first_bytes(path, known.head_length)):
             return None
         file = open_content(path)
-    except (OSError, EOFError, zlib.error, NotYetWhole):
+    except (OSError, NotYetWhole):
         return None
     if holds(known, file):
         return file
@@ -161,8 +146,13 @@ def _open_if(path: str, known: Mark) -> OpenFile | None:
 
 
 def _first_bytes(path: str, length: int) -> bytes:
-    with gzip.open(path) as unpacked:
-        return unpacked.read(length)
+    found = b""
+    with open(path, "rb") as packed:
+        for piece in unpacked(path, packed, max(length, 1)):
+            found += piece
+            if len(found) >= length:
+                break
+    return found[:length]
 
 
 def holds(known: Mark, content: Content) -> bool:

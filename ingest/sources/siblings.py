@@ -20,7 +20,8 @@ from ingest.identity import Footprint
 from ingest.sources import rotation
 from ingest.sources.lineage import Lineage
 from ingest.sources.names import expand, is_compressed, root_of
-from ingest.sources.rotation import Family, Key, NotYetWhole
+from ingest.sources.packed import NotYetWhole
+from ingest.sources.rotation import Family, Key
 from ingest.sources.tail import OpenFile, Tail
 
 FRESH_SECONDS = 60.0

@@ -25,7 +25,7 @@ import time
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -203,6 +203,14 @@ def pack(header: Header, body: Sequence[Frame]) -> bytes:
             *parts,
         )
     )
+
+
+def with_sources(data: bytes, sources: Iterable[Source]) -> bytes:
+    """The same block, its id included, made of other sources: for what is known only after it was sealed."""
+    header, end = parse_header(data)
+    text = _encode_header(replace(header, sources=tuple(sources)))
+    start = START.pack(MAGIC, header.format_version, len(text))
+    return b"".join((start, text, HEADER_CRC.pack(zlib.crc32(text)), memoryview(data)[end:]))
 
 
 def parse_header(data: Buffer) -> tuple[Header, int]:

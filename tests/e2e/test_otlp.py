@@ -346,6 +346,9 @@ def test_refusals_over_grpc(place: Place, body: bytes, method: str, code: grpc.S
     with pytest.raises(grpc.RpcError) as caught:
         place.call(body, method)
     assert caught.value.code() is code
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        metrics = place.server.client.get("/metrics").text
+        assert "\nneve_gateway_requests_refused_otlp_grpc_total " in metrics
 
 
 def test_anything_gets_an_answer(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import neve
 from ingest.app import GatewaySettings, create_app
+from ingest.committer import Submission
 from ingest.spool import Spool
 from storage.ageing import Ager
 from storage.cold import ColdTier
@@ -244,3 +246,15 @@ def test_wrong_use_is_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_what_was_accepted_for_a_namespace_that_clickhouse_has_lost_holds_up_nobody(
+    client: Listening, make_block: Make, hot: Hot, namespace: str
+) -> None:
+    gateway, lost = client.app.state.gateway, f"{namespace}_lost"
+    for number, where in enumerate((lost, namespace)):  # both were there when their blocks were accepted
+        block = make_block([{"message": f"line {number}"}])
+        data = pack(replace(block.header, namespace=where), frames.split(block.frames))
+        gateway.committer.submit(Submission(((block.header.block_id, data),))).result()
+    assert gateway.spool.wait_for(lambda: not len(gateway.spool), 240), gateway.status()["troubles"]
+    assert (stored(hot, lost), stored(hot, namespace)) == (1, 1)

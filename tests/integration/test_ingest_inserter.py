@@ -1,5 +1,8 @@
 """The inserter against a real ClickHouse: every block once, whatever an earlier attempt left behind."""
 
+import errno
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +108,46 @@ def test_attempt_that_was_never_sent_is_sent(setting: Setting, make_block: Make)
     setting.record(attempted(setting, *blocks))
     setting.run()
     assert setting.stored() == once(0, 10)
+
+
+def test_a_disk_that_takes_nothing_for_a_while_stops_it_no_longer_than_that(
+    setting: Setting, make_block: Make
+) -> None:
+    aside, told = setting.folder / "attempt.json.tmp", threading.Event()
+    setting.counters = Counters(lambda _subject, _reason: told.set())
+    aside.mkdir()
+    setting.put(make_block(events(0, 5)))
+    inserter = setting.inserter()
+    inserter.start()
+    assert told.wait(240)
+    assert "attempt.json.tmp: is a directory" in setting.counters.troubles()["inserter"]
+    aside.rmdir()
+    while len(setting.spool) and inserter.failure is None:
+        setting.spool.wait_room(0.2)
+    inserter.stop()
+    assert setting.stored() == once(0, 5)
+    assert setting.counters.troubles() == {}
+    assert setting.hot.registry.of(setting.folder.name) == [], "it let its epochs go"
+
+
+def test_what_was_stored_while_the_ledgers_disk_was_full_is_stored_once(
+    setting: Setting, make_block: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, retire = [True, True, True], setting.retire
+
+    def no_room(headers: Any) -> None:
+        if full:
+            full.pop()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        retire(headers)
+
+    monkeypatch.setattr(setting, "retire", no_room)
+    setting.put(make_block(events(0, 5)), make_block(events(5, 5)))
+    setting.run()
+    assert full == []
+    assert setting.stored() == once(0, 10)
+    assert setting.counters.get("inserts") == 1
+    assert setting.counted() == 10
 
 
 def test_attempt_that_was_stored_is_not_sent_again(setting: Setting, make_block: Make) -> None:

@@ -230,3 +230,35 @@ def test_a_namespace_without_a_cold_tier(
     Upkeep(both.ager, now=lambda: time.time() + 4 * DAY).run(both.namespace)
     assert both.hot_rows() == 2
     assert both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup") == [2]
+
+
+def test_a_namespace_without_a_cold_tier_keeps_a_service_for_longer(
+    new_both: Any, config: ColdConfig, make_block: Any, events: Any
+) -> None:
+    both = new_both(replace(config, default=Policy(tier="hot", keep_days=3, services={"audit": 30})))
+    now = time.time_ns()
+    both.insert(make_block([*events(4, now, service="audit"), *events(1, now, service="web")]))
+    both.ager.close_present(both.namespace)
+    Upkeep(both.ager, now=lambda: time.time() + 4 * DAY).run(both.namespace)
+    assert both.hot.scalars(f"SELECT service FROM {both.database}.events") == ["audit"] * 4
+    Upkeep(both.ager, now=lambda: time.time() + 32 * DAY).run(both.namespace)
+    assert both.hot_rows() == 0
+
+
+def test_what_is_cold_of_a_namespace_that_has_a_cold_tier_no_more_goes_when_it_is_old(
+    both: Both, make_block: Any, events: Any
+) -> None:
+    days(both, make_block, events, 3)
+    both.insert(make_block(events(2, (START + 4 * DAY) * 10**9)))
+    both.age()
+    both.ager.cold.config.namespaces[both.namespace] = Policy(tier="hot", keep_days=3, snapshot_days=0)
+    both.insert(make_block(events(4, time.time_ns())))
+    Upkeep(both.ager, now=lambda: START + 6 * DAY).run(both.namespace)
+    assert both.count() == (6, 6)
+    both.ager.close_present(both.namespace)
+    Upkeep(both.ager, now=lambda: time.time() + 5 * DAY).run(both.namespace)
+    assert both.count() == (0, 0)
+    assert both.hot.scalars(f"SELECT sum(count) AS n FROM {both.database}.rollup") == [0]
+    Upkeep(both.ager, now=lambda: time.time() + 7 * DAY).run(both.namespace)
+    table = both.cold.catalog.table(both.namespace)
+    assert not [path for path, _ in upkeep.stored_files(table) if path.endswith(".parquet")]

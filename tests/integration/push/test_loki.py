@@ -125,8 +125,9 @@ def test_requests_and_entries_are_counted(gateway: Listening, tenant: dict[str, 
     gateway.post("/loki/api/v1/push", content=b"damaged", headers={**headers, **tenant})
     gateway.post("/services/collector", content=b"damaged", headers=tenant)
     gateway.post("/_bulk", content=b"damaged", headers=tenant)
+    gateway.post("/v1/logs", content=b"damaged", headers={**tenant, "content-type": "application/json"})
     metrics = gateway.get("/metrics").text
     assert "neve_gateway_lines_loki_total " in metrics
     assert "neve_gateway_requests_loki_total " in metrics
-    for receiver in ("loki", "splunk", "elasticsearch"):
+    for receiver in ("loki", "splunk", "elasticsearch", "otlp_http"):
         assert f"neve_gateway_requests_refused_{receiver}_total " in metrics

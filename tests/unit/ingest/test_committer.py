@@ -1,5 +1,7 @@
 """The committer: many requests, one round of fsyncs; nothing twice, nothing half."""
 
+import asyncio
+import contextlib
 import os
 from concurrent.futures import Future
 from pathlib import Path
@@ -8,11 +10,14 @@ from typing import Any
 import pytest
 
 from ingest import spool as spool_module
-from ingest.committer import REQUEST_AGENT, Committer, Submission
+from ingest.batch import Labels
+from ingest.committer import REQUEST_AGENT, Committer, Submission, committed
 from ingest.counters import Counters
 from ingest.errors import SpoolFull
 from ingest.ledger import Ledger
+from ingest.receivers.intake import LEXERS, Intake, Lexers
 from ingest.spool import Spool
+from lexer import Columns
 from storage.native.block import Source, parse_header
 
 KEY = b"k" * 16
@@ -134,6 +139,60 @@ def test_half_a_request_is_dropped_and_taken_again(tmp_path: Path, sealed: Any, 
     assert len(again.spool) == 0
     assert again.run(submission(*parts, request=KEY))[0].result(0) is True
     assert len(again.spool) == 2
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\n", b"last\n", b"  \n\n"])
+def test_a_request_of_full_blocks_is_kept_over_a_restart(tmp_path: Path, end: bytes) -> None:
+    intake = Intake(Columns(max_rows=4), "default", KEY)
+    intake.lines(b"a line\n" * 8 + end, Labels())
+    taken = intake.finish()
+    gateway = Gateway(tmp_path)
+    assert gateway.run(Submission(tuple(taken.blocks), taken.key))[0].result(0) is True
+    again = Gateway(tmp_path)
+    assert len(again.spool) == len(taken.blocks)
+    assert again.run(Submission(tuple(taken.blocks), taken.key))[0].result(0) is False
+
+
+def test_half_a_request_of_full_blocks_is_dropped(tmp_path: Path) -> None:
+    intake = Intake(Columns(max_rows=4), "default", KEY)
+    intake.lines(b"a line\n" * 8 + b"\n\n", Labels())
+    taken = intake.finish()
+    gateway = Gateway(tmp_path)
+    gateway.run(Submission(tuple(taken.blocks), taken.key))
+    (gateway.spool.folder / gateway.spool.pending()[1].name).unlink()  # killed between two renames
+    assert len(Gateway(tmp_path).spool) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_leaves_before_the_answer_stops_nobody(tmp_path: Path, sealed: Any, when: str) -> None:
+    gateway = Gateway(tmp_path)
+    left, stays = submission(sealed(1)), submission(sealed(2))
+
+    async def leave() -> None:
+        waiting = asyncio.create_task(committed(gateway.committer, left))
+        await asyncio.sleep(0)
+        if when == "after":
+            gateway.committer.start()
+            await asyncio.wrap_future(gateway.committer.submit(submission(sealed(3))))
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(leave())
+    answer = gateway.committer.submit(stays)
+    if when == "before":
+        gateway.committer.start()
+    gateway.committer.stop()
+    assert answer.result(0) is True
+    assert (left.blocks[0][0] in gateway.spool) == (when == "after")
+
+
+def test_a_lexer_that_cannot_be_made_keeps_no_place() -> None:
+    broken: Any = object()
+    lexers = Lexers(broken)  # as where memory runs out
+    for _ in range(3 * LEXERS):
+        with pytest.raises(TypeError), lexers.borrow():
+            pass
 
 
 def test_too_much_waiting_is_refused_at_once(

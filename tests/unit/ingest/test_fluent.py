@@ -97,6 +97,24 @@ def test_what_becomes_of_fields() -> None:
     assert (record["text"], record["tags"][1:]) == (b'{"a":1,"b":null}', [(b"a", b"1")])
 
 
+def test_messagepacks_own_times_are_times() -> None:
+    moment, odd = msgpack.Timestamp.from_unix_nano(NS), msgpack.Timestamp(2**60, 5)
+    ((record,), _) = taken(msgpack.packb(["t", moment, {"m": 1, "at": moment, "in": [moment], "far": odd}]))
+    assert record["timestamp_ns"] == NS
+    written = b"2023-11-14T22:13:20.123456789Z"
+    assert dict(record["tags"]) == {
+        b"fluent.tag": b"t", b"m": b"1", b"at": written, b"in": b'["' + written + b'"]',
+        b"far": b"1152921504606846976.000000005",
+    }  # fmt: skip
+
+
+def test_what_is_whole_before_what_is_none_is_taken() -> None:
+    whole, stream = msgpack.packb(["t", 1, {"m": 2}]), Stream()
+    assert stream.feed(whole + b"\xc1 none") == [whole]
+    with pytest.raises(RequestRefused):
+        stream.check()
+
+
 def test_entries_that_are_none_are_kept_as_they_are() -> None:
     broken = PACKED + b"\x92\x01"
     records, odd = taken(msgpack.packb(["t", broken]))

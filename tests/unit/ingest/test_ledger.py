@@ -1,5 +1,6 @@
 """The ledger: what was accepted stays known, over restarts, torn tails and flipped bits."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest import ledger as ledger_module
 from ingest.ledger import RECORD_BYTES, SLACK_SECONDS, Ledger
 
 HOUR, DAY = 3600, 86400
@@ -71,6 +73,39 @@ def test_damaged_record_costs_only_itself(
     again = Ledger(path)
     assert again.damaged_records == 1
     assert [number for number in range(count) if name(number) not in again] == [place // RECORD_BYTES]
+    again.close()
+
+
+def test_a_full_disk_leaves_no_half_of_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path / "accepted")
+    ledger.append([name(1)])
+
+    def full(handle: int, data: bytes) -> None:
+        os.write(handle, data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(ledger_module, "write_all", full)
+        with pytest.raises(OSError, match="space"):
+            ledger.append([name(2)])
+    ledger.append([name(3), name(4)])
+    ledger.close()
+    again = Ledger(tmp_path / "accepted")
+    assert [name(one) in again for one in (1, 2, 3, 4)] == [True, False, True, True]
+    assert again.damaged_records == 0
+    again.close()
+
+
+def test_who_knows_the_last_record_is_not_told_by_those_before(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "accepted")
+    ledger.append([name(1)], now=10**6)
+    ledger.append([name(2)])
+    ledger.close()
+    content = bytearray((tmp_path / "accepted").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "accepted").write_bytes(content)
+    again = Ledger(tmp_path / "accepted")
+    assert again.may_have_forgotten(time.time()), "the id that is damaged may be of just now"
     again.close()
 
 

@@ -1,15 +1,21 @@
 """Rotation, in all its ways: what was not yet read is read where it went, and nothing is read again."""
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from ingest.sources import files as files_module
 from ingest.sources import lineage, rotation
+
+PACK = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": zstandard.compress}
+packed_as = pytest.mark.parametrize("suffix", PACK)
 
 
 def write(path: Path, *lines: str, end: str = "\n") -> None:
@@ -71,15 +77,15 @@ def test_file_renamed_twice_while_down_is_found_again(logs: Path, follow: Any) -
     assert sorted(reader.lines()) == sorted([*numbered(51, 70), "came and went while nobody looked"])
 
 
-def test_file_compressed_while_down_is_read_on(logs: Path, follow: Any) -> None:
+@packed_as
+def test_file_compressed_while_down_is_read_on(logs: Path, follow: Any, suffix: str) -> None:
     path = logs / "a.log"
     write(path, *numbered(1, 50))
     reader = follow(path)
     reader.lines()
     reader.ship()
     write(path, *numbered(51, 60))
-    with gzip.open(logs / "a.log.1.gz", "wb") as packed:
-        packed.write(path.read_bytes())
+    (logs / f"a.log.1.{suffix}").write_bytes(PACK[suffix](path.read_bytes()))
     kept = path.open()  # so that its inode is not used again
     path.unlink()
     write(path, *numbered(61, 70))
@@ -107,30 +113,37 @@ def test_file_compressed_while_read_is_not_read_again(
     assert reader.files.open_files == 1
 
 
-def test_compressed_file_is_read(logs: Path, follow: Any) -> None:
-    with gzip.open(logs / "a.log.3.gz", "wb") as packed:
-        packed.write(b"one\ntwo\n")
-    reader = follow(logs / "*.gz")
+@packed_as
+def test_compressed_file_is_read(logs: Path, follow: Any, suffix: str) -> None:
+    (logs / f"a.log.3.{suffix}").write_bytes(PACK[suffix](b"one\n") + PACK[suffix](b"two\n"))
+    reader = follow(logs / f"*.{suffix}")
     assert reader.lines() == ["one", "two"]
     reader.ship()
     reader.restart()
     assert reader.lines() == []
 
 
-def test_compressed_file_is_read_when_it_is_whole(logs: Path, follow: Any) -> None:
-    whole = gzip.compress(b"".join(b"line %d\n" % number for number in range(1000)))
-    (logs / "a.gz").write_bytes(whole[:50])
-    reader = follow(logs / "a.gz")
+@packed_as
+def test_compressed_file_is_read_when_it_is_whole(logs: Path, follow: Any, suffix: str) -> None:
+    whole, path = (
+        PACK[suffix](b"".join(b"line %d\n" % number for number in range(1000))),
+        logs / f"a.{suffix}",
+    )
+    path.write_bytes(whole[:50])
+    reader = follow(path)
     assert reader.lines() == []
-    (logs / "a.gz").write_bytes(whole)
+    path.write_bytes(whole)
     assert len(reader.lines()) == 1000
 
 
-def test_compressed_file_that_is_cut_short_is_told(logs: Path, follow: Any) -> None:
-    (logs / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n")[:-4])
-    reader = follow(logs / "a.gz", once=True)
-    assert reader.lines() == []
-    assert "not whole" in reader.counters.troubles()[str(logs / "a.gz")]
+@packed_as
+def test_compressed_file_that_is_cut_short_is_told(logs: Path, follow: Any, suffix: str) -> None:
+    for name, data in (("cut", PACK[suffix](b"one\ntwo\n")[:-4]), ("none", b"of no such kind\n")):
+        path = logs / f"{name}.{suffix}"
+        path.write_bytes(data)
+        reader = follow(path, once=True)
+        assert reader.lines() == []
+        assert "not whole" in reader.counters.troubles()[str(path)]
 
 
 @pytest.mark.parametrize(

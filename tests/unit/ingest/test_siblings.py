@@ -1,6 +1,7 @@
 """Files that came and went while nobody looked, beside a pattern that names the live file alone."""
 
 import gzip
+import lzma
 import os
 import shutil
 from pathlib import Path
@@ -120,6 +121,19 @@ def test_compressed_one_that_came_and_went_is_read(logs: Path, follow: Any) -> N
     reader.ship()
     reader.restart()
     assert reader.lines() == []
+
+
+def test_xz_of_what_was_read_is_not_read_again(logs: Path, follow: Any) -> None:
+    reader = started(logs, follow)
+    write(logs / "a.log", *numbered(51, 60))
+    assert reader.lines() == numbered(51, 60)
+    reader.ship()
+    (logs / "a.log.1.xz").write_bytes(lzma.compress((logs / "a.log").read_bytes()))
+    kept = (logs / "a.log").open()  # so that its inode is not used again
+    (logs / "a.log").unlink()
+    write(logs / "a.log", *numbered(61, 70))
+    assert reader.lines() == numbered(61, 70)
+    kept.close()
 
 
 def test_compressed_one_that_stays_cut_short_is_told(
