@@ -61,7 +61,11 @@ def make_server(client: Client, url: str) -> MCPServer:
         to_time: To = "",
         limit: Annotated[
             int | None,
-            Field(ge=1, le=MAX_EVENTS, description=f"How many events ({EVENTS}), or rows of a table ({MAX_EVENTS})"),
+            Field(
+                ge=1,
+                le=MAX_EVENTS,
+                description=f"How many events ({EVENTS}), or rows of a table ({MAX_EVENTS})",
+            ),
         ] = None,
         order: Annotated[str, Field(description="newest or oldest first")] = "newest",
         cursor: Annotated[str, Field(description="next_cursor of the page before")] = "",

@@ -231,5 +231,7 @@ def _whole(name: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise RequestInvalid(f"cannot use {name[:40]!r}: it has half a character", "give whole ones") from None
+        raise RequestInvalid(
+            f"cannot use {name[:40]!r}: it has half a character", "give whole ones"
+        ) from None
     return text

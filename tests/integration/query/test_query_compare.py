@@ -201,14 +201,21 @@ def test_what_was_extracted_tells_apart_too(api: httpx.Client, store: Store) -> 
 def test_what_was_extracted_is_looked_for_in_the_rest_too(api: httpx.Client, store: Store) -> None:
     store(
         [
-            event(i, 1, level="error" if i < 40 else "info", message=f"took {i % 2} from {'disk' if i % 50 else 'net'}")
+            event(
+                i,
+                1,
+                level="error" if i < 40 else "info",
+                message=f"took {i % 2} from {'disk' if i % 50 else 'net'}",
+            )
             for i in range(100)
         ]
     )
     query = 'level:error | extract "took <odd> from <source>" | where odd = 1'
     found = get(api, "/api/v1/fields/compare", q=query)
     assert (found["total_events"], found["other_events"]) == (20, 80)
-    counts = {(one["field"], one["value"]): (one["count"], one["other_count"]) for one in found["differences"]}
+    counts = {
+        (one["field"], one["value"]): (one["count"], one["other_count"]) for one in found["differences"]
+    }
     assert counts == {("level", "error"): (20, 20), ("odd", "1"): (20, 30)}
 
 
