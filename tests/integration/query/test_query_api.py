@@ -213,6 +213,14 @@ def test_errors_have_one_shape_and_show_no_inside(
     assert not any(sign in answer.text for sign in ("SELECT", "Traceback", ".py", "DB::", "neve_", "{p0"))
 
 
+def test_a_number_that_is_approximate_says_so_at_every_step(empty_api: httpx.Client) -> None:
+    query = "* | stats uniq(user) as users, count() as n by service"
+    for more in ("", " | where n > 1 | sort users", " | fields users, n"):
+        columns = empty_api.get("/api/v1/search", params={"q": query + more}).json()["columns"]
+        said = {column["name"]: column.get("approximate", False) for column in columns}
+        assert {name: said[name] for name in ("users", "n")} == {"users": True, "n": False}
+
+
 @pytest.mark.parametrize(
     "asked",
     [
