@@ -26,6 +26,7 @@ from storage.address import add_address, address
 from storage.errors import NeveError
 
 SHARD = "shard:"  # starts what `limits_hit` has of a shard that is away
+EVENTS = 100  # that a search shows, where nothing else is said
 FOLLOWED_FIRST = 10  # lines that --follow starts with
 AS_FIELD = re.compile(
     r"(?<!\S)([A-Za-z_][\w.@-]*)=([\w.@*-]+)(?!\S)"
@@ -195,8 +196,12 @@ def _rows(items: Iterator[Any], stats: dict[str, Any]) -> Iterator[list[Any]]:
 
 def _limit(args: argparse.Namespace) -> int | None:
     """100 events by default. A table has a limit of its own, so a query with pipes says none."""
-    piped = "|" in " ".join(args.query)
-    return args.limit if args.limit is not None or piped else 100
+    query = " ".join(args.query)
+    if args.limit is None and "|" in query:
+        from query.parse import has_pipes  # its grammar takes some time, and most queries need it not
+
+        return None if has_pipes(query) else EVENTS
+    return EVENTS if args.limit is None else args.limit
 
 
 def _show_event(args: argparse.Namespace, screen: Screen, event: dict[str, Any]) -> None:
@@ -252,7 +257,8 @@ def _follow(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
     count = args.limit if args.limit is not None else FOLLOWED_FIRST
     watched = {"q": " ".join(args.query), "namespace": args.namespace}
     shown = _tags(args)
-    for event in followed(client, watched, _asked(args, limit=min(count, 10_000), tags=shown)):
+    asked = _asked(args, limit=min(count, 10_000), tags=shown)
+    for event in followed(client, watched, asked, _complete):
         if shown is not None:  # of what arrives all come
             names = shown.split(",")
             event = {**event, "tags": {key: value for key, value in event["tags"].items() if key in names}}

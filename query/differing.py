@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from query import conditions as c
-from query.ast import Query
+from query.ast import Extract, Query, Unpack
 from query.events import clean
 from query.leading import event_stage
 from query.overview import aggregate
@@ -44,8 +44,10 @@ class Side:
 
 
 def rest_of(plan: Plan) -> Plan:
-    """All events of a plan's range: what is left of them is what the plan does not find."""
-    return replace(plan, text="", query=Query(plan.query.filter), condition=c.Everything())
+    """All events of a plan's range, with the fields that its pipes take out of them: what is left of these is what the
+    plan does not find."""
+    taking = tuple(pipe for pipe in plan.query.pipes if isinstance(pipe, Extract | Unpack))
+    return replace(plan, query=Query(plan.query.filter, taking), condition=c.Everything())
 
 
 def differences(plan: Plan, running: Running, other: Plan | None, limit: int) -> Answer:

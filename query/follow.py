@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from query.client import AnsweredError, Client, Told, Unreachable
@@ -37,9 +37,13 @@ def follow(client: Client, params: Mapping[str, Any]) -> Iterator[Told]:
 
 
 def followed(
-    client: Client, watched: Mapping[str, Any], searched: Mapping[str, Any]
+    client: Client,
+    watched: Mapping[str, Any],
+    searched: Mapping[str, Any],
+    judge: Callable[[dict[str, Any]], object],
 ) -> Iterator[dict[str, Any]]:
-    """The events of a search, oldest first, then what arrives, each once. The parameters of both."""
+    """The events of a search, oldest first, then what arrives, each once. The parameters of both; `judge` is given the
+    search's statistics, which say what it lacks."""
     told = follow(client, {**watched, "cursor": SPOOLED})
     waiting = []
     # Up to the first place without an event it is what is not stored yet; all else can be found by now.
@@ -47,7 +51,9 @@ def followed(
         if not one.kind:
             break
         waiting.append(one)
-    page = client.get("/api/v1/search", searched)["events"][::-1]
+    answer = client.get("/api/v1/search", searched)
+    judge(answer["stats"])
+    page = answer["events"][::-1]
     shown = {event["id"] for event in page}
     yield from page
     for one in _both(waiting, told):

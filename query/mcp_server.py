@@ -18,9 +18,11 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from query.client import Client
+from query.parse import has_pipes
 from storage.address import address
 from storage.errors import NeveError
 
+EVENTS = 20
 MAX_EVENTS = 200
 """Of one answer: more fills a reader's context, and a narrower question is better."""
 READ_ONLY = ToolAnnotations(
@@ -57,16 +59,26 @@ def make_server(client: Client, url: str) -> MCPServer:
         query: Query = "",
         from_time: From = "",
         to_time: To = "",
-        limit: Annotated[int, Field(ge=1, le=MAX_EVENTS, description="How many events")] = 20,
+        limit: Annotated[
+            int | None,
+            Field(
+                ge=1,
+                le=MAX_EVENTS,
+                description=f"How many events ({EVENTS}), or rows of a table ({MAX_EVENTS})",
+            ),
+        ] = None,
         order: Annotated[str, Field(description="newest or oldest first")] = "newest",
         cursor: Annotated[str, Field(description="next_cursor of the page before")] = "",
         namespace: Namespace = "",
     ) -> dict[str, Any]:
         """Find events, newest first; with pipes, a table of columns and rows."""
-        return ask(
-            "/api/v1/search", q=query, to=to_time, limit=limit, order=order, cursor=cursor, namespace=namespace,
-            **{"from": from_time},
+        is_table = has_pipes(query)
+        most = limit or (MAX_EVENTS if is_table else EVENTS)
+        found = ask(
+            "/api/v1/search", q=query, to=to_time, limit=most + is_table, order=order, cursor=cursor,
+            namespace=namespace, **{"from": from_time},
         )  # fmt: skip
+        return _cut(found, most) if is_table else found
 
     @server.tool(annotations=READ_ONLY)
     def patterns(
@@ -121,6 +133,15 @@ def make_server(client: Client, url: str) -> MCPServer:
         return ask("/api/v1/context", id=id, before=before, after=after, namespace=namespace)
 
     return server
+
+
+def _cut(table: dict[str, Any], most: int) -> dict[str, Any]:
+    """So many rows of a table, which says so where there are more: it has no cursor that would."""
+    rows, stats = table["rows"], table["stats"]
+    if len(rows) <= most:
+        return table
+    stats = {**stats, "complete": False, "limits_hit": [*stats["limits_hit"], "result_rows"]}
+    return {**table, "rows": rows[:most], "stats": stats}
 
 
 def _asking(client: Client) -> Callable[..., dict[str, Any]]:

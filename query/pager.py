@@ -24,7 +24,11 @@ def command() -> list[str]:
     """What to start; empty for none."""
     for name in ("NEVE_PAGER", "PAGER"):
         if (said := os.environ.get(name)) is not None:
-            words = shlex.split(said)
+            try:
+                words = shlex.split(said)
+            except ValueError as error:
+                print(f"neve: cannot read {name}: {str(error).lower()}; set it to a command", file=sys.stderr)
+                return []
             return [] if words in ([], ["cat"]) else words
     return ["less"] if shutil.which("less") else []
 

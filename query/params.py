@@ -222,5 +222,16 @@ def _json_values(body: Any) -> dict[str, str]:
         if isinstance(value, bool) or not isinstance(value, str | int | float | None):
             raise RequestInvalid(f"cannot use {name[:40]!r}", "give a string or a number")
         if value is not None:
-            values[name] = str(value)
+            values[name] = _whole(name, str(value))
     return values
+
+
+def _whole(name: str, text: str) -> str:
+    """A text that can be sent on: JSON may hold half of a character that takes two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RequestInvalid(
+            f"cannot use {name[:40]!r}: it has half a character", "give whole ones"
+        ) from None
+    return text

@@ -12,7 +12,7 @@ from lark.exceptions import UnexpectedInput
 
 from query import ast
 from query.complain import complaint
-from query.errors import invalid_at
+from query.errors import QueryInvalid, invalid_at
 
 MAX_LENGTH = 16_384  # characters: longer than any typed query, short enough to parse in milliseconds
 MAX_DEPTH = 100  # nested groups and NOTs: the compiler recurses by this much
@@ -31,6 +31,14 @@ def parse(text: str) -> ast.Query:
         raise complaint(text, error) from None
     _check_size(text, query.filter)
     return query
+
+
+def has_pipes(text: str) -> bool:
+    """Is it a query with pipes? A `|` in quotes or in a regex is none; a text that is no query has none."""
+    try:
+        return bool(parse(text).pipes)
+    except QueryInvalid:
+        return False
 
 
 @cache

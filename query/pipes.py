@@ -343,7 +343,8 @@ class Compiler:
         return [Order(value.sql, key.descending)]
 
     def _fields(self, stage: Stage, pipe: ast.Fields) -> Stage:
-        columns = [Column(name, self.resolve(stage, name, pipe)) for name in pipe.fields]
+        guessed = {column.name for column in stage.columns or () if column.approximate}
+        columns = [Column(name, self.resolve(stage, name, pipe), name in guessed) for name in pipe.fields]
         selected = [f"{column.expression.sql} AS {stage.next_name(i)}" for i, column in enumerate(columns)]
         # The order may be by what is no column any more: it is kept beside them.
         order = stage.total_order()

@@ -14,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from query import conditions as c
 from query import tailcursor
+from query.admission import Admission
 from query.catchup import CatchUp, Part
 from query.digest import TailFilter
 from query.errors import RequestInvalid, invalid_at
@@ -48,12 +49,13 @@ async def tail(request: Request, ask: Annotated[Asked, Depends(asking(*TAIL))]) 
     condition = tail_condition(plan)
     members = () if plan.guarded else await store.members(plan.namespace, condition)
     wanted = TailFilter(plan.namespace, condition, members, alone=plan.guarded)
+    admission = Admission(request, plan.namespace)
     joined = await hub.join(wanted)
     missed = None
     if text:
         catch_up = CatchUp(joined, cursor or TailCursor(0, {}), store)
         missed = catch_up.parts() if cursor else catch_up.spooled()
-    return TailResponse(hub, joined, _events(hub, joined, missed))
+    return TailResponse(hub, joined, _events(hub, joined, missed, admission))
 
 
 class TailResponse(StreamingResponse):
@@ -97,7 +99,10 @@ def check_regexes(plan: Plan) -> None:
             raise regex_error(plan.text, regex.offset, RequestInvalid("", detail=str(error))) from None
 
 
-async def _events(hub: TailHub, joined: Joined, missed: AsyncIterator[Part] | None) -> AsyncIterator[bytes]:
+async def _events(
+    hub: TailHub, joined: Joined, missed: AsyncIterator[Part] | None, admission: Admission
+) -> AsyncIterator[bytes]:
+    """Ends with the process, and where the viewer may not watch any more: who comes again is told why not."""
     viewer = joined.viewer
     yield f"retry: {RETRY_MS}\n\n".encode()
     try:
@@ -108,7 +113,7 @@ async def _events(hub: TailHub, joined: Joined, missed: AsyncIterator[Part] | No
         log.warning("%s %s", error, error.detail)
         yield Gap(0, NOT_FETCHED, unknown=True).encode()
     yield _heartbeat(str(joined.cursor()))
-    while not hub.ended:
+    while not hub.ended and await admission.holds():
         found = viewer.take()
         if found is not None:
             yield _encode(found)

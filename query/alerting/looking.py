@@ -136,9 +136,17 @@ def look(
         return Seen(at, low, high, unknown=error.message)
     except NeveError as error:
         return Seen(at, low, high, unknown=str(error).partition("\n")[0])
-    if running.limits_hit and not _is_certain(alert, seen):
-        return Seen(at, low, high, unknown=f"the query reached a limit: {', '.join(running.limits_hit)}")
+    if running.lacking and not _is_certain(alert, seen):
+        return Seen(at, low, high, unknown=_lacking(running))
     return seen
+
+
+def _lacking(running: Running) -> str:
+    """What an answer is not complete for, in words."""
+    limits = running.limits_hit
+    away = ", ".join(one.partition(":")[2] for one in running.lacking if one not in limits)
+    said = [f"the query reached a limit: {', '.join(limits)}"] if limits else []
+    return "; ".join([*said, *([f"shard {away} is away"] if away else [])])
 
 
 def _is_certain(alert: Alert, seen: Seen) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
+from query.admission import Admission
 from query.catchup import CatchUp
 from query.digest import TailFilter
 from query.errors import RequestInvalid, invalid_at
@@ -34,6 +36,7 @@ from storage.errors import NeveError
 
 router = APIRouter()
 MAX_DELAY = 5  # seconds, as with Loki; Neve needs none to have lines in order
+IDLE_SECONDS = 15.0  # after which it is looked whether the viewer may still watch, though nothing comes
 AWAY = 1001  # the code of a websocket that its server closes
 
 
@@ -47,6 +50,7 @@ async def tail(socket: WebSocket) -> None:
         await store.check(plan.namespace)
         members = () if plan.guarded else await store.members(plan.namespace, plan.condition)
         wanted = TailFilter(plan.namespace, plan.whole, members, alone=plan.guarded)
+        admission = Admission(socket, plan.namespace)
         joined = await hub.join(wanted)
     except NeveError as error:
         await socket.send_denial_response(refused(error))
@@ -54,7 +58,7 @@ async def tail(socket: WebSocket) -> None:
     try:
         await socket.accept()
         gone = asyncio.ensure_future(_gone(socket))
-        telling = asyncio.ensure_future(_tell(socket, ask, plan, hub, joined, store))
+        telling = asyncio.ensure_future(_tell(socket, ask, plan, hub, joined, store, admission))
         try:
             await asyncio.wait({gone, telling}, return_when=asyncio.FIRST_COMPLETED)
             if telling.done():
@@ -93,7 +97,13 @@ async def _gone(socket: WebSocket) -> None:
 
 
 async def _tell(
-    socket: WebSocket, ask: LokiRequest, plan: Plan, hub: TailHub, joined: Joined, store: TailStore
+    socket: WebSocket,
+    ask: LokiRequest,
+    plan: Plan,
+    hub: TailHub,
+    joined: Joined,
+    store: TailStore,
+    admission: Admission,
 ) -> None:
     """What was there, what is not stored yet, and then what arrives; each line once."""
     waiting = [part async for part in CatchUp(joined, TailCursor(0, {}), store).spooled()]
@@ -102,15 +112,16 @@ async def _tell(
     await _send(socket, ask, before[::-1])
     for part in waiting:
         await _send_part(socket, ask, part, told)
-    async for part in _live(hub, joined):
+    async for part in _live(hub, joined, admission):
         await _send_part(socket, ask, part, told)
 
 
-async def _live(hub: TailHub, joined: Joined) -> AsyncIterator[Chunk | Gap]:
-    while not hub.ended:
+async def _live(hub: TailHub, joined: Joined, admission: Admission) -> AsyncIterator[Chunk | Gap]:
+    while not hub.ended and await admission.holds():
         found = joined.viewer.take()
         if found is None:
-            await joined.viewer.ready.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(joined.viewer.ready.wait(), IDLE_SECONDS)
         else:
             yield found
 

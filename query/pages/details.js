@@ -4,6 +4,7 @@ import { ask, asApiError, Latest } from "./api.js";
 import { copy } from "./copy.js";
 import { button, h } from "./dom.js";
 import { icon } from "./icons.js";
+import { lacking } from "./lacking.js";
 import { levelClass } from "./levels.js";
 import { term, withTerm } from "./language.js";
 import { address, go, read } from "./state.js";
@@ -181,7 +182,7 @@ export class Details {
         this.#around = Math.min(this.#around * 2, 200);
         this.#showContext();
       }, { class: "tab" });
-      return [h("div", { class: "tools" }, h("span", {}, shown(`Lines around, of ${here}`)), more), this.#lines(found.events)];
+      return [h("div", { class: "tools" }, h("span", {}, shown(`Lines around, of ${here}`)), ...lacking(found.stats), more), this.#lines(found.events)];
     });
   }
 
@@ -193,7 +194,7 @@ export class Details {
       const found = /** @type {Found} */ (await ask("/api/v1/search", { q: term("trace_id", trace), from, to, order: "oldest", limit: 500, namespace: this.#state.namespace }, signal));
       const link = h("a", { class: "tab", href: address({ view: "explore", q: term("trace_id", trace), from, to, order: "oldest", open: "" }) }, "Open in Explore");
       const n = found.events?.length ?? 0;
-      return [h("div", { class: "tools" }, h("span", {}, `${n}${found.next_cursor ? "+" : ""} lines of the trace, within an hour of this one`), link), this.#lines(found.events ?? [], true)];
+      return [h("div", { class: "tools" }, h("span", {}, `${n}${found.next_cursor ? "+" : ""} lines of the trace, within an hour of this one`), ...lacking(found.stats), link), this.#lines(found.events ?? [], true)];
     });
   }
 

@@ -47,8 +47,11 @@ export class Explore {
   #more = false;
   /** @type {number | null} by the histogram */
   #total = null;
+  #counted = true; // is that all of them?
   /** @type {Stats | null} */
   #stats = null;
+  /** @type {Set<string>} what one of the answers is not complete for */
+  #lacks = new Set();
   /** @type {number | null} */
   #rows = null;
   /** @type {LogEvent[]} */
@@ -106,6 +109,7 @@ export class Explore {
     this.element.classList.add("asking");
     this.#histogram.element.hidden = !pictured;
     this.#total = this.#rows = null;
+    this.#lacks.clear();
     this.#byOf = state.by;
     performance.clearMarks(SHOWN);
     this.#export.show(state);
@@ -121,6 +125,7 @@ export class Explore {
       const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, ...(pictured ? lean(state, FIRST) : {}) }, signal));
       this.#fail(null);
       this.#stats = found.stats;
+      this.#note(found.stats);
       if (found.events) this.#showEvents(found, state);
       else this.#showTable(found, state);
       performance.mark(SHOWN);
@@ -179,6 +184,7 @@ export class Explore {
     try {
       const found = /** @type {Found} */ (await ask("/api/v1/search", { ...asked(state), order: state.order, ...lean(state, limit), cursor: this.#cursor }, signal));
       this.#cursor = found.next_cursor;
+      this.#note(found.stats);
       this.#list.append(marked(found.events));
       this.#say();
     } catch (error) {
@@ -198,6 +204,8 @@ export class Explore {
       const found = /** @type {Histogram} */ (await ask("/api/v1/histogram", { ...asked(state), buckets: BARS, by: state.by }, signal));
       if (this.#byOf !== state.by) return; // other colours were asked for meanwhile
       this.#total = found.buckets.reduce((sum, bucket) => sum + bucket.count, 0);
+      this.#counted = found.stats.complete;
+      this.#note(found.stats);
       this.#histogram.element.hidden = this.#total === 0;
       this.#histogram.show(found, state);
       this.#say();
@@ -224,17 +232,23 @@ export class Explore {
     this.#say();
   }
 
+  /** Each answer may lack something of its own. @param {Stats} stats */
+  #note(stats) {
+    for (const limit of stats.complete ? [] : stats.limits_hit) this.#lacks.add(limit);
+  }
+
   /** How many, how long it took, and whether that is all. */
   #say() {
     const stats = this.#stats;
     if (!stats) return;
     const have = this.#list.events.length;
-    const found = this.#rows !== null ? plural(this.#rows, "row") : this.#total !== null ? plural(this.#total, "event") : this.#events.length ? `${count(have)}${this.#cursor ? "+" : ""} events` : "nothing";
-    const cost = `${Math.round(stats.elapsed_ms)} ms · ${short(stats.rows_read)} rows, ${bytes(stats.bytes_read)} read · ${stats.tiers.join(" and ")}`;
+    const found = this.#rows !== null ? plural(this.#rows, "row") : this.#total !== null ? `${this.#counted ? "" : "at least "}${plural(this.#total, "event")}` : this.#events.length ? `${count(have)}${this.#cursor ? "+" : ""} events` : "nothing";
+    const read = stats.rows_read === null ? "" : ` · ${short(stats.rows_read)} rows, ${bytes(stats.bytes_read ?? 0)} read`;
+    const cost = `${Math.round(stats.elapsed_ms)} ms${read} · ${stats.tiers.join(" and ")}`;
     this.#summary.replaceChildren(
       h("strong", {}, found),
       h("span", { class: "cost" }, cost),
-      ...lacking(stats, "; narrow the range"),
+      ...lacking({ complete: !this.#lacks.size, limits_hit: [...this.#lacks] }, "; narrow the range"),
     );
   }
 

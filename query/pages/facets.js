@@ -4,13 +4,14 @@ import { ask, asApiError, asked, Latest } from "./api.js";
 import { button, h } from "./dom.js";
 import { count, short } from "./format.js";
 import { icon } from "./icons.js";
+import { lacking } from "./lacking.js";
 import { levelClass } from "./levels.js";
 import { term, withTerm } from "./language.js";
 import { go, read } from "./state.js";
 import { toggleColumn } from "./details.js";
 import { shown } from "./text.js";
 
-/** @import { Field, State, Values } from "./types" */
+/** @import { Field, State, Stats, Values } from "./types" */
 
 const VALUES = 10;
 const MORE = 10; // times as many, for who asks
@@ -43,9 +44,9 @@ export class Facets {
     this.#state = state;
     const signal = (this.#signal = this.#asking.next());
     try {
-      const { fields } = /** @type {{ fields: Field[] }} */ (await ask("/api/v1/fields", asked(state), signal));
+      const { fields, stats } = /** @type {{ fields: Field[], stats: Stats }} */ (await ask("/api/v1/fields", asked(state), signal));
       this.#fields = fields.filter((field) => !WITHOUT_VALUES.includes(field.name));
-      this.#note.textContent = "";
+      this.#note.replaceChildren(...lacking(stats));
       this.#draw();
     } catch (error) {
       if (signal.aborted) return;

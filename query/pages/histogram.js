@@ -15,6 +15,7 @@ import { clock, day, rfc3339, tick } from "./time.js";
 const HEIGHT = 72;
 const AXIS = 16;
 const MOST_GROUPS = 8;
+const OTHER = "(other)"; // what the server calls the groups that are too many
 
 export class HistogramView {
   #readout = h("output", { class: "readout", "aria-live": "polite" });
@@ -85,7 +86,7 @@ export class HistogramView {
   #group(name, rank, figure, isOnly) {
     const { by } = /** @type {State} */ (this.#state);
     const said = [h("span", { class: `swatch ${groupClass(name, by, rank)}` }), shown(name || (this.#noun && isOnly ? this.#noun : `no ${by}`), { limit: 30 }), figure];
-    if (this.#noun) return said;
+    if (this.#noun || name === OTHER) return said;
     const [wanted, against] = name ? [term(by, name), false] : [`${term(by, "").slice(0, -2)}*`, true];
     return [h("a", { href: address({ q: withTerm(read().q, wanted, against), open: "" }), title: `Only ${name || `events without ${by}`}` }, said)];
   }

@@ -6,7 +6,7 @@ const SHARD = "shard:";
 
 /**
  * Nothing where the answer is complete.
- * @param {import("./types").Stats} stats
+ * @param {Pick<import("./types").Stats, "complete" | "limits_hit">} stats
  * @param {string} [hint] what to do about a limit
  * @returns {HTMLElement[]}
  */

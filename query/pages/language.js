@@ -180,11 +180,26 @@ export function terms(filter) {
  */
 export function withTerm(query, wanted, against = false) {
   const { filter, pipes } = split(query);
-  const [added, contrary] = against ? [`-${wanted}`, wanted] : [wanted, `-${wanted}`];
-  let parts = terms(filter).filter((part) => part !== contrary && part !== "*");
-  if (parts.some((part) => part === "OR")) parts = [`(${parts.join(" ")})`];
+  const added = against ? `-${wanted}` : wanted;
+  const contrary = against ? [wanted] : [`-${wanted}`, `NOT ${wanted}`];
+  const typed = whole(terms(filter));
+  const parts = typed.includes("OR") ? [`(${filter})`] : typed.filter((part) => !contrary.includes(part) && part !== "*");
   if (!parts.includes(added)) parts.push(added);
   return [parts.join(" "), pipes].filter(Boolean).join(" ");
+}
+
+/** Terms each of which can be left out: NOT goes with what it is about, and AND says nothing. @param {string[]} parts */
+function whole(parts) {
+  const found = [];
+  let not = "";
+  for (const part of parts) {
+    if (part === "NOT") not += "NOT ";
+    else if (part !== "AND") {
+      found.push(not + part);
+      not = "";
+    }
+  }
+  return found;
 }
 
 /**

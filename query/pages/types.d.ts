@@ -20,8 +20,9 @@ export interface LogEvent {
 export interface Stats {
   complete: boolean;
   tiers: string[];
-  rows_read: number;
-  bytes_read: number;
+  /** null for who may not see all events, as what else there is */
+  rows_read: number | null;
+  bytes_read: number | null;
   elapsed_ms: number;
   limits_hit: string[];
 }

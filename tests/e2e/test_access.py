@@ -9,7 +9,9 @@ import secrets
 import signal
 import socket
 import ssl
+import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -489,6 +491,40 @@ def test_a_tail_shows_ones_own_events_that_ones_role_sees(house: House) -> None:
         assert server.send(house.a_ingest, "", hidden, seen).status_code == 200
         told = next(line for line in lines if line.startswith("data: "))
         assert json.loads(told.removeprefix("data: "))["message"] == f"{word} seen"
+
+
+def test_a_tail_ends_when_its_key_is_revoked_or_its_role_becomes_another(house: House) -> None:
+    server = house.server
+    asked = {"scopes": ["search"], "namespaces": ["tenant_a"]}
+    made = server.client.post("/api/v1/keys", json=asked).json()
+    server.client.put("/api/v1/roles/passing", json={"filter": "-level:error"})
+    other = server.client.post("/api/v1/keys", json={**asked, "role": "passing"}).json()
+
+    def send(word: str) -> None:
+        sent = server.send(house.a_ingest, "", {"msg": f"passing {word}"})  # the same twice would be one
+        assert sent.status_code == 200
+
+    def until_it_ends(lines: Iterator[object], change: Callable[[], httpx.Response]) -> None:
+        next(lines)
+        assert change().status_code == 200
+        ended = threading.Event()
+        reader = threading.Thread(target=lambda: (deque(lines, 0), ended.set()))
+        reader.start()
+        patiently(lambda: True if ended.wait(0.5) else send(secrets.token_hex(4)))
+        reader.join()
+
+    with (
+        server.with_key(other["key"]) as client,
+        client.stream("GET", "/api/v1/tail", params={"q": "passing"}) as answer,
+    ):
+        changed = {"filter": "-level:error -level:info"}
+        until_it_ends(answer.iter_lines(), lambda: server.client.put("/api/v1/roles/passing", json=changed))
+    with server.with_key(made["key"]) as client, watch(house, made["key"]) as socket:
+        with client.stream("GET", "/api/v1/tail", params={"q": "passing"}) as answer:
+            revoke = f"/api/v1/keys/{made['id']}"
+            until_it_ends(answer.iter_lines(), lambda: server.client.delete(revoke))
+        until_it_ends(iter(socket), lambda: server.client.get("/healthz"))
+        assert client.get("/api/v1/tail", params={"q": "passing"}).status_code == 401
 
 
 def test_an_agent_is_known_by_its_certificate(house: House, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_search_and_the_lines_around_an_event(shipped: Server) -> None:
         assert found["events"][0]["id"] in [event["id"] for event in around["events"]]
         table = await ask(client, "search", query="service:till | stats count() as n by level | sort -n")
         assert table["rows"] == [["info", 20], ["error", 10]]
+        table = await ask(client, "search", query="service:till | stats count() by message")
+        assert (len(table["rows"]), table["stats"]["complete"]) == (30, True)
+        table = await ask(client, "search", query="service:till | stats count() by message", limit=29)
+        assert (len(table["rows"]), table["stats"]["limits_hit"]) == (29, ["result_rows"])
 
     talk(shipped.url, work)
 

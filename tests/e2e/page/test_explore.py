@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from bench.browser import CHROMIUM
 from bench.server import Server
@@ -304,6 +304,37 @@ def test_a_group_of_the_histogram_is_counted_and_asked_for(open_page: Open, fill
     without.click()
     expect(summary(page)).to_have_text(f"{count(filled, '404 -refused -version:*'):,} events")
     says(page, {"q": "(refused OR 404) -version:*"})
+
+
+def test_what_any_answer_lacks_is_said(open_page: Open) -> None:
+    """The events of a page may all be there, and not all be counted, nor be on the next one."""
+
+    def cut(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        found["stats"] |= {"complete": False, "limits_hit": [limits[urlsplit(route.request.url).path]]}
+        route.fulfill(response=answer, json=found)
+
+    page = open_page()
+    limits = {"/api/v1/histogram": "time", "/api/v1/context": "cold", "/api/v1/search": "rows"}
+    page.route("**/api/v1/histogram*", cut)
+    page.route("**/api/v1/context*", cut)
+    page.route("**/api/v1/search*cursor=*", cut)
+    ask(page, "service:shop level:error")
+    expect(summary(page)).to_have_text("at least 150 events")
+    lacking = page.locator(".summary .fault")
+    expect(lacking).to_have_text("incomplete: limit on time; narrow the range")
+    rows(page).first.click()
+    page.get_by_role("button", name="Lines around").click()
+    expect(page.locator(".details .fault")).to_have_text("incomplete: limit on cold")
+    ask(page, "service:shop")
+    expect(summary(page)).to_have_text("at least 11,350 events")
+    page.locator(".events").press("End")
+    expect(lacking).to_have_text("incomplete: limit on time, rows; narrow the range")
+    page.unroute_all()
+    ask(page, "service:shop level:error")
+    expect(summary(page)).to_have_text("150 events")
+    expect(lacking).to_have_count(0)
 
 
 def test_a_table_keeps_its_order_and_leads_to_events(open_page: Open) -> None:

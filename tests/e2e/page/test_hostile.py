@@ -138,3 +138,25 @@ def test_a_filter_is_added_to_any_query(open_page: Open) -> None:
         assert parse(once) == parse(f"{first}k:v{pipes}")
         assert twice == once
         assert parse(against) == parse(f"{first}-k:v{pipes}")
+
+
+def test_what_asked_for_the_contrary_goes_where_it_stands_alone(open_page: Open) -> None:
+    page = open_page({"view": "health"})
+    cases = [
+        ("k:v OR b", "k:v", True, "(k:v OR b) -k:v"),
+        ("k:v AND b", "k:v", True, "b -k:v"),
+        ("-k:v AND b", "k:v", False, "b k:v"),
+        ("NOT k:v b", "k:v", False, "b k:v"),
+        ("NOT k:v AND b", "k:v", True, "NOT k:v b -k:v"),
+        ("* OR b", "k:v", False, "(* OR b) k:v"),
+    ]
+    written = page.evaluate(
+        """async (cases) => {
+          const { withTerm } = await import("/pages/language.js");
+          return cases.map(([query, wanted, against]) => withTerm(query, wanted, against));
+        }""",
+        [case[:3] for case in cases],
+    )
+    assert written == [expected for *_, expected in cases]
+    for query in written:
+        parse(query)

@@ -19,7 +19,9 @@ def test_a_key_opens_the_page(tmp_path: Path, browser: Browser) -> None:
     with Guarded(tmp_path) as server:
         ingest = server.key("--scope", "ingest", "--namespace", "tenant_a")
         assert server.send(ingest, "", {"msg": "alpha is here"}).status_code == 200
-        key = server.key("--scope", "search", "--namespace", "tenant_a")
+        data = ("--data", str(server.folder / "data"))
+        assert server.neve("roles", "set", "viewer", "--filter", "alpha", *data).returncode == 0
+        key = server.key("--scope", "search", "--namespace", "tenant_a", "--role", "viewer")
         with server.with_key(key) as client:
             patiently(lambda: client.get("/api/v1/search").json().get("events") or None)
             state = {"q": "alpha", "from": "now-1h", "namespace": "tenant_a", "wrap": "1"}
@@ -36,6 +38,10 @@ def test_a_key_opens_the_page(tmp_path: Path, browser: Browser) -> None:
         dialog.get_by_role("button", name="Sign in").click()
         expect(page.locator("mark")).to_have_text("alpha")
         says(page, state)  # what the short link led to
+        expect(page.locator(".summary strong")).to_have_text("1 event")
+        expect(page.locator(".summary .cost")).not_to_contain_text(
+            "rows"
+        )  # it would tell of what they may not see
         expect(dialog).to_have_count(0)
         page.get_by_role("link", name="Health").click()
         expect(page.locator(".verdict")).to_have_text("How the server is, those who look after it may see")

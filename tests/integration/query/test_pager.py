@@ -67,6 +67,13 @@ def test_a_pager_that_is_not_there_loses_nothing() -> None:
     assert said == "neve: cannot start pager /nowhere/pager: no such file or directory; set PAGER\nline 0\n"
 
 
+def test_a_pager_that_cannot_be_read_is_told_of() -> None:
+    said = on_terminal("yes", 3, PAGER="less '")
+    assert "neve: cannot read PAGER: no closing quotation; set it to a command" in said
+    assert "line 2" in said
+    assert "Traceback" not in said
+
+
 def test_a_pipe_gets_the_lines_alone(pager: str) -> None:
     command = [sys.executable, "-c", SHOW, "yes", "2"]
     found = subprocess.run(

@@ -213,6 +213,33 @@ def test_errors_have_one_shape_and_show_no_inside(
     assert not any(sign in answer.text for sign in ("SELECT", "Traceback", ".py", "DB::", "neve_", "{p0"))
 
 
+def test_a_number_that_is_approximate_says_so_at_every_step(empty_api: httpx.Client) -> None:
+    query = "* | stats uniq(user) as users, count() as n by service"
+    for more in ("", " | where n > 1 | sort users", " | fields users, n"):
+        columns = empty_api.get("/api/v1/search", params={"q": query + more}).json()["columns"]
+        said = {column["name"]: column.get("approximate", False) for column in columns}
+        assert {name: said[name] for name in ("users", "n")} == {"users": True, "n": False}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"q": "\ud800"},
+        {"q": "_time:\ud800"},
+        {"q": '* | stats count() as "\ud800"'},
+        {"from": "\ud800"},
+        {"tags": "\ud800"},
+    ],
+)
+def test_half_a_character_is_refused(empty_api: httpx.Client, asked: dict[str, str]) -> None:
+    """JSON can say it, and nothing can be done with it."""
+    for path in ("search", "explain"):
+        answer = empty_api.post(f"/api/v1/{path}", content=json.dumps(asked))
+        assert answer.status_code == 400
+        (name,) = asked
+        assert answer.json()["error"]["message"] == f"cannot use '{name}': it has half a character"
+
+
 def test_ready_only_while_clickhouse_answers(api: httpx.Client, serve: Callable[..., str]) -> None:
     assert api.get("/healthz").status_code == 200
     assert api.get("/readyz").status_code == 200

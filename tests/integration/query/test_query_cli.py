@@ -76,6 +76,18 @@ def test_tables_patterns_fields_and_context(
     assert json.loads(capsys.readouterr().out) == event
 
 
+def test_what_is_no_pipe_leaves_the_usual_limit(
+    url: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store([{**EVENTS[0], "message": "a|b", "timestamp": i * 10**9} for i in range(110)])
+    for query in ("/a|c/", '"a|b"', "broke OR 'a|b'"):
+        assert neve("search", query, "--url", url) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 100
+    assert neve("search", "/a|c/ | fields message", "--url", url) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 110
+    assert neve("search", "broke |", "--url", url) == 2
+
+
 def test_a_wrong_query_is_2_and_a_missing_server_is_1(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert neve("search", "status:", "--url", url) == 2
     said = capsys.readouterr().err.splitlines()

@@ -198,6 +198,27 @@ def test_what_was_extracted_tells_apart_too(api: httpx.Client, store: Store) -> 
     assert [(one["field"], one["value"]) for one in found["differences"]] == [("source", "disk")]
 
 
+def test_what_was_extracted_is_looked_for_in_the_rest_too(api: httpx.Client, store: Store) -> None:
+    store(
+        [
+            event(
+                i,
+                1,
+                level="error" if i < 40 else "info",
+                message=f"took {i % 2} from {'disk' if i % 50 else 'net'}",
+            )
+            for i in range(100)
+        ]
+    )
+    query = 'level:error | extract "took <odd> from <source>" | where odd = 1'
+    found = get(api, "/api/v1/fields/compare", q=query)
+    assert (found["total_events"], found["other_events"]) == (20, 80)
+    counts = {
+        (one["field"], one["value"]): (one["count"], one["other_count"]) for one in found["differences"]
+    }
+    assert counts == {("level", "error"): (20, 20), ("odd", "1"): (20, 30)}
+
+
 @pytest.mark.parametrize("query", ["*", "nothing"])
 def test_nothing_on_one_side(api: httpx.Client, store: Store, query: str) -> None:
     store(tagged(20))

@@ -15,7 +15,12 @@ import pytest
 from lexer.book import Entry
 from lexer.pins import Pattern
 from query import ast, sources
+from query.alerting.looking import Rights, Window, look
+from query.alerting.machine import Seen, State
+from query.alerting.rule import Alert
 from query.app import create_app
+from query.limits import Limits
+from query.running import Running
 from storage.documents import Documents
 from storage.errors import NeveError
 from storage.native.block import SealedBlock
@@ -222,6 +227,24 @@ def test_an_answer_without_a_shard_says_so_and_is_whole_again_when_it_is_back(
     answer = ask(api, "search", q="* | stats count() as n")
     assert answer["rows"] == [[60]]
     assert answer["stats"]["complete"] is True
+
+
+def test_an_alert_takes_no_shard_that_is_away_for_silence(
+    cluster: Cluster, make_block: Callable[..., SealedBlock]
+) -> None:
+    cluster.insert(1, make_block(plain(9, service="bank")))
+    cluster.insert(2, make_block(plain(9, service="shop")))
+    cluster.kill(2)
+    window = Window(START + 60 * SECOND, START, START + 60 * SECOND)
+
+    def found(**asked: Any) -> Seen:
+        alert = Alert(cluster.namespace, **asked)
+        running = Running(Spread(cluster.reading), Limits())
+        return look(alert, State(), window, Rights({}, {}), running, lambda _namespace: None)
+
+    assert found(kind="silence", query="service:shop").unknown == "shard b is away"
+    assert found(op="<", threshold=10).unknown == "shard b is away"
+    assert [one.holds for one in found(op=">", threshold=5).groups.values()] == [True]  # whatever b has
 
 
 class Counting:
