@@ -80,9 +80,10 @@ class Namespaces:
 
     def ensure(self, namespace: str, on: Places | None = None) -> None:
         """Make a namespace unless it is there; `on` one shard alone, or everywhere. Raises NeveError."""
+        # Without the lock: a start makes several, which takes a while, and a request for another need not wait.
+        (on or self._hot).create_namespace(namespace)
+        self._made()
         with self._lock:
-            (on or self._hot).create_namespace(namespace)
-            self._made()
             self._learn(self._hot)
 
     def _look(self, namespace: str) -> None:
