@@ -5,15 +5,16 @@ time of receipt), so a request is known by a key of its own, which its blocks ca
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 from ingest.arrivals import Arrivals
 from ingest.counters import Counters
-from ingest.errors import SpoolFull
+from ingest.errors import CommitFailed, SpoolFull
 from ingest.freshness import Freshness
 from ingest.ledger import Ledger
 from ingest.spool import Spool, SpoolEntry
@@ -73,6 +74,8 @@ class Committer:
         self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting_bytes = 0
+        self._failed: CommitFailed | None = None
+        self.on_failure: Callable[[], None] = lambda: None  # called when nothing can be kept any more
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
     def start(self) -> None:
@@ -84,15 +87,18 @@ class Committer:
         self._thread.join()
 
     def submit(self, submission: Submission) -> "Future[bool]":
-        """True once it is durable, False if it was accepted before; the future may raise SpoolFull, OSError.
+        """True once it is durable, False if it was accepted before; the future may raise SpoolFull, CommitFailed,
+        OSError.
 
-        Raises SpoolFull at once where too much waits already.
+        Raises SpoolFull at once where too much waits already, CommitFailed where nothing can be kept any more.
         """
         with self._lock:
+            if self._failed is not None:
+                raise self._failed
             if self._waiting_bytes and self._waiting_bytes + submission.size > MAX_WAITING_BYTES:
                 raise SpoolFull("busy", "cannot take block: too many wait for the disk")
             self._waiting_bytes += submission.size
-        self._waiting.put(submission)
+            self._waiting.put(submission)
         return submission.answer
 
     def recover(self) -> None:
@@ -154,8 +160,31 @@ class Committer:
         return self._ledger.may_have_forgotten(header.created_ns / 1e9)
 
     def _run(self) -> None:
+        round_: list[Submission] = []
+        try:
+            self._commit_rounds(round_)
+        except BaseException as error:
+            self._give_up(round_, CommitFailed(f"cannot keep block: {type(error).__name__}: {error}"))
+            self.on_failure()
+            raise
+
+    def _give_up(self, round_: Sequence[Submission], failed: CommitFailed) -> None:
+        """Nobody waits for ever: all who wait are told, and so is whoever comes."""
+        with self._lock:
+            self._failed = failed
+        waiting = [*round_]
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (one := self._waiting.get_nowait()) is not None:
+                    waiting.append(one)
+        for one in waiting:
+            with contextlib.suppress(InvalidStateError):  # it has its answer, or its sender has left
+                one.answer.set_exception(failed)
+
+    def _commit_rounds(self, round_: list[Submission]) -> None:
+        """Until the end; `round_` holds what is at hand."""
         while (first := self._waiting.get()) is not None:
-            round_, ended = self._gather(first)
+            round_[:], ended = self._gather(first)
             # Whoever has left takes its request back; from now on it is kept, and nobody can.
             self._commit([one for one in round_ if one.answer.set_running_or_notify_cancel()])
             with self._lock:
@@ -271,7 +300,8 @@ def _answer_as(double: Submission, original: Submission) -> None:
 
 
 async def committed(committer: Committer, submission: Submission) -> bool:
-    """Submit, and wait for the answer, which `submit` describes. Raises SpoolFull, OSError."""
+    """Submit, and wait for the answer, which `submit` describes. Raises SpoolFull, CommitFailed,
+    OSError."""
     with tracing.span("commit", blocks=len(submission.blocks), bytes=submission.size):
         tracing.remember(block_id for block_id, _ in submission.blocks)
         return await asyncio.wrap_future(committer.submit(submission))

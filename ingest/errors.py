@@ -3,6 +3,7 @@
 NeveError (storage)
 └── IngestError          anything here
     ├── SpoolFull        no room for a block: wait, or answer 429
+    ├── CommitFailed     a fault of ours: the gateway takes nothing more, and starts anew
     ├── StateInUse       another agent holds the state folder
     ├── StateDamaged     a checkpoint or identity file cannot be read
     ├── RequestRefused   a request to the gateway asks for what cannot be
@@ -30,6 +31,14 @@ class SpoolFull(IngestError):
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class CommitFailed(IngestError):
+    """The gateway met a fault of its own; nothing was kept. It ends, and is started anew."""
+
+    code = "commit_failed"
+    status = 503
+    default_hint = "try again in a moment"
 
 
 class StateInUse(IngestError):

@@ -1,7 +1,9 @@
 """The gateway's state: spool, ledger, committer and inserter over one data folder."""
 
 import logging
+import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -134,6 +136,7 @@ class GatewayState:
         self.committer = Committer(
             self.spool, self.ledger, self.counters, self.arrivals, self.freshness, placing.choose
         )
+        self.committer.on_failure = _end  # what starts it anew goes on with what is on disk
         self.replayer = Replayer(self.spool, self.ledger, self.committer, self.dead_letters, self.shards)
         self.replaying = threading.Lock()
         self.listening: dict[str, str] = {}  # where receivers other than HTTP listen, or why they do not
@@ -342,6 +345,11 @@ class GatewayState:
             if lost:
                 raise NeveError(f"cannot tell which epochs of {lost[0]} are cold: {error.message}") from None
             self.counters.trouble("cold tier", error.message)
+
+
+def _end() -> None:
+    """End this process in order."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say(subject: str, reason: str) -> None:

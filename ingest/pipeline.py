@@ -287,7 +287,8 @@ class Agent:
             (reason for subject, reason in troubles.items() if subject.partition(" ")[0] in _DELIVERING), ""
         )
         shipped, now = self.counters.get("blocks_shipped"), time.monotonic()
-        if not stuck or shipped != self._shipped:
+        # With nothing to send no gateway is waited for, though one of several may be away.
+        if not stuck or shipped != self._shipped or not len(self.spool):
             self._shipped, self._since = shipped, now
             return ""
         patience = PATIENCE_SECONDS if shipped else FIRST_CONTACT_SECONDS

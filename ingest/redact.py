@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
                 for line, masked in _lines(file, policy, counts):
                     if not args.changed or line != masked:
                         sys.stdout.buffer.write(masked + b"\n")
+        except BrokenPipeError:
+            raise  # of standard output, which nobody reads any more
         except OSError as error:
             print(f"neve redact: cannot read {name}: {(error.strerror or '').lower()}", file=sys.stderr)
             return FAILED

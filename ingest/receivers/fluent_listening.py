@@ -159,6 +159,7 @@ class Fluent:
             await self.batches.add((message, connection.peer), len(raw) + MESSAGE_COST)
             return
         await self._store(message, raw, connection.peer)
+        self._counters.well(_subject(connection.peer))
         connection.writer.write(msgpack.packb({b"ack": message.chunk}, use_bin_type=False))
         await connection.writer.drain()
 
@@ -196,10 +197,12 @@ class Fluent:
             self._counters.add(f"{NAME}_odd_entries", put(intake, *item))
         except RequestRefused as error:
             self._refuse(error, item[1])
+        else:
+            self._counters.well(_subject(item[1]))
 
     def _refuse(self, error: RequestRefused, peer: bytes) -> None:
         count_refused(self._gateway, NAME)
-        self._counters.trouble(f"receiver {NAME} from {peer.decode()}", error.message)
+        self._counters.trouble(_subject(peer), error.message)
 
     async def _shake_hands(self, connection: Connection, stream: Stream) -> None:
         """Both show that they know the shared key. Raises RequestRefused, ConnectionError."""
@@ -240,6 +243,11 @@ class Fluent:
 
     def _proof(self, salt: bytes, host: bytes, nonce: bytes) -> str:
         return hashlib.sha512(salt + host + nonce + self._secret).hexdigest()
+
+
+def _subject(peer: bytes) -> str:
+    """Of what was refused of one sender, until something of it is taken again."""
+    return f"receiver {NAME} from {peer.decode()}"
 
 
 async def start(app: FastAPI, host: str, port: int) -> Stop:

@@ -38,6 +38,7 @@ _COOKIE = re.compile(rb"\s*+@cee: ?")
 # Cisco: a sequence number, perhaps a name, perhaps a mark for a clock that is not set.
 _CISCO = re.compile(rb"(?:(\d{1,12}): )?(?:([^\s:]++): )?[*.]?(?=[A-Za-z]{3} )")
 _ZONE = re.compile(rb" ([A-Z]{1,5}): (?=%)|: ?| ?")
+_ZONED = re.compile(rb"(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")  # how a time ends that says its own
 _TAG = rb"(?![%\[])([^\s:\[\]]{1,255}+)(?:\[([^\]\s]{1,64}+)\](?::|(?=\s|$))|:(?=\s|$)) ?"
 _TAGGED = re.compile(_TAG)
 _HOST_TAGGED = re.compile(rb"([^\s\[\]]++) ++" + _TAG)
@@ -162,10 +163,9 @@ def _rfc3164(rest: bytes, value: int, received_ns: int, shift: Shift) -> Message
 def _time(rest: bytes, at: int, stamped: tuple[int, int], shift: Shift) -> tuple[int, bool, int]:
     """The time, whether a colon ends it as Cisco has it, and where what follows begins."""
     time, taken = stamped
-    local = rest[at : at + 1].isalpha()  # by month: a zone is not in it
     after = _ZONE.match(rest, at + taken)
     assert after is not None
-    if local and after[1] not in (b"UTC", b"GMT", b"Z"):
+    if not _ZONED.search(rest, at, at + taken) and after[1] not in (b"UTC", b"GMT", b"Z"):
         time = shift(time)
     return time, b":" in after[0], after.end()
 

@@ -70,6 +70,8 @@ class Datagrams:
                 break
             except OSError:  # what an earlier answer of somebody's met; nothing of ours
                 continue
+            if not data.strip(b"\r\n\0"):
+                continue  # as between messages of a connection
             if address[0] != last and found:
                 self._hand_over(last, found, size)
                 found, size = [], 0

@@ -127,7 +127,7 @@ class Files:
         named: set[Key] = set()
         for pattern in self._patterns:
             paths = expand(pattern)
-            if not paths:
+            if not paths or (self._once and all(map(os.path.isdir, paths))):
                 self._missing(pattern)
             for path in paths:
                 self._look_at(pattern, path, named)
@@ -279,7 +279,9 @@ class Files:
         return any(pattern.fullmatch(path) for pattern in self._matchers)
 
     def _missing(self, pattern: str) -> None:
-        if not re.search(r"[*?[]", pattern):
+        if os.path.isdir(pattern):
+            self._counters.trouble(pattern, "cannot read files: the folder has none; check the path")
+        elif not re.search(r"[*?[]", pattern):
             self._counters.trouble(pattern, "cannot read file: it is not there; check the path")
             self._read_siblings(pattern, pattern, None)
         elif self._once:

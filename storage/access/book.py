@@ -57,6 +57,7 @@ class Book:
         self._uses = Documents(hot, "key_uses")
         self._path = path
         self._stamps: tuple[int, ...] = ()
+        self._unkept: Mapping[str, Any] | None = None  # what is known and not on disk yet
         self._asked = float("-inf")
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -123,9 +124,9 @@ class Book:
         if stamps != self._stamps:
             said = {name: one.all() for name, one in self._tables.items()}
             self.known = Known.read(said)
-            self._stamps = stamps
-            self._remember(said)
+            self._stamps, self._unkept = stamps, said
         self.loaded = True
+        self._remember()
 
     def _say_used(self) -> None:
         for id_, at in list(self._used.items()):
@@ -133,9 +134,15 @@ class Book:
                 self._uses.put(id_, {"at": at}, until=at + 400 * 86400)
                 self._noted[id_] = at
 
-    def _remember(self, said: Mapping[str, Any]) -> None:
-        if self._path is not None:
-            write_private(self._path, json.dumps(said))
+    def _remember(self) -> None:
+        """Until it is on disk: a disk that takes nothing now is tried again at the next look."""
+        if self._path is not None and self._unkept is not None:
+            try:
+                write_private(self._path, json.dumps(self._unkept))
+            except StorageUnavailable as error:
+                log.warning("cannot keep what is known of keys: %s", error.message)
+                return
+        self._unkept = None
 
     def _recall(self) -> None:
         if self._path is None:

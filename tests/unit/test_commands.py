@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import neve
@@ -36,3 +41,16 @@ def test_every_command_is_in_its_room() -> None:
 )
 def test_where_nothing_is_found_it_says_why(query: str, ranged: str | None, said: str) -> None:
     assert said in nothing(query, ranged)
+
+
+@pytest.mark.parametrize("command", [["redact", "--preview"], ["lex"]])
+def test_a_reader_of_a_pipe_may_leave(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "a.log").write_text("line\n" * 50_000)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        program = [sys.executable, "-m", "neve", *command, str(tmp_path / "a.log")]
+        ended = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+    assert ended.stderr == b""

@@ -72,6 +72,11 @@ def test_a_chunk_is_answered_when_it_is_durable_and_stored_once(wire: Place) -> 
     assert {one["timestamp"] for one in events} == {"2023-11-14T22:13:20.000000005Z"}
 
 
+def troubles(place: Place) -> dict[str, str]:
+    found: dict[str, str] = place.server.client.get("/gateway/status").json()["troubles"]
+    return found
+
+
 def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> None:
     before = wire.counter("requests_refused_fluent")
     for body in (
@@ -84,9 +89,11 @@ def test_what_cannot_be_taken_ends_the_connection_and_is_said(wire: Place) -> No
             sock.sendall(body)
             assert answer(sock) is None
     patiently(lambda: wire.counter("requests_refused_fluent") == before + 4 or None)
+    assert "receiver fluent from 127.0.0.1" in troubles(wire)
     with connected(wire.ports["fluent"]) as sock:
         sock.sendall(chunk("after", 1, "x"))
         assert answer(sock) == {"ack": "x"}
+    assert "receiver fluent from 127.0.0.1" not in troubles(wire)
 
 
 @pytest.fixture(scope="module")

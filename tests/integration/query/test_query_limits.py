@@ -88,6 +88,20 @@ def test_a_namespace_may_have_closer_limits(serve: Serve, hot: Hot, namespace: s
     assert get(tight, "* | stats count() by user")["stats"]["limits_hit"] == ["rows"]
 
 
+def test_what_is_known_is_kept_once_the_disk_takes_it(hot: Hot, namespace: str, tmp_path: Path) -> None:
+    path = tmp_path / "not there yet" / "access.json"
+    Documents(hot, "namespaces").put(namespace, Settings().changed({"query_rows": 7}).to_json())
+    book = Book(hot, path)
+    book.refresh()
+    assert book.settings(namespace).limit("query_rows") == 7
+    path.parent.mkdir()
+    book.refresh()
+    try:
+        assert Book(hot, path).settings(namespace).limit("query_rows") == 7
+    finally:
+        Documents(hot, "namespaces").put(namespace, Settings().to_json())
+
+
 @pytest.mark.parametrize(
     ("limits", "q", "hit"),
     [

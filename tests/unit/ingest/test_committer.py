@@ -13,7 +13,7 @@ from ingest import spool as spool_module
 from ingest.batch import Labels
 from ingest.committer import REQUEST_AGENT, Committer, Submission, committed
 from ingest.counters import Counters
-from ingest.errors import SpoolFull
+from ingest.errors import CommitFailed, SpoolFull
 from ingest.ledger import Ledger
 from ingest.receivers.intake import LEXERS, Intake, Lexers
 from ingest.spool import Spool
@@ -207,3 +207,24 @@ def test_too_much_waiting_is_refused_at_once(
     with pytest.raises(SpoolFull) as caught:
         gateway.committer.submit(submission(sealed(2)))
     assert caught.value.reason == "busy"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_ours_keeps_nobody_waiting(
+    tmp_path: Path, sealed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_said: Any, **_named: Any) -> None:
+        raise RuntimeError("not foreseen")
+
+    ended: list[bool] = []
+    gateway = Gateway(tmp_path)
+    gateway.committer.on_failure = lambda: ended.append(True)
+    monkeypatch.setattr(gateway.spool, "put", broken)
+    answers = gateway.run(submission(sealed(1)), submission(sealed(2)), submission(sealed(2)))
+    for answer in answers:
+        with pytest.raises(CommitFailed, match="RuntimeError: not foreseen"):
+            answer.result(0)
+    assert ended == [True]
+    with pytest.raises(CommitFailed):
+        gateway.committer.submit(submission(sealed(3)))
+    assert Gateway(tmp_path).run(submission(sealed(1)))[0].result(0) is True  # as the next process sees it

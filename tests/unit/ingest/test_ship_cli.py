@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest import pipeline
 from ingest.cli import add_commands
+from ingest.pipeline import Agent, AgentSettings
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -53,6 +55,29 @@ def test_once_without_a_file_fails(
     assert ship(tmp_path / name, "--once", "--state", tmp_path / "state") == 1
     err = capsys.readouterr().err
     assert err == f"neve ship: warning: {tmp_path / name}: cannot read file{'s' * (name[0] == '*')}: {said}\n"
+
+
+def test_once_with_a_folder_without_a_file_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "logs" / "deep").mkdir(parents=True)
+    assert ship(tmp_path / "logs", "--once", "--state", tmp_path / "state") == 1
+    err = capsys.readouterr().err
+    said = "cannot read files: the folder has none; check the path"
+    assert err == f"neve ship: warning: {tmp_path / 'logs'}: {said}\n"
+
+
+def test_a_gateway_that_is_away_ends_no_pipe_while_another_takes_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "FIRST_CONTACT_SECONDS", -1.0)
+    agent = Agent(
+        AgentSettings(("-",), NOWHERE, tmp_path / "state", once=True, others=("http://127.0.0.1:8",))
+    )
+    try:
+        agent.counters.trouble(f"gateway {NOWHERE}", "cannot reach it")
+        assert agent._hopeless() == ""
+        assert agent._hopeless() == ""
+    finally:
+        agent.close()
 
 
 def test_damaged_state_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,15 @@ def test_times_without_a_zone_are_of_the_one_that_is_said() -> None:
         said(b"<13>1 2026-07-01T12:00:00Z h a - - - x", "Europe/Berlin")["time"] == "2026-07-01T12:00:00.000"
     )
     assert said(b"<13>2026-07-01T12:00:00Z h a: x", "Europe/Berlin")["time"] == "2026-07-01T12:00:00.000"
+    assert said(b"<13>2026-07-01T12:00:00 h a: x", "Europe/Berlin")["time"] == "2026-07-01T10:00:00.000"
+
+
+@pytest.mark.parametrize(
+    "stamp", ["Jul  1 2026 12:00:00 UTC", "Jul  1 2026 15:00:00 +0300", "Jul  1 12:00:00 UTC"]
+)
+def test_a_zone_that_a_time_with_a_year_says_holds(stamp: str) -> None:
+    message = said(f"<189>12: {stamp}: %SYS-5-CONFIG_I: x".encode(), "Europe/Berlin")
+    assert message["time"] == "2026-07-01T12:00:00.000"
 
 
 def test_levels_are_those_of_words() -> None:

@@ -1,7 +1,12 @@
 """Messages of several senders, as they are gathered into batches."""
 
+import asyncio
+import socket
+
+from ingest.counters import Counters
 from ingest.receivers.intake import Intake
 from ingest.receivers.syslog_listening import Sender, put
+from ingest.receivers.syslog_udp import Datagrams, udp_socket
 from lexer import Columns
 from lexer.redaction import RedactionConfig
 from storage.native.block import SealedBlock
@@ -31,3 +36,26 @@ def test_a_private_key_is_its_senders_over_batches_and_nobody_elses() -> None:
         MASKED, b"shutdown", MASKED,
     ]  # fmt: skip
     assert taken((one, b"shutdown")) == [b"shutdown"]
+
+
+def test_a_datagram_without_anything_in_it_is_no_message() -> None:
+    async def heard() -> list[bytes]:
+        found: list[bytes] = []
+        last = asyncio.Event()
+
+        def take(_peer: bytes, datagrams: list[bytes], _size: int) -> bool:
+            found.extend(datagrams)
+            if b"<13>last" in datagrams:
+                last.set()
+            return True
+
+        sock = udp_socket("127.0.0.1", 0)
+        datagrams = Datagrams(sock, "syslog_udp", Counters(), take)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for data in (b"<13>first\n", b"", b"\r\n", b"\0", b"<13>last"):
+                sender.sendto(data, sock.getsockname())
+            await last.wait()
+        datagrams.stop()
+        return found
+
+    assert asyncio.run(heard()) == [b"<13>first\n", b"<13>last"]
