@@ -6,6 +6,7 @@
 typedef struct {
     int year, month, day, hour, minute, second, nanos, offset; /* offset in seconds east of UTC */
     int afternoon;                                            /* 0 none, 1 AM, 2 PM */
+    int zone;                                                 /* 1 looked for, 2 an offset was read */
 } fields;
 
 static int is_leap(int year)
@@ -86,18 +87,20 @@ static const uint8_t *fraction(const uint8_t *p, int *out)
     return p;
 }
 
-static const uint8_t *zone(const uint8_t *p, const uint8_t *end, int *out)
+static const uint8_t *zone(const uint8_t *p, const uint8_t *end, fields *out)
 {
-    while (p < end && *p != '+' && *p != '-' && !is_letter(*p))
+    out->zone = 1;
+    while (p < end && *p != '+' && *p != '-')
         p++;
-    if (p == end || is_letter(*p))
-        return end; /* Z, UTC, GMT */
+    if (p == end)
+        return end; /* none, or Z, UTC, GMT */
+    out->zone = 2;
     int sign = *p++ == '-' ? -1 : 1, hours, minutes = 0;
     p = number(p, 2, &hours);
     if (p < end && *p == ':')
         p++;
     p = number(p, 2, &minutes);
-    *out = sign * (hours * 3600 + minutes * 60);
+    out->offset = sign * (hours * 3600 + minutes * 60);
     return p;
 }
 
@@ -116,7 +119,7 @@ static void read_fields(const uint8_t *p, const uint8_t *end, const char *order,
             continue;
         }
         if (kind == 'z') {
-            p = zone(p, end, &out->offset);
+            p = zone(p, end, out);
             continue;
         }
         if (kind == 'a') {
@@ -181,6 +184,31 @@ static inline int two(const uint8_t *p)
     return (p[0] - '0') * 10 + (p[1] - '0');
 }
 
+/* A zone of hours alone, as PostgreSQL writes it: 12:00:00+02. Only behind the time, and where nothing goes on. */
+static const uint8_t *short_zone(const uint8_t *p, fields *f)
+{
+    if ((*p != '+' && *p != '-') || !is_digit(p[1]) || !is_digit(p[2]) || two(p + 1) > 14)
+        return p;
+    if (p[3] > ' ' && !strchr("])}|,;\"'", p[3]))
+        return p;
+    f->offset = (*p == '-' ? -1 : 1) * two(p + 1) * 3600;
+    return p + 3;
+}
+
+/* The end of a time without the Z (UTC, GMT) that a word behind it begins with: 12:00:00 Zoom. */
+static const uint8_t *without_word(const uint8_t *end)
+{
+    if (!is_letter(*end) && !is_digit(*end))
+        return end;
+    if (end[-1] == 'Z')
+        end -= 1;
+    else if (end[-1] == 'C' || end[-1] == 'T')
+        end -= 3;
+    else
+        return end;
+    return end[-1] == ' ' ? end - 1 : end;
+}
+
 /* 2005-06-03T15:42:50 with every field at its full width, as most logs write it: no need to look for the fields. */
 static int is_full_width(const uint8_t *p)
 {
@@ -192,12 +220,14 @@ static int full_width(const uint8_t *p, const uint8_t *end, int64_t *ns)
 {
     fields f = {.year = two(p) * 100 + two(p + 2), .month = two(p + 5), .day = two(p + 8), .hour = two(p + 11),
                 .minute = two(p + 14), .second = two(p + 17)};
+    end = without_word(end);
     if (is_digit(*end))
         return 0;
     const uint8_t *rest = p + 19;
-    if (rest < end) {
+    if (rest < end)
         read_fields(rest, end, "fz", &f);
-    }
+    if (f.zone < 2)
+        end = short_zone(end, &f);
     if (!valid(&f))
         return 0;
     *ns = nanoseconds(&f, f.year);
@@ -215,9 +245,12 @@ static int settle(const fields *f, int64_t received, int64_t *ns)
 static int finish(const uint8_t *start, const uint8_t *end, const char *order, int64_t received, int64_t *ns)
 {
     fields f = {0};
+    end = without_word(end);
     if (is_digit(*end))
         return 0; /* the number goes on: no time of day */
     read_fields(start, end, order, &f);
+    if (f.zone == 1)
+        end = short_zone(end, &f);
     if (f.afternoon) {
         if (f.hour < 1 || f.hour > 12)
             return 0;
@@ -294,7 +327,8 @@ int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
     s      = [0-5] d | "60";
     frac   = [.,:] d+;
     time   = h1 ":" m ":" s frac?;
-    zone   = " "? ("Z" | "UTC" | "GMT" | [+-] d d ":"? d d);
+    offset = [+-] ("0" d | "1" [0-4]) ":"? [0-5] d;
+    zone   = " "? ("Z" | ("UTC" | "GMT") offset? | offset);
     month  = 'jan' | 'feb' | 'mar' | 'apr' | 'may' | 'jun' | 'jul' | 'aug' | 'sep' | 'oct' | 'nov' | 'dec';
     wday   = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
     sep    = [T _:-] | "  " | ", ";
@@ -306,7 +340,7 @@ int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
                 return full_width(p, YYCURSOR, ns);
             return finish(p, YYCURSOR, "YMDhmsfz", received, ns);
         }
-    year [-/.] mm [-/.] dd sep h1 [:.] m zone?                          { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
+    year [-/.] mm [-/.] dd sep h1 [:.] m zone?                          { return finish(p, YYCURSOR, "YMDhmz", received, ns); }
     year m2 d2 [ T_-] h1 ":" d{1,2} ":" d{1,2} frac? zone?                { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
     year m2 d2 [T _-]? h2 m s ([.,] d+)? zone?                   { return finish(p, YYCURSOR, "YMDhmsfz", received, ns); }
     d d "/" d d "/" d d " " time zone?                                  { return two_digit_date(p, YYCURSOR, received, ns); }
@@ -316,6 +350,7 @@ int nv_timestamp(const uint8_t *p, int64_t received, int64_t *ns)
     wday "," " " dd " " month " " year " " time zone?                   { return finish(p, YYCURSOR, "DBYhmsfz", received, ns); }
     (wday " ")? month " "{1,2} dd " " time                              { return syslog_date(p, YYCURSOR, received, ns); }
     (wday " ")? month " "{1,2} dd " " time " " ([A-Z]{3,4} " ")? year / [^0-9A-Za-z:.] { return finish(p, YYCURSOR, "BDhmsfY", received, ns); }
+    (wday " ")? month " "{1,2} dd " " time " " offset " " year / [^0-9A-Za-z:.] { return finish(p, YYCURSOR, "BDhmsfzY", received, ns); }
     (wday " ")? month " "{1,2} dd ","? " " year ","? " " time (" "? [AaPp] 'm')? zone? { return finish(p, YYCURSOR, "BDYhmsfaz", received, ns); }
     m2 [-.] d2 " " time                                                 { return month_and_day(p, YYCURSOR, received, ns); }
     [IWEF] m2 d2 " " time                                               { return finish(p, YYCURSOR, "MDhmsf", received, ns); }
