@@ -329,6 +329,7 @@ def test_what_any_answer_lacks_is_said(open_page: Open) -> None:
     expect(page.locator(".details .fault")).to_have_text("incomplete: limit on cold")
     ask(page, "service:shop")
     expect(summary(page)).to_have_text("at least 11,350 events")
+    expect(page.locator(".asking")).to_have_count(0)  # the events are there, too
     page.locator(".events").press("End")
     expect(lacking).to_have_text("incomplete: limit on time, rows; narrow the range")
     page.unroute_all()
