@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from query import cli_patterns
 from query.client import Client
+from query.errors import RequestInvalid
 from query.follow import event_of, follow, followed
 from query.pager import paged
 from query.progress import Progress
@@ -149,6 +150,10 @@ def _asked(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
 
 
 def _search(args: argparse.Namespace, client: Client, screen: Screen) -> bool:
+    if args.follow and args.oldest:
+        raise RequestInvalid(
+            "cannot use --oldest with --follow: it begins with the last events", "leave one of them out"
+        )
     if args.follow:
         return _follow(args, client, screen)
     order = "oldest" if args.oldest else None

@@ -91,7 +91,10 @@ class Asked:
     def namespace(self) -> str:
         """The one that is asked about. Raises Forbidden, NamespaceUnclear, NamespaceUnknown."""
         chosen = Chosen(self.identity, self.access, self.scope)
-        return chosen.namespace(self.text("namespace"), self.default_namespace, self.text("q"))
+        found = chosen.namespace(self.text("namespace"), self.default_namespace, self.text("q"))
+        if self.text("compare_q"):
+            self.scope[ASKED]["compare_query"] = self.text("compare_q")[:MAX_QUERY]
+        return found
 
     def text(self, name: str) -> str:
         return self.values.get(name, "")

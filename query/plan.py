@@ -159,7 +159,7 @@ def _is_state(state: list[Any]) -> bool:
     *numbers, block_id, row = state
     low, high = numbers[2:4]
     whole = (*numbers[:2], low or 0, high or 0, numbers[4], row)
-    if not all(type(n) is int and abs(n) < 1 << 63 for n in whole):
+    if not all(type(n) is int and abs(n) < 1 << 63 for n in whole) or not 0 <= row < 1 << 32:
         return False
     return isinstance(block_id, str) and len(block_id) == 32 and set(block_id) <= set("0123456789abcdef")
 

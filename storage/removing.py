@@ -58,7 +58,7 @@ class Remover:
         self.cold = cold
         self.namespace = namespace
         self.lease = lease
-        self._say = say
+        self.say = say
         self.database = schema.namespace_database(namespace)
 
     # --- one deletion ------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Remover:
             deletion = deletions.record(self.hot, replace(deletion, done=True, recount=left))
         if fresh:
             text = f"{deletion.hot_rows:,} hot and {deletion.cold_rows:,} cold events are deleted"
-            self._say("delete", text)
+            self.say("delete", text)
         return deletion
 
     def _clean_hot(self, deletion: Deletion) -> Deletion:
@@ -107,8 +107,8 @@ class Remover:
 
     # --- the hot tier ------------------------------------------------------------------------------------------
 
-    def remove_hot(self, epoch: int, matching: Matching, rows: int) -> None:
-        """Let a closed epoch go on without `rows` events."""
+    def remove_hot(self, epoch: int, matching: Matching, rows: int, kind: str = "delete") -> None:
+        """Let a closed epoch go on without `rows` events. `kind`: the step that it is told as."""
         events, kept = f"{self.database}.events", self.made_beside()
         where = f"epoch = {int(epoch)}"
         self.hot.query(
@@ -127,7 +127,7 @@ class Remover:
         change = f"REPLACE PARTITION {int(epoch)} FROM {kept}" if left else f"DROP PARTITION {int(epoch)}"
         self.hot.execute(f"ALTER TABLE {events} {change}")
         self.hot.execute(f"DROP TABLE {kept} SYNC")
-        self._say("delete", f"epoch {epoch}: {rows:,} of {before:,} events are gone from the hot tier")
+        self.say(kind, f"epoch {epoch}: {rows:,} of {before:,} events are gone from the hot tier")
 
     def made_beside(self) -> str:
         """An empty table like that of the events, without fences."""
@@ -154,7 +154,7 @@ class Remover:
             self.lease.check()
             known(set().union(*(one.epochs for one in batch)), sum(one.rows for one in batch))
             rows = rewriter.without(kind, batch, matching)
-            self._say(kind, f"{rows:,} events are gone from {len(batch)} files of the cold tier")
+            self.say(kind, f"{rows:,} events are gone from {len(batch)} files of the cold tier")
             gone += rows
         rewriter.forget_deleted()
         return gone
@@ -170,7 +170,7 @@ class Remover:
         for epoch in sorted(epochs):
             by_shard.setdefault(shard_of(epoch), []).append(epoch)
         for number, some in by_shard.items():
-            hot = self._hot_of(number)
+            hot = self.hot_of(number)
             if hot is None:
                 left.update(some)
                 continue
@@ -186,7 +186,7 @@ class Remover:
                 recount_cold(hot, pinned, cold)
         return frozenset(left)
 
-    def _hot_of(self, number: int) -> Hot | None:
+    def hot_of(self, number: int) -> Hot | None:
         """The hot tier of a shard; None while it is away."""
         if number == self.hot.number:
             return self.hot

@@ -4,6 +4,7 @@
     name      a commit says that this epoch is cold, so queries leave it out of the hot tier; then it is recorded that
               it thaws, so those that began before begin again
     copy      the events are copied to that epoch, all at once for readers, who leave it out
+              and out of the hot partition of an epoch that is cold and not dropped yet
     remove    one commit takes them out of the cold files and says that the epoch is not cold: a query reads either the
               snapshot before, and the copies not, or this one, and the copies
     recount   the rollup's counts, of the epochs that they were in and the one that they are in now
@@ -26,8 +27,9 @@ from storage.commits import Change, commit
 from storage.errors import ColdBroken
 from storage.hot import REWRITE_SETTINGS
 from storage.matching import Matching
+from storage.numbers import shard_of
 from storage.record import Record, record_at
-from storage.removing import UNLIMITED, Remover
+from storage.removing import UNLIMITED, Remover, count_hot
 from storage.rewriting import HASH, HASHED, Found, Rewriter
 
 THAWS = f"{schema.SYSTEM_DATABASE}.thaws"
@@ -109,16 +111,45 @@ class Thawing:
         commit(self.table, "thaw", lambda _table, record: self._named(record, thaw.epoch))
         self.publish(self.table)
         self.hot.epochs.mark_thawed(self.namespace, thaw.epoch)
-        found = self.rewriter.find(thaw.matching)
+        matching = self._within_reach(thaw)
+        found = self.rewriter.find(matching)
         rows = sum(one.rows for one in found)
         if found:
-            self._copy(thaw, rows)
+            self._copy(thaw, matching, rows)
             self.remover.lease.check()
         thaw = record_thaw(
             self.hot, replace(thaw, recount=thaw.recount.union(*(one.epochs for one in found)))
         )
-        self._remove(thaw, found)
+        self._leave_hot(matching, found)
+        self._remove(thaw, matching, found)
         return rows, thaw
+
+    def _within_reach(self, thaw: Thaw) -> Matching:
+        """The events to take, but for those of epochs that another shard, whose lease is not ours, has yet to drop."""
+        leaving = [epoch for epoch in record_at(self.table).epochs() if self._may_be_elsewhere(epoch)]
+        if not leaving:
+            return thaw.matching
+        if any(one.epochs & set(leaving) for one in self.rewriter.find(thaw.matching)):
+            text = "what other shards have yet to let go stays cold; restore the range again when they have"
+            self.remover.say("thaw", text)
+        where = f"{thaw.matching.where} AND epoch NOT IN ({', '.join(str(int(e)) for e in leaving)})"
+        return replace(thaw.matching, where=where)
+
+    def _may_be_elsewhere(self, epoch: int) -> bool:
+        """Is it of another shard that has not dropped it, or is away?"""
+        number = shard_of(epoch)
+        if number == self.hot.number:
+            return False
+        hot = self.remover.hot_of(number)
+        return hot is None or epoch > hot.epochs.dropped_through(self.namespace)
+
+    def _leave_hot(self, matching: Matching, found: list[Found]) -> None:
+        """Of an epoch that is cold and not dropped yet the hot partition goes on without them too: it is compared with
+        what is cold of it before it is dropped, and one that has more would be read again."""
+        epochs = frozenset().union(*(one.epochs for one in found))
+        for epoch, rows in count_hot(self.hot, self.namespace, matching).items():
+            if epoch in epochs:
+                self.remover.remove_hot(epoch, matching, rows, "thaw")
 
     def _named(self, record: Record, epoch: int) -> Change | None:
         record = record.advanced(self.hot.epochs.dropped_through(self.namespace))
@@ -130,10 +161,9 @@ class Thawing:
         sql = f"SELECT 1 AS x FROM {self.remover.database}.events WHERE epoch = {int(epoch)} LIMIT 1"
         return bool(self.hot.scalars(sql))
 
-    def _copy(self, thaw: Thaw, rows: int) -> None:
+    def _copy(self, thaw: Thaw, matching: Matching, rows: int) -> None:
         events, kept = f"{self.remover.database}.events", self.remover.made_beside()
         pinned = self.rewriter.pinned()
-        matching = thaw.matching
         names = [name for name, _ in schema.EVENT_COLUMNS]
         cold = f"SELECT * FROM ({pinned.select(names, matching.low, matching.high)}) WHERE {matching.where}"
         columns = ", ".join(f"toUInt32({int(thaw.epoch)})" if name == "epoch" else name for name in names)
@@ -155,12 +185,12 @@ class Thawing:
         self.hot.execute(f"ALTER TABLE {events} REPLACE PARTITION {int(thaw.epoch)} FROM {kept}")
         self.hot.execute(f"DROP TABLE {kept} SYNC")
 
-    def _remove(self, thaw: Thaw, found: list[Found]) -> None:
+    def _remove(self, thaw: Thaw, matching: Matching, found: list[Found]) -> None:
         def change(record: Record) -> Record:
             return record.without_epoch(thaw.epoch)
 
         if found:
-            self.rewriter.without("thaw", found, thaw.matching, change)
+            self.rewriter.without("thaw", found, matching, change)
             return
 
         def plan(_table: Table, record: Record) -> Change | None:

@@ -124,15 +124,16 @@ class Evaluator:
         return alert.enabled and not alert.deleted
 
     def _is_due(self, alert: Alert, now: int) -> bool:
-        state = self.states.get(alert.id, State())
-        return self._is_active(alert.id) and state.evaluated_at < due_at(alert, now)
+        looked, due = self.states.get(alert.id, State()).evaluated_at, due_at(alert, now)
+        was_ahead = looked > now + alert.nanos("every")  # the clock: until then it would look no more
+        return self._is_active(alert.id) and (looked < due or was_ahead)
 
     def _look(self, alert: Alert, now: int, lag: float | None) -> Seen | None:
         """What one finds; None where it waits for events that are on the way. Raises StorageUnavailable."""
         state = self.states.get(alert.id, State())
         window = window_of(alert, state, due_at(alert, now))
         late = lag is not None and now - int(lag * SECOND) < window.high
-        looked = state.evaluated_at or alert.updated_at
+        looked = state.evaluated_at if 0 < state.evaluated_at <= now else alert.updated_at
         if late and now < looked + (1 + PATIENCE) * alert.nanos("every"):
             self.counts["waits"] += 1
             return None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from query.errors import QueryInvalid, invalid_at
+from query.logql.tokens import Misread, unescaped
 from query.sql import Params
 
 LINE = "__line__"
@@ -80,10 +81,16 @@ class Template:
                 raise self._wrong(at + place, "this template is not supported")
             bar, label, function, quoted, raw, number = found.groups()
             kind = "|" if bar else "label" if label else "name" if function else "text"
-            word = bar or label or function or raw or number or re.sub(r"\\(.)", r"\1", quoted or "")
+            word = bar or label or function or raw or number or self._unquoted(quoted or "", at + place)
             words.append((kind, word, at + place))
             place = found.end()
         return words
+
+    def _unquoted(self, text: str, place: int) -> str:
+        try:
+            return unescaped(text, 0)
+        except Misread as error:
+            raise self._wrong(place, str(error).rpartition(": ")[2]) from None
 
     def _call(self, call: list[tuple[str, str, int]], before: str, at: int) -> str:
         if not call:

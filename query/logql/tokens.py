@@ -47,21 +47,24 @@ def string_of(token: Token) -> str:
     """The text of a literal. In backticks nothing is an escape."""
     if token[0] == "`":
         return str(token)[1:-1].replace("\r", "")
+    return unescaped(str(token)[1:-1], start_of(token) + 1)
+
+
+def unescaped(text: str, offset: int) -> str:
+    """A text between quotes with its escapes read; Misread for what is none. `offset`: where it was typed."""
 
     def character(match: re.Match[str]) -> str:
         for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
             if match[group]:
                 code = int(match[group], base)
                 if code > 0x10FFFF or 0xD800 <= code < 0xE000:
-                    raise Misread(
-                        "invalid syntax: there is no such character", start_of(token) + 1 + match.start()
-                    )
+                    raise Misread("invalid syntax: there is no such character", offset + match.start())
                 return chr(code)
         if match[5]:
             return _PLAIN.get(match[5], match[5])
-        raise Misread("invalid syntax: there is no such escape", start_of(token) + 1 + match.start())
+        raise Misread("invalid syntax: there is no such escape", offset + match.start())
 
-    return _ESCAPE.sub(character, str(token)[1:-1])
+    return _ESCAPE.sub(character, text)
 
 
 def number_of(token: Token) -> float:

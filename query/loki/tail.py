@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from query.errors import RequestInvalid, invalid_at
 from query.logql.asking import split
 from query.logql.lines import Line, line_of, lines
 from query.logql.parse import parse_log
-from query.loki.answers import CATEGORIZE, streams
+from query.loki.answers import CATEGORIZE, incomplete, streams
 from query.loki.params import LokiRequest, read
 from query.loki.routes import refused
 from query.plan import Plan
@@ -34,9 +35,11 @@ from query.times import parse_instant
 from query.viewers import Chunk, Gap
 from storage.errors import NeveError
 
+log = logging.getLogger("neve.query")
 router = APIRouter()
 MAX_DELAY = 5  # seconds, as with Loki; Neve needs none to have lines in order
 IDLE_SECONDS = 15.0  # after which it is looked whether the viewer may still watch, though nothing comes
+NOT_FETCHED = "the lines before could not be read"
 AWAY = 1001  # the code of a websocket that its server closes
 
 
@@ -106,11 +109,16 @@ async def _tell(
     admission: Admission,
 ) -> None:
     """What was there, what is not stored yet, and then what arrives; each line once."""
-    waiting = [part async for part in CatchUp(joined, TailCursor(0, {}), store).spooled()]
-    before = await _before(socket.app.state.gate, plan)
+    waiting: list[Chunk | Gap] = []
+    try:
+        async for part in CatchUp(joined, TailCursor(0, {}), store).spooled():
+            waiting.append(part)
+    except NeveError as error:
+        waiting.append(_missed(error))
+    before, missed = await _before(socket.app.state.gate, plan)
     told = {line.id for line in before}
     await _send(socket, ask, before[::-1])
-    for part in waiting:
+    for part in [*([missed] if missed else []), *waiting]:
         await _send_part(socket, ask, part, told)
     async for part in _live(hub, joined, admission):
         await _send_part(socket, ask, part, told)
@@ -126,15 +134,26 @@ async def _live(hub: TailHub, joined: Joined, admission: Admission) -> AsyncIter
             yield found
 
 
-async def _before(gate: Gate, plan: Plan) -> list[Line]:
-    """The last lines that are stored."""
-    running = Running(gate.hot, gate.limits, gate.states)
+async def _before(gate: Gate, plan: Plan) -> tuple[list[Line], Gap | None]:
+    """The last lines that are stored, and that they are not all."""
+    running = Running(gate.hot, gate.limits, gate.states, settings=gate.settings)
 
     def once() -> Iterator[list[Line]]:
         with naming(plan):
             yield running.answer(plan, lambda settled: lines(replace(settled), (), running))
 
-    return await gate.step(running, once()) or []
+    try:
+        found = await gate.step(running, once()) or []
+    except NeveError as error:
+        return [], _missed(error)
+    lacking = incomplete(running)
+    return found, Gap(0, "; ".join(lacking), unknown=True) if lacking else None
+
+
+def _missed(error: NeveError) -> Gap:
+    """What could not be read is no reason to end: what arrives can be told."""
+    log.warning("%s %s", error, error.detail)
+    return Gap(0, NOT_FETCHED, unknown=True)
 
 
 async def _send_part(

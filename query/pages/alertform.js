@@ -14,8 +14,12 @@ const KINDS = /** @type {[string, string][]} */ ([["count", "events, counted"], 
 const OPS = /** @type {[string, string][]} */ ([[">", "more than"], [">=", "at least"], ["<", "fewer than"], ["<=", "at most"], ["=", "just"], ["!=", "not just"]]);
 const FORMATS = /** @type {[string, string][]} */ ([["neve", "Neve's JSON"], ["slack", "Slack"], ["alertmanager", "Alertmanager"]]);
 const HOOKS = 5;
+const UNSAID = /** @type {Record<string, string>} */ ({ for: "0s", every: "1m", delay: "30s", repeat: "4h", lookback: "1d" });
 const PAUSE_MS = 400;
 let made = 0; // numbers the fields, for their labels
+
+/** An alert's labels as they are typed. @param {Alert | null} alert */
+const written = (alert) => Object.entries(alert?.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ");
 
 export class AlertForm {
   #alert;
@@ -71,7 +75,7 @@ export class AlertForm {
     this.#more = { for: text(alert?.for ?? "", { placeholder: "at once" }), every: text(alert?.every ?? "", { placeholder: "1m" }), delay: text(alert?.delay ?? "", { placeholder: "30s" }), repeat: text(alert?.repeat ?? "", { placeholder: "4h" }) };
     this.#onUnknown = h("input", { type: "checkbox", checked: alert?.on_unknown === "alert" });
     this.#resolved = h("input", { type: "checkbox", checked: alert?.tell_resolved ?? true });
-    this.#labels = text(Object.entries(alert?.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", "), { placeholder: "severity=page, team=shop" });
+    this.#labels = text(written(alert), { placeholder: "severity=page, team=shop" });
     this.#note = h("textarea", { rows: 2, maxlength: 2000 });
     this.#note.value = alert?.note ?? "";
     this.element = this.#form();
@@ -192,20 +196,26 @@ export class AlertForm {
 
   #said() {
     const kind = this.#kind.value;
-    const given = Object.entries(this.#more).flatMap(([name, input]) => (input.value.trim() ? [[name, input.value.trim()]] : []));
-    const labels = this.#labels.value.split(",").map((one) => one.trim()).filter(Boolean).map((one) => [one.split("=")[0]?.trim() ?? "", one.slice(one.indexOf("=") + 1).trim()]);
+    // Of a new one the server knows what holds where nothing is given; of one that is there it would stay as it was.
+    const given = Object.entries(this.#more).flatMap(([name, input]) => {
+      const value = input.value.trim() || (this.#alert ? UNSAID[name] : "");
+      return value ? [[name, value]] : [];
+    });
+    const lookback = this.#lookback.value.trim() || (this.#alert ? UNSAID["lookback"] : "");
+    // A comma is of a value where no name and no = come behind it.
+    const labels = this.#labels.value.split(/,(?=\s*(?:[A-Za-z_]\w*\s*=|$))/).map((one) => one.trim()).filter(Boolean).map((one) => [one.split("=")[0]?.trim() ?? "", one.slice(one.indexOf("=") + 1).trim()]);
     return {
       name: this.#name.value.trim(),
       ...(this.#saved.value ? { saved: this.#saved.value, query: "" } : { saved: null, query: this.#query.value.trim() }),
       kind,
       ...(kind === "count" ? { op: this.#op.value, threshold: Number(this.#threshold.value) } : {}),
       ...(kind === "new_pattern" ? { by: null } : { by: this.#by.value.trim() || null, tell_resolved: this.#resolved.checked }),
-      ...(kind === "silence" && this.#lookback.value.trim() ? { lookback: this.#lookback.value.trim() } : {}),
+      ...(kind === "silence" && lookback ? { lookback } : {}),
       window: this.#window.value.trim(),
       ...Object.fromEntries(given),
       ...(kind === "new_pattern" ? { for: "0s" } : {}), // each pattern is told as it comes
       on_unknown: this.#onUnknown.checked ? "alert" : "keep",
-      labels: Object.fromEntries(labels),
+      labels: this.#alert && this.#labels.value === written(this.#alert) ? this.#alert.labels : Object.fromEntries(labels),
       note: this.#note.value.trim(),
       webhooks: this.#webhooks(),
     };

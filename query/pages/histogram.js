@@ -104,7 +104,7 @@ export class HistogramView {
       const x = (i * wide).toFixed(1);
       const w = Math.max(1, wide - 1).toFixed(1);
       for (const name of order) {
-        const n = bucket.groups?.[name] ?? 0;
+        const n = bucket.groups && Object.hasOwn(bucket.groups, name) ? (bucket.groups[name] ?? 0) : 0;
         if (!n) continue;
         const tall = Math.max((n / most) * (HEIGHT - 14), 1);
         y -= tall;
@@ -222,7 +222,7 @@ export class HistogramView {
 /** @param {Bucket[]} buckets */
 function totalsOf(buckets) {
   /** @type {Record<string, number>} */
-  const totals = {};
+  const totals = Object.create(null); // a group may be called as what every object has
   for (const bucket of buckets) {
     for (const [name, n] of Object.entries(bucket.groups ?? {})) totals[name] = (totals[name] ?? 0) + n;
   }

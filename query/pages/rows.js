@@ -24,7 +24,7 @@ export function shownTags(state) {
 /** The value of a field of an event; empty where it has none. @param {LogEvent} event @param {string} name */
 export function valueOf(event, name) {
   const column = COLUMNS.find((one) => one === name);
-  return column ? event[column] : name === "message" ? event.message : (event.tags[name] ?? "");
+  return column ? event[column] : name === "message" ? event.message : (Object.hasOwn(event.tags, name) ? (event.tags[name] ?? "") : "");
 }
 
 /**

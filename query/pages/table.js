@@ -49,12 +49,18 @@ export function tableOf({ columns = [], rows = [] }, state) {
 /** `group`: the field that the value is of, whose events can be shown. @param {unknown} value @param {string} type @param {boolean} isNumber @param {boolean} utc @param {string} [group] */
 function cell(value, type, isNumber, utc, group) {
   if (value === null) return h("td", { class: isNumber ? "number" : null }, "–");
-  if (isNumber && typeof value === "number") return h("td", { class: "number" }, value.toLocaleString("en-US", { maximumFractionDigits: 6 }));
+  if (isNumber && typeof value === "number") return h("td", { class: "number" }, number(value));
   if (type === "time") return h("td", { class: "time" }, full(String(value), utc, 0));
   const text = shown(typeof value === "object" ? JSON.stringify(value) : String(value), { limit: 2000 });
   if (group === undefined || typeof value !== "string") return h("td", {}, text);
   const to = () => address({ q: withTerm(split(read().q).filter, term(group, value)), sort: "" });
   return h("td", {}, h("a", { href: to(), title: "Show these events" }, text));
+}
+
+/** Six digits behind the point; of what is smaller than one as many that count. @param {number} value */
+function number(value) {
+  const digits = Math.abs(value) < 1 ? { maximumSignificantDigits: 6 } : { maximumFractionDigits: 6 };
+  return value !== 0 && Math.abs(value) < 1e-6 ? value.toExponential(3) : value.toLocaleString("en-US", digits);
 }
 
 /** @param {unknown} a @param {unknown} b */

@@ -22,7 +22,7 @@ export function pictureOf({ columns = [], rows = [], stats }) {
   if (low === undefined || high === undefined || !steps.length || (high - low) / step > MOST || steps.some((one) => one % step)) return null;
   /** @type {Bucket[]} */
   const buckets = [];
-  for (let at = low; at <= high; at += step) buckets.push({ start: new Date(at).toISOString(), count: 0, groups: {} });
+  for (let at = low; at <= high; at += step) buckets.push({ start: new Date(at).toISOString(), count: 0, groups: Object.create(null) }); // a group may be called as what every object has
   const group = groups[0];
   for (const row of rows) {
     const bucket = buckets[(Date.parse(String(row[0])) - low) / step];

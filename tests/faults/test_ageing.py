@@ -268,6 +268,37 @@ def test_thaw_killed(
     assert tiers.hot.scalars(counted) == [40]
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "storage.thawing:Thawing._copy",
+        "storage.removing:Remover.remove_hot",
+        "pyiceberg.catalog.sql:SqlCatalog.commit_table",
+        "storage.rewriting:Rewriter.replace",
+    ],
+)
+def test_thaw_of_what_is_still_hot_killed(
+    tiers: Tiers, make_block: Callable[..., SealedBlock], exit_code: Any, step: str
+) -> None:
+    """What comes back is in the cold tier, and in a hot partition that is about to be dropped."""
+    for _ in range(2):
+        tiers.insert(make_block([{"timestamp": i, "message": f"number {i}"} for i in range(20)]))
+        ager = Ager(tiers.hot, tiers.clickhouse.config, ColdTier(tiers.config))
+        ager.age(tiers.namespace, Wish(now=True, grace=3600, wait=False))
+    assert tiers.hot_rows() == 40
+    assert exit_code(tiers.process("thawer", "15", f"{step}:after:1")) == -9
+    assert tiers.count() == (40, 40)
+    free(tiers)
+    assert exit_code(tiers.process("thawer", "10")) == 0
+    assert tiers.count() == (40, 40)
+    assert exit_code(tiers.ager()) == 0
+    assert tiers.count() == (40, 40)
+    assert exit_code(tiers.ager()) == 0
+    assert tiers.count() == (40, 40)
+    assert tiers.hot_rows() == 0
+    assert tiers.hot.scalars(f"SELECT sum(count) AS n FROM neve_{tiers.namespace}.rollup") == [40]
+
+
 def test_counts_while_events_come_back_and_age(tiers: Tiers, make_block: Callable[..., SealedBlock]) -> None:
     """No count is ever another: not of those that begin before, while and after events change their tier."""
     for _ in range(2):

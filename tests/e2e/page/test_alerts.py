@@ -93,7 +93,7 @@ def test_an_alert_is_made_of_the_query_and_looked_after(open_page: Open) -> None
 def test_an_alert_is_changed_and_says_what_webhooks_answered(open_page: Open, filled: Server) -> None:
     asked = {
         "name": "new shapes", "namespace": NAMESPACE, "query": "service:shop", "kind": "count", "every": "1h",
-        "threshold": 1e6, "webhooks": [{"url": "http://127.0.0.1:9/secret", "secret": "s"}],
+        "repeat": "3h", "threshold": 1e6, "webhooks": [{"url": "http://127.0.0.1:9/secret", "secret": "s"}],
     }  # fmt: skip
     filled.client.post("/api/v1/alerts", json=asked).raise_for_status()
     page = open_page({"view": "alerts"})
@@ -116,11 +116,14 @@ def test_an_alert_is_changed_and_says_what_webhooks_answered(open_page: Open, fi
     form(page).get_by_role("button", name="Change").hover()
     shuts_nobody_out(page)
     form(page).get_by_label("Window").fill("10m")
-    form(page).get_by_label("Labels").fill("severity=page, team=shop")
+    form(page).get_by_label("Labels").fill("severity=page, team=shop, till, door")
+    form(page).get_by_label("Looks every").fill("")
+    form(page).get_by_label("Tells again after").fill("")
     form(page).get_by_role("button", name="Change").click()
     expect(made).to_contain_text("no event for 10m · service:shop")
     (kept,) = filled.client.get("/api/v1/alerts", params={"namespace": NAMESPACE}).json()["alerts"]
-    assert kept["labels"] == {"severity": "page", "team": "shop"}
+    assert kept["labels"] == {"severity": "page", "team": "shop, till, door"}
+    assert (kept["every"], kept["repeat"]) == ("1m", "4h")
     assert kept["webhooks"][0]["signed"]
     says(page, {"open": kept["id"]})
 

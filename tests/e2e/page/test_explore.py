@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +15,7 @@ from playwright.sync_api import Route, expect
 from bench.browser import CHROMIUM
 from bench.server import Server
 from query.times import to_rfc3339
+from tests.e2e.guarded import patiently
 
 from .shop import (
     HOSTILE,
@@ -24,10 +26,13 @@ from .shop import (
     ask,
     copied,
     count,
+    ingest,
+    lines,
     now,
     offered,
     rows,
     search,
+    shop,
     summary,
 )
 from .watched import said, says
@@ -349,6 +354,28 @@ def test_a_table_keeps_its_order_and_leads_to_events(open_page: Open) -> None:
     page.get_by_role("link", name="error").click()
     expect(summary(page)).to_have_text("150 events")
     says(page, {"q": "service:shop level:error"})
+
+
+def test_names_that_every_object_of_the_page_has(open_page: Open, filled: Server) -> None:
+    here = "builtins"
+    ingest(
+        filled, lines([shop(5, i, service="constructor", host="__proto__") for i in range(3)]), namespace=here
+    )
+    patiently(lambda: count(filled, namespace=here) == 3 or None)
+    page = open_page({"namespace": here, "by": "service"})
+    legend = page.get_by_role("list", name="Colours").get_by_role("link")
+    expect(legend).to_have_text(["constructor3"])
+    page.get_by_label("Colours of the histogram").select_option("host")
+    expect(legend).to_have_text(["__proto__3"])
+    page = open_page({"namespace": here, "columns": "service,constructor"})
+    expect(rows(page).first).to_contain_text("order")
+    expect(rows(page).first).not_to_contain_text("native code")
+
+
+def test_numbers_close_to_nothing_are_not_nothing(open_page: Open) -> None:
+    century = {"from": "2000-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    page = open_page({"q": "service:shop level:error | stats rate() as r", **century})
+    expect(page.locator(".table td")).to_have_text(re.compile(r"^4\.\d+e-8$"))
 
 
 def test_what_is_shown_of_an_event_is_in_the_address(open_page: Open) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage import thawing
-from storage.ageing import Wish
+from storage.ageing import Ager, Wish
 from storage.published import tier_state
 from storage.thawing import unfinished
 
@@ -91,3 +91,18 @@ def test_a_query_that_began_before_looks_again(both: Both, make_block: Any, even
     begun = tier_state(both.hot, both.cold.config, both.namespace)
     both.ager.thaw(both.namespace, START, START + 10 * SECOND)
     assert begun.misses(tier_state(both.hot, both.cold.config, both.namespace))
+
+
+def test_what_is_just_leaving_the_hot_tier_comes_back_once(both: Both, make_block: Any, events: Any) -> None:
+    """Of an epoch that is cold, and whose hot partition still stands for queries that began before."""
+    both.insert(make_block(events(20, START)))
+    both.age(grace=3600, wait=False)
+    assert (found(both), both.hot_rows()) == ((20, 20), 20)
+    both.ager.thaw(both.namespace, START, START + 10 * SECOND)
+    assert found(both) == (20, 20)
+    another = Ager(both.hot, both.clickhouse.config, both.cold)  # as of a server that was started anew
+    another.age(both.namespace, Wish(grace=0, before=1.0))
+    assert found(both) == both.count() == (20, 20)
+    assert counted(both) == 20
+    another.age(both.namespace, Wish(now=True, grace=0))
+    assert (found(both), both.hot_rows()) == ((20, 20), 0)

@@ -194,6 +194,20 @@ def test_a_count_fires_and_is_over(
     ]
 
 
+def test_an_alert_looks_again_when_a_clock_that_was_ahead_goes_back(
+    store: Store, make: Callable[..., Alert], alerts: AlertStore, evaluating: Callable[..., Evaluator]
+) -> None:
+    alert = aligned(make(query="level:error", op=">=", threshold=3), alerts)
+    store([event(1.1), event(1.2), event(1.3)])
+    evaluator = evaluating()
+    assert [look(evaluator, alert, minute) for minute in (60 * 24 * 365, 1, 2, 3)] == [
+        "ok",
+        "ok",
+        "firing",
+        "ok",
+    ]
+
+
 def test_counts_by_a_field_and_by_a_tag(
     store: Store,
     make: Callable[..., Alert],

@@ -100,6 +100,21 @@ def test_lines_as_grafana_asks_for_them(loki: Callable[..., Any]) -> None:
     assert data["stats"]["summary"]["totalEntriesReturned"] == 1
 
 
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        (r'{{ __line__ | replace "\n" "-" }}', "request n=9"),
+        (r'{{ __line__ | replace " " "\t" }}', "request\tn=9"),
+        (r'{{ "\x41\u0042\\" }}{{ .took }}', "AB\\9ms"),
+        ('{{ __line__ | replace "n=" "\\"" }}', 'request "9'),
+    ],
+)
+def test_escapes_in_texts_of_templates(loki: Callable[..., Any], template: str, made: str) -> None:
+    asked = f'{{service_name="shop"}} |= "n=9" | line_format `{template}`'
+    [stream] = loki("query_range", query=asked, **RANGE)["data"]["result"]
+    assert [line for _, line in stream["values"]] == [made]
+
+
 def test_without_the_flag_all_labels_are_of_the_stream(loki: Callable[..., Any]) -> None:
     data = loki("query_range", query='{host="h1"} |= "n=9"', **RANGE)["data"]
     assert "encodingFlags" not in data

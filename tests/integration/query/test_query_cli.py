@@ -97,6 +97,11 @@ def test_a_wrong_query_is_2_and_a_missing_server_is_1(url: str, capsys: pytest.C
     assert "cannot reach neve" in capsys.readouterr().err
 
 
+def test_what_goes_on_begins_with_the_last_events(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert neve("search", "--follow", "--oldest", "--url", url) == 2
+    assert capsys.readouterr().err.startswith("neve: cannot use --oldest with --follow: ")
+
+
 @pytest.mark.usefixtures("zone")
 def test_times_of_this_machines_zone(url: str, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     store(EVENTS)

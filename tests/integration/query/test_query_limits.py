@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -19,9 +20,15 @@ import httpx
 import pytest
 
 from query.limits import MIB, Limits
+from query.logql.lines import Line
+from query.loki.tail import _before
+from query.plan import make_plan
+from query.serving import Gate
+from query.viewers import Gap
 from storage.access.access import Access
 from storage.access.book import Book
 from storage.access.config import AuthConfig
+from storage.config import ClickHouseConfig
 from storage.documents import Documents
 from storage.embedded import EmbeddedServer
 from storage.hot import Hot
@@ -100,6 +107,36 @@ def test_what_is_known_is_kept_once_the_disk_takes_it(hot: Hot, namespace: str, 
         assert Book(hot, path).settings(namespace).limit("query_rows") == 7
     finally:
         Documents(hot, "namespaces").put(namespace, Settings().to_json())
+
+
+def test_the_first_lines_of_lokis_tail_have_the_limits_of_their_namespace(hot: Hot, namespace: str) -> None:
+    plan = make_plan("/no such/", now=time.time_ns(), namespace=namespace, limit=10)
+
+    def first(**closer: int) -> tuple[list[Line], Gap | None]:
+        async def ask() -> tuple[list[Line], Gap | None]:
+            return await _before(Gate(hot, Limits(), settings=lambda _: Settings().changed(closer)), plan)
+
+        return asyncio.run(ask())
+
+    assert first() == ([], None)
+    assert first(query_rows=20_000) == (
+        [],
+        Gap(0, "the answer is not complete: the limit on rows read was reached", unknown=True),
+    )
+
+
+def test_lokis_tail_goes_on_without_the_lines_before() -> None:
+    """While ClickHouse is away it tells what arrives."""
+    plan = make_plan("", now=time.time_ns(), namespace="default", limit=10)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    away = Hot(ClickHouseConfig(port=port))
+
+    async def ask() -> tuple[list[Line], Gap | None]:
+        return await _before(Gate(away, Limits()), plan)
+
+    assert asyncio.run(ask()) == ([], Gap(0, "the lines before could not be read", unknown=True))
+    away.close()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from query import windows
+from query.errors import RequestInvalid
 from query.limits import Limits
-from query.plan import make_plan
+from query.plan import Position, make_plan
 from query.running import Running
 from query.search import search
 from query.tiers import Tiers
@@ -35,6 +36,14 @@ def pages(hot: Hot, namespace: str, query: str, order: str, limit: int, rows: in
         ids += [event["id"] for event in page.events()]
         cursor = page.next_cursor
     return ids, read
+
+
+@pytest.mark.parametrize("row", [-1, 1 << 32])
+def test_a_place_that_no_event_has_is_no_cursor(row: int) -> None:
+    plan = make_plan("", now=NOW, namespace="default")
+    assert plan.with_cursor(plan.cursor(Position(NOW, "0" * 32, row % 1000))).after is not None
+    with pytest.raises(RequestInvalid, match="cannot read cursor"):
+        plan.with_cursor(plan.cursor(Position(NOW, "0" * 32, row)))
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
